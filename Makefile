@@ -1,0 +1,67 @@
+# `make demo` and `make test` need python3 (3.11 or later) and set up the rest by themselves.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check diagrams prove bench clean tools
+
+help:
+	@echo 'make demo      two processes, a broken link, the breaker, and the link back: under 30 s'
+	@echo 'make test      the tests'
+	@echo 'make check     what CI runs: format, lint, types, tests, coverage'
+	@echo 'make diagrams  draw the charts into diagrams/'
+	@echo 'make prove     model-check the charts and print what holds'
+	@echo 'make bench     measure against other engines'
+	@echo 'make clean     remove all that the other targets made, .venv too'
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo 'Python 3.11 or later is needed: make PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	    echo 'no virtual environment could be made: install python3-venv' >&2; exit 1; }
+
+# Touched last, so an installation that was interrupted is done again.
+$(INSTALLED): pyproject.toml | $(PY)
+	@echo 'installing hsms-engine and its tools into .venv'
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+tools:
+	@tests/install-system-tools
+
+demo: $(INSTALLED)
+	@$(PY) -m hsms_engine.demo
+
+# CI runs the README's test command and is to see everything, so there `test` is `check`.
+ifeq ($(CI),true)
+test: check
+else
+test: $(INSTALLED) tools
+	@$(PY) -m pytest -q
+endif
+
+check: $(INSTALLED) tools
+	@$(PY) -m ruff format --check --quiet . || { \
+	    echo 'not formatted: run .venv/bin/ruff format' >&2; exit 1; }
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m mypy --no-error-summary
+	@$(PY) -m coverage erase
+	@$(PY) -m coverage run -m pytest -q
+	@$(PY) -m coverage combine --quiet
+	@$(PY) -m coverage report
+
+diagrams: $(INSTALLED) tools
+	@$(PY) -m statecharts.draw diagrams
+
+prove: $(INSTALLED) tools
+	@$(PY) -m statecharts.prove
+
+bench: $(INSTALLED)
+	@$(PY) -m benchmarks
+
+clean:
+	@rm -rf .venv build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache \
+	    .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

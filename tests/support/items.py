@@ -1,0 +1,53 @@
+"""Hypothesis strategies for SECS-II items: every type, every length, every bit pattern."""
+
+from hypothesis import strategies as st
+
+from hsms_engine.secs2 import BOOLEAN, INTEGERS, REALS, A, B, C, Item, J, L, Leaf
+
+_RAW = st.binary(max_size=40)
+
+booleans = st.lists(st.booleans(), max_size=5).map(BOOLEAN)
+integers = st.one_of(
+    [
+        st.lists(
+            st.integers(
+                *(
+                    (0, 2 ** (8 * kind.size) - 1)
+                    if kind.__name__[0] == "U"
+                    else (-(2 ** (8 * kind.size - 1)), 2 ** (8 * kind.size - 1) - 1)
+                )
+            ),
+            max_size=5,
+        ).map(kind)
+        for kind in INTEGERS
+    ]
+)
+# Of any bits: infinities, the many NaNs, subnormals.
+reals = st.one_of(
+    [
+        st.lists(st.binary(min_size=kind.size, max_size=kind.size), max_size=4)
+        .map(b"".join)
+        .map(kind.from_raw)
+        for kind in REALS
+    ]
+)
+localized = st.one_of(
+    st.builds(C, st.text(max_size=20)),
+    st.builds(C, _RAW, encoding=st.integers(0, 20) | st.integers(0, 0xFFFF)),
+    st.just(C.from_raw(b"")),
+)
+# Long enough for items of two length bytes.
+texts = st.one_of(
+    st.builds(A, st.text(st.characters(max_codepoint=127), max_size=300)),
+    _RAW.map(A),
+    _RAW.map(J),
+)
+
+leaves: st.SearchStrategy[Leaf] = st.one_of(
+    booleans, integers, reals, localized, texts, st.binary(max_size=300).map(B)
+)
+items: st.SearchStrategy[Item] = st.recursive(
+    leaves,
+    lambda children: st.lists(children, max_size=6).map(lambda some: L(*some)),
+    max_leaves=20,
+)

@@ -1,0 +1,204 @@
+"""Imports point down only: every file imports what its floor may, and nothing that acts behind it.
+
+The table is the picture in the design put as data. A file belongs to the first row that matches
+it. For each module it imports, the longest name in the row that the module starts with decides;
+a module no name matches is allowed exactly if it belongs to the standard library.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("statecharts", "hsms_engine")
+
+# A wall clock, or chance nobody injected: with either, a run cannot be replayed.
+UNREPEATABLE = frozenset({"time", "datetime", "calendar", "random", "secrets", "uuid"})
+# Threads, and a second event loop.
+CONCURRENT = frozenset({"asyncio", "threading", "_thread", "concurrent"})
+SOCKETS = frozenset({"socket", "socketserver", "selectors", "select", "ssl"})
+PROGRAMS = frozenset(
+    {"hsms_engine.cli", "hsms_engine.demo", "hsms_engine.fake", "hsms_engine.__main__"}
+)
+DRIVER = frozenset({"hsms_engine.driver"})
+# A generator is chance of the caller's own choosing.
+INJECTED_CHANCE = frozenset({"random.Random"})
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What the files that match `files` import: a module's name stands for all below it.
+
+    `late` may be imported inside a function only, by the caller who needs it.
+    """
+
+    files: str
+    may: frozenset[str]
+    never: frozenset[str]
+    late: frozenset[str] = frozenset()
+
+    def refuses(self, module: str, *, inside_function: bool) -> bool:
+        allowed = self.may | self.late if inside_function else self.may
+        lengths = range(len(module.split(".")), 0, -1)
+        for prefix in (".".join(module.split(".")[:length]) for length in lengths):
+            if prefix in allowed:
+                return False
+            if prefix in self.never:
+                return True
+        return module.partition(".")[0] not in sys.stdlib_module_names
+
+
+PURE = UNREPEATABLE | CONCURRENT | SOCKETS | {"logging", "trio"}
+CHARTS = frozenset({"statecharts", "statemachine"})
+
+FLOORS = (
+    Floor("statecharts/draw.py", CHARTS, PURE, late=frozenset({"graphviz"})),
+    Floor("statecharts/*", CHARTS, PURE),
+    Floor("hsms_engine/wire.py", frozenset(), PURE),
+    Floor("hsms_engine/secs2/*", frozenset({"hsms_engine.secs2"}), PURE),
+    Floor("hsms_engine/sml/*", frozenset({"hsms_engine.sml", "hsms_engine.secs2"}), PURE),
+    Floor("hsms_engine/message*.py", frozenset({"hsms_engine"}), PURE | PROGRAMS | DRIVER),
+    Floor(
+        "hsms_engine/protocol/*",
+        frozenset({"statecharts", "hsms_engine"}) | INJECTED_CHANCE,
+        PURE | PROGRAMS | DRIVER,
+    ),
+    Floor(
+        "hsms_engine/driver/*",
+        frozenset({"statecharts", "hsms_engine", "trio"}) | INJECTED_CHANCE,
+        UNREPEATABLE | CONCURRENT | PROGRAMS,
+    ),
+    # What a user holds, and the programs: they open no socket of their own.
+    Floor(
+        "hsms_engine/*",
+        frozenset({"statecharts", "hsms_engine", "trio"}) | INJECTED_CHANCE,
+        UNREPEATABLE | CONCURRENT | SOCKETS,
+    ),
+)
+
+# The type checker knows it as part of the standard library; nothing imports it at run time.
+FOR_TYPES_ONLY = "typing_extensions"
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    module: str
+    line: int
+    inside_function: bool
+    for_types: bool
+
+
+def imports(source: str, package: tuple[str, ...]) -> Iterator[Import]:
+    """Every import of `source`; `from a import b` imports `a.b`, which may be a module."""
+
+    def visit(node: ast.AST, inside_function: bool, for_types: bool) -> Iterator[Import]:
+        match node:
+            case ast.Import(names=names):
+                for name in names:
+                    yield Import(name.name, node.lineno, inside_function, for_types)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                base = [*package[: len(package) - level + 1]] if level else []
+                prefix = ".".join([*base, *([module] if module else [])])
+                for name in names:
+                    yield Import(f"{prefix}.{name.name}", node.lineno, inside_function, for_types)
+            case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=body, orelse=orelse):
+                for statement in body:
+                    yield from visit(statement, inside_function, True)
+                for statement in orelse:
+                    yield from visit(statement, inside_function, for_types)
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+                for child in ast.iter_child_nodes(node):
+                    yield from visit(child, True, for_types)
+            case _:
+                for child in ast.iter_child_nodes(node):
+                    yield from visit(child, inside_function, for_types)
+
+    return visit(ast.parse(source), False, False)
+
+
+def floor_of(path: str) -> Floor:
+    return next(floor for floor in FLOORS if fnmatchcase(path, floor.files))
+
+
+def offences(path: str, source: str) -> list[str]:
+    floor = floor_of(path)
+    return [
+        f"{path}:{each.line} imports {each.module}, and {floor.files} may not"
+        for each in imports(source, tuple(path.split("/")[:-1]))
+        if not (each.for_types and each.module.startswith(f"{FOR_TYPES_ONLY}."))
+        and floor.refuses(each.module, inside_function=each.inside_function)
+    ]
+
+
+FILES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+)
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_file_imports_only_what_its_floor_may(path: str) -> None:
+    assert offences(path, (ROOT / path).read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("statecharts/connection.py", "import trio"),
+        ("statecharts/connection.py", "import hsms_engine.wire"),
+        ("statecharts/connection.py", "from hsms_engine import wire"),
+        ("statecharts/connection.py", "from random import Random"),
+        ("statecharts/connection.py", "import logging"),
+        ("statecharts/connection.py", "def late():\n    import graphviz"),
+        ("statecharts/connection.py", "if TYPE_CHECKING:\n    import trio"),
+        ("statecharts/connection.py", "import typing_extensions"),
+        ("statecharts/draw.py", "import graphviz"),
+        ("hsms_engine/wire.py", "from hsms_engine.secs2 import decode"),
+        ("hsms_engine/wire.py", "from . import secs2"),
+        ("hsms_engine/secs2/items.py", "from hsms_engine import sml"),
+        ("hsms_engine/secs2/items.py", "from .. import wire"),
+        ("hsms_engine/secs2/items.py", "from ..wire import Frame"),
+        ("hsms_engine/sml/parse.py", "from hsms_engine.wire import Frame"),
+        ("hsms_engine/protocol/session.py", "import trio"),
+        ("hsms_engine/protocol/session.py", "from socket import socket"),
+        ("hsms_engine/protocol/session.py", "from hsms_engine.driver import Driver"),
+        ("hsms_engine/protocol/session.py", "from hsms_engine import driver"),
+        ("hsms_engine/protocol/session.py", "from ..driver.reader import read"),
+        ("hsms_engine/driver/reader.py", "from hsms_engine.cli import main"),
+        ("hsms_engine/driver/reader.py", "import time"),
+        ("hsms_engine/message.py", "import trio"),
+        ("hsms_engine/link.py", "import socket"),
+        ("hsms_engine/link.py", "from datetime import datetime"),
+        ("hsms_engine/link.py", "import random"),
+        ("hsms_engine/link.py", "from random import random"),
+        ("hsms_engine/link.py", "import concurrent.futures"),
+        ("hsms_engine/link.py", "async def late():\n    import secsgem"),
+    ],
+)
+def test_an_import_that_points_up_or_acts_is_refused(path: str, source: str) -> None:
+    assert len(offences(path, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("statecharts/machine.py", "from statemachine import State"),
+        ("statecharts/draw.py", "def draw():\n    import graphviz"),
+        ("statecharts/machine.py", "from .connection import CONNECTION"),
+        ("hsms_engine/secs2/items.py", "from .codec import decode"),
+        ("hsms_engine/secs2/items.py", "if TYPE_CHECKING:\n    from typing_extensions import X"),
+        ("hsms_engine/sml/parse.py", "from hsms_engine.secs2 import decode"),
+        ("hsms_engine/protocol/session.py", "from hsms_engine import wire"),
+        ("hsms_engine/protocol/session.py", "from random import Random"),
+        ("hsms_engine/driver/reader.py", "import trio.socket, socket"),
+        ("hsms_engine/link.py", "import logging, trio"),
+    ],
+)
+def test_an_import_that_points_down_is_allowed(path: str, source: str) -> None:
+    assert offences(path, source) == []
