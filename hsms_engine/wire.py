@@ -1,0 +1,355 @@
+"""HSMS frames as bytes: encode one, decode a stream of them.
+
+A frame is a four-byte big-endian length, a ten-byte header and a body; the length counts header
+and body, not itself. This module knows the shape of a frame and nothing of what it means: which
+frame is allowed when, and what answers it, is decided above. So any header is representable,
+also one with an SType or a PType that E37 leaves undefined.
+
+Invariants:
+
+- How a byte stream is cut into chunks never changes the frames it decodes to.
+- A length is judged as soon as its four bytes are known, before room is made for the frame.
+- The decoder holds the bytes received for the one frame in progress and no others. Nothing is
+  ever allocated from a length alone, so a peer pays for our memory with bytes of its own.
+- Each byte of a frame is copied a fixed number of times, however small the pieces it comes in.
+"""
+
+import struct
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+HEADER_LENGTH = 10
+"""The smallest length a frame can declare: a header and no body."""
+
+DEFAULT_MAX_FRAME = 16_777_216
+"""Bytes of header and body a decoder takes unless told otherwise."""
+
+CONTROL_SESSION_ID = 0xFFFF
+"""The session id of every HSMS-SS control message, and of Linktest in HSMS-GS."""
+
+SECS_II = 0
+"""The only PType that E37 defines: the body, if any, is SECS-II."""
+
+_LENGTH_BYTES = 4
+_PREFIX = struct.Struct(">IHBBBBI")
+_PREFIX_BYTES = _LENGTH_BYTES + HEADER_LENGTH
+_WAIT = 0x80
+_MAX_STREAM = 0x7F
+_MAX_LENGTH = 0xFFFF_FFFF
+_SHOWN_BYTES = 16
+
+
+class SType(IntEnum):
+    """Session type, header byte 5: the kind of message. 8 and 10..255 are undefined."""
+
+    DATA = 0
+    SELECT_REQ = 1
+    SELECT_RSP = 2
+    DESELECT_REQ = 3
+    DESELECT_RSP = 4
+    LINKTEST_REQ = 5
+    LINKTEST_RSP = 6
+    REJECT_REQ = 7
+    SEPARATE_REQ = 9
+
+
+class SelectStatus(IntEnum):
+    """Header byte 3 of Select.rsp. 4, 5 and 6 occur in HSMS-GS only."""
+
+    ESTABLISHED = 0
+    ALREADY_ACTIVE = 1
+    NOT_READY = 2
+    EXHAUSTED = 3
+    NO_SUCH_ENTITY = 4
+    ENTITY_IN_USE = 5
+    ENTITY_ALREADY_ACTIVE = 6
+
+
+class DeselectStatus(IntEnum):
+    """Header byte 3 of Deselect.rsp."""
+
+    ENDED = 0
+    NOT_ESTABLISHED = 1
+    BUSY = 2
+
+
+class RejectReason(IntEnum):
+    """Header byte 3 of Reject.req."""
+
+    STYPE_NOT_SUPPORTED = 1
+    PTYPE_NOT_SUPPORTED = 2
+    TRANSACTION_NOT_OPEN = 3
+    ENTITY_NOT_SELECTED = 4
+
+
+# A plain int, because it packs twice as fast as the IntEnum member.
+_DATA = int(SType.DATA)
+
+
+class Frame(NamedTuple):
+    """One HSMS message: the fields of its header in wire order, then its body.
+
+    All fields but the body are plain ints, because a peer may send any value. `byte2` and `byte3`
+    are the header bytes of those names: stream with W-bit and function of a data message, the
+    status of a response, the rejected type and the reason of a Reject.req.
+    """
+
+    session_id: int
+    byte2: int
+    byte3: int
+    ptype: int
+    stype: int
+    system_bytes: int
+    body: bytes
+
+    @property
+    def stream(self) -> int:
+        """The stream of a data message, 0..127."""
+        return self.byte2 & _MAX_STREAM
+
+    @property
+    def function(self) -> int:
+        """The function of a data message, 0..255: odd in a primary, even in a secondary."""
+        return self.byte3
+
+    @property
+    def wait(self) -> bool:
+        """The W-bit of a data message: the sender wants a reply."""
+        return self.byte2 >= _WAIT
+
+
+class FrameLengthError(ValueError):
+    """A declared length no frame of this connection can have; what follows it cannot be read.
+
+    `length` is the declared length in bytes, `raw` the four bytes it was read from, `limit` the
+    greatest length allowed, and `frames` what the same chunk held before the bad length: frames
+    that arrived whole and are to be handled before the connection is closed.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        raw: bytes,
+        limit: int = DEFAULT_MAX_FRAME,
+        frames: Sequence[Frame] = (),
+    ) -> None:
+        super().__init__(
+            f"length {length} ({raw!r}) is not in {HEADER_LENGTH}..{limit}: "
+            "the peer may not speak HSMS"
+        )
+        self.length = length
+        self.raw = raw
+        self.limit = limit
+        self.frames = tuple(frames)
+
+
+def data_frame(
+    session_id: int, stream: int, function: int, wait: bool, system_bytes: int, body: bytes
+) -> Frame:
+    """A data message, SxFy, with its body as encoded SECS-II.
+
+    Raises `ValueError` if `stream` is not in 0..127; the other fields are checked by `encode`.
+    """
+    return Frame(
+        session_id, _stream_byte(stream, wait), function, SECS_II, SType.DATA, system_bytes, body
+    )
+
+
+def control_frame(
+    stype: int,
+    system_bytes: int,
+    byte2: int = 0,
+    byte3: int = 0,
+    session_id: int = CONTROL_SESSION_ID,
+) -> Frame:
+    """A control message, which has no body. `byte3` is the status of a Select or Deselect.rsp."""
+    return Frame(session_id, byte2, byte3, SECS_II, stype, system_bytes, b"")
+
+
+def reject_frame(of: Frame, reason: int) -> Frame:
+    """The Reject.req that answers `of`.
+
+    It echoes the session id and the system bytes. Header byte 2 names what was rejected: the
+    PType when that is the reason, the SType for every other reason.
+    """
+    rejected = of.ptype if reason == RejectReason.PTYPE_NOT_SUPPORTED else of.stype
+    return control_frame(SType.REJECT_REQ, of.system_bytes, rejected, reason, of.session_id)
+
+
+def encode(frame: Frame) -> bytes:
+    """The bytes of a frame, length first.
+
+    Raises `ValueError` naming the field and its range if one does not fit its place.
+    """
+    session_id, byte2, byte3, ptype, stype, system_bytes, body = frame
+    length = HEADER_LENGTH + len(body)
+    try:
+        prefix = _PREFIX.pack(length, session_id, byte2, byte3, ptype, stype, system_bytes)
+    except struct.error:
+        raise _misfit(frame) from None
+    return prefix + body
+
+
+def encode_data(
+    session_id: int, stream: int, function: int, wait: bool, system_bytes: int, body: bytes
+) -> bytes:
+    """`encode(data_frame(...))` without the frame in between; raises the same errors."""
+    byte2 = _stream_byte(stream, wait)
+    length = HEADER_LENGTH + len(body)
+    try:
+        prefix = _PREFIX.pack(length, session_id, byte2, function, SECS_II, _DATA, system_bytes)
+    except struct.error:
+        raise _misfit(
+            Frame(session_id, byte2, function, SECS_II, _DATA, system_bytes, body)
+        ) from None
+    return prefix + body
+
+
+def _stream_byte(stream: int, wait: bool) -> int:
+    # Header byte 2 has room for 255, but the top bit of a stream would be read as the W-bit.
+    if not 0 <= stream <= _MAX_STREAM:
+        raise ValueError(f"stream {stream} is not in 0..{_MAX_STREAM}")
+    return stream | _WAIT if wait else stream
+
+
+def _misfit(frame: Frame) -> ValueError:
+    fields = (
+        ("session id", frame.session_id, 0xFFFF),
+        ("header byte 2", frame.byte2, 0xFF),
+        ("header byte 3", frame.byte3, 0xFF),
+        ("PType", frame.ptype, 0xFF),
+        ("SType", frame.stype, 0xFF),
+        ("system bytes", frame.system_bytes, 0xFFFF_FFFF),
+        ("length", HEADER_LENGTH + len(frame.body), _MAX_LENGTH),
+    )
+    name, value, limit = next(field for field in fields if not 0 <= field[1] <= field[2])
+    return ValueError(f"{name} {value} is not in 0..{limit}")
+
+
+class Decoder:
+    """The frames in a stream of bytes, whatever chunks it arrives in.
+
+    One decoder reads one TCP connection. `max_frame` is the greatest length a frame may declare,
+    header and body, in bytes; `ValueError` if it is not in 10..4294967295.
+    """
+
+    __slots__ = ("_buffer", "_max_frame", "_stopped", "_total")
+
+    # The bytes received of the frame in progress: never more than one frame, and empty between
+    # frames.
+    _buffer: bytearray
+    # The bytes that frame will have, its length field included; 0 while that is not complete.
+    _total: int
+    # A bad length was met. There is no way to find the next frame after it.
+    _stopped: bool
+
+    def __init__(self, max_frame: int = DEFAULT_MAX_FRAME) -> None:
+        self.max_frame = max_frame
+        self._buffer = bytearray()
+        self._total = 0
+        self._stopped = False
+
+    @property
+    def max_frame(self) -> int:
+        """The greatest length a frame may declare; setting it holds for the lengths to come."""
+        return self._max_frame
+
+    @max_frame.setter
+    def max_frame(self, limit: int) -> None:
+        if not HEADER_LENGTH <= limit <= _MAX_LENGTH:
+            raise ValueError(f"max_frame {limit} is not in {HEADER_LENGTH}..{_MAX_LENGTH}")
+        self._max_frame = limit
+
+    @property
+    def partial(self) -> bool:
+        """A frame has begun, any byte of its length field counts, and is not complete.
+
+        T8 and the frame deadline run exactly while this is true.
+        """
+        return bool(self._buffer)
+
+    @property
+    def pending_length(self) -> int | None:
+        """The declared length of the frame in progress in bytes, if it is known yet."""
+        return self._total - _LENGTH_BYTES if self._total else None
+
+    @property
+    def missing(self) -> int:
+        """The bytes to come of the frame in progress, or of its length field if cut in there.
+
+        0 between frames.
+        """
+        if not self._buffer:
+            return 0
+        return (self._total or _LENGTH_BYTES) - len(self._buffer)
+
+    @property
+    def last_bytes(self) -> bytes:
+        """The last bytes received of the frame in progress, at most 16; empty between frames."""
+        return bytes(self._buffer[-_SHOWN_BYTES:])
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Frame]:
+        """Take the next bytes of the stream and return the frames they complete, in order.
+
+        Raises `FrameLengthError` at a length that is not in 10..max_frame; the frames before it
+        are in the error. The rest of the stream has no meaning then, so feeding it raises
+        `RuntimeError`.
+        """
+        if self._stopped:
+            raise RuntimeError("a decoder that met a bad length cannot be fed")
+        if type(data) is not bytes:
+            data = bytes(data)
+        frames: list[Frame] = []
+        start = self._complete_pending(data, frames) if self._buffer else 0
+        end = len(data)
+        # Locals, because this loop runs once per frame of every message on the wire.
+        unpack, new, limit = _PREFIX.unpack_from, tuple.__new__, self._max_frame
+        while end - start >= _PREFIX_BYTES:
+            length, session_id, byte2, byte3, ptype, stype, system_bytes = unpack(data, start)
+            stop = start + _LENGTH_BYTES + length
+            if stop > end or length < HEADER_LENGTH or length > limit:
+                break
+            body = data[start + _PREFIX_BYTES : stop]
+            # Frame(...) makes the same tuple through one more Python call: a third more per frame.
+            frames.append(new(Frame, (session_id, byte2, byte3, ptype, stype, system_bytes, body)))
+            start = stop
+        if start < end:
+            self._begin_pending(data, start, frames)
+        return frames
+
+    def _begin_pending(self, data: bytes, start: int, frames: list[Frame]) -> None:
+        """Keep what `data` has of a frame that it does not complete."""
+        if len(data) - start >= _LENGTH_BYTES:
+            self._total = self._checked_total(data[start : start + _LENGTH_BYTES], frames)
+        self._buffer += memoryview(data)[start:]
+
+    def _complete_pending(self, data: bytes, frames: list[Frame]) -> int:
+        """Continue the frame in progress with `data`; return how much of it belonged to it."""
+        buffer = self._buffer
+        start = 0
+        if not self._total:
+            start = _LENGTH_BYTES - len(buffer)
+            buffer += data[:start]
+            if len(buffer) < _LENGTH_BYTES:
+                return len(data)
+            self._total = self._checked_total(bytes(buffer), frames)
+        stop = start + self._total - len(buffer)
+        buffer += memoryview(data)[start:stop]
+        if len(buffer) < self._total:
+            return len(data)
+        header = _PREFIX.unpack_from(buffer)[1:]
+        # Dropping the front of a bytearray moves no bytes, so the body is copied once.
+        del buffer[:_PREFIX_BYTES]
+        frames.append(Frame._make((*header, bytes(buffer))))
+        self._buffer = bytearray()
+        self._total = 0
+        return stop
+
+    def _checked_total(self, raw: bytes, frames: list[Frame]) -> int:
+        length = int.from_bytes(raw)
+        if HEADER_LENGTH <= length <= self._max_frame:
+            return _LENGTH_BYTES + length
+        self._buffer = bytearray()
+        self._stopped = True
+        raise FrameLengthError(length, raw, self._max_frame, frames)

@@ -1,0 +1,419 @@
+"""Frames as bytes: what is written is E37's layout, and any cut of a stream reads the same."""
+
+import re
+import tracemalloc
+from itertools import pairwise
+from typing import Self, SupportsIndex
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from hsms_engine import wire
+from hsms_engine.wire import (
+    DEFAULT_MAX_FRAME,
+    Decoder,
+    DeselectStatus,
+    Frame,
+    FrameLengthError,
+    RejectReason,
+    SelectStatus,
+    SType,
+    control_frame,
+    data_frame,
+    encode,
+    encode_data,
+    reject_frame,
+)
+
+SYSTEM = 0x01020304
+S1F1_W = data_frame(5, 1, 1, True, SYSTEM, b"")
+
+# Written out by hand from the frame table, so that the encoder is not its own judge.
+GOLDEN = [
+    ("S1F1 W", S1F1_W, "0000000a 0005 81 01 00 00 01020304"),
+    (
+        "S1F2 with an empty list",
+        data_frame(5, 1, 2, False, SYSTEM, b"\x01\x00"),
+        "0000000c 0005 01 02 00 00 01020304 0100",
+    ),
+    (
+        "the greatest of every data field",
+        data_frame(32767, 127, 255, True, 0xFFFFFFFF, b""),
+        "0000000a 7fff ff ff 00 00 ffffffff",
+    ),
+    (
+        "Select.req",
+        control_frame(SType.SELECT_REQ, SYSTEM),
+        "0000000a ffff 00 00 00 01 01020304",
+    ),
+    *(
+        (
+            f"Select.rsp {status.name}",
+            control_frame(SType.SELECT_RSP, SYSTEM, byte3=status),
+            f"0000000a ffff 00 0{number} 00 02 01020304",
+        )
+        for number, status in enumerate(
+            [
+                SelectStatus.ESTABLISHED,
+                SelectStatus.ALREADY_ACTIVE,
+                SelectStatus.NOT_READY,
+                SelectStatus.EXHAUSTED,
+                SelectStatus.NO_SUCH_ENTITY,
+                SelectStatus.ENTITY_IN_USE,
+                SelectStatus.ENTITY_ALREADY_ACTIVE,
+            ]
+        )
+    ),
+    (
+        "Deselect.req",
+        control_frame(SType.DESELECT_REQ, SYSTEM),
+        "0000000a ffff 00 00 00 03 01020304",
+    ),
+    *(
+        (
+            f"Deselect.rsp {status.name}",
+            control_frame(SType.DESELECT_RSP, SYSTEM, byte3=status),
+            f"0000000a ffff 00 0{number} 00 04 01020304",
+        )
+        for number, status in enumerate(
+            [DeselectStatus.ENDED, DeselectStatus.NOT_ESTABLISHED, DeselectStatus.BUSY]
+        )
+    ),
+    (
+        "Linktest.req",
+        control_frame(SType.LINKTEST_REQ, SYSTEM),
+        "0000000a ffff 00 00 00 05 01020304",
+    ),
+    (
+        "Linktest.rsp",
+        control_frame(SType.LINKTEST_RSP, SYSTEM),
+        "0000000a ffff 00 00 00 06 01020304",
+    ),
+    (
+        "Reject.req of an undefined SType",
+        reject_frame(control_frame(8, SYSTEM), RejectReason.STYPE_NOT_SUPPORTED),
+        "0000000a ffff 08 01 00 07 01020304",
+    ),
+    (
+        "Reject.req of a foreign PType",
+        reject_frame(Frame(5, 0, 0, 3, 1, SYSTEM, b""), RejectReason.PTYPE_NOT_SUPPORTED),
+        "0000000a 0005 03 02 00 07 01020304",
+    ),
+    (
+        "Reject.req of a response nobody waits for",
+        reject_frame(control_frame(SType.LINKTEST_RSP, SYSTEM), RejectReason.TRANSACTION_NOT_OPEN),
+        "0000000a ffff 06 03 00 07 01020304",
+    ),
+    (
+        "Reject.req of data while not selected",
+        reject_frame(S1F1_W, RejectReason.ENTITY_NOT_SELECTED),
+        "0000000a 0005 00 04 00 07 01020304",
+    ),
+    (
+        "Separate.req",
+        control_frame(SType.SEPARATE_REQ, SYSTEM),
+        "0000000a ffff 00 00 00 09 01020304",
+    ),
+    (
+        "a frame of undefined types",
+        Frame(0x1234, 0x56, 0x78, 0x9A, 0xBC, 0xDEF01234, b"\xff"),
+        "0000000b 1234 56 78 9a bc def01234 ff",
+    ),
+]
+
+frames = st.builds(
+    Frame,
+    session_id=st.integers(0, 0xFFFF),
+    byte2=st.integers(0, 0xFF),
+    byte3=st.integers(0, 0xFF),
+    ptype=st.integers(0, 0xFF),
+    stype=st.integers(0, 0xFF),
+    system_bytes=st.integers(0, 0xFFFFFFFF),
+    body=st.binary(max_size=40),
+)
+
+
+def cut(stream: bytes, places: list[int]) -> list[bytes]:
+    bounds = [0, *sorted(place % (len(stream) + 1) for place in places), len(stream)]
+    return [stream[start:stop] for start, stop in pairwise(bounds)]
+
+
+def feed_all(decoder: Decoder, chunks: list[bytes]) -> list[Frame]:
+    return [frame for chunk in chunks for frame in decoder.feed(chunk)]
+
+
+@pytest.mark.parametrize(
+    ("frame", "golden"), [row[1:] for row in GOLDEN], ids=[row[0] for row in GOLDEN]
+)
+def test_every_message_is_written_and_read_as_its_golden_bytes(frame: Frame, golden: str) -> None:
+    expected = bytes.fromhex(golden)
+    assert encode(frame) == expected
+    assert Decoder().feed(expected) == [frame]
+
+
+def test_the_golden_bytes_cover_every_stype_status_and_reason() -> None:
+    written = [frame for _, frame, _ in GOLDEN]
+    assert {frame.stype for frame in written} >= set(SType)
+    for stype, answers in [
+        (SType.SELECT_RSP, SelectStatus),
+        (SType.DESELECT_RSP, DeselectStatus),
+        (SType.REJECT_REQ, RejectReason),
+    ]:
+        assert {frame.byte3 for frame in written if frame.stype == stype} == set(answers)
+
+
+def test_ptype_is_header_byte_8_and_stype_byte_9_of_the_frame() -> None:
+    written = encode(Frame(0, 0, 0, 0xAA, 0xBB, 0, b""))
+    assert (written[8], written[9]) == (0xAA, 0xBB)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+@pytest.mark.parametrize("stream", [0, 1, 64, 127])
+def test_the_w_bit_is_the_top_bit_of_the_stream_byte(stream: int, wait: bool) -> None:
+    for written in (
+        encode_data(0, stream, 3, wait, 9, b""),
+        encode(data_frame(0, stream, 3, wait, 9, b"")),
+    ):
+        assert written[6] == stream + (128 if wait else 0)
+        [frame] = Decoder().feed(written)
+        assert (frame.stream, frame.function, frame.wait) == (stream, 3, wait)
+
+
+@given(
+    st.integers(0, 0xFFFF),
+    st.integers(0, 127),
+    st.integers(0, 255),
+    st.booleans(),
+    st.integers(0, 0xFFFFFFFF),
+    st.binary(max_size=40),
+)
+def test_the_fast_encoder_writes_what_the_plain_one_does(
+    session_id: int, stream: int, function: int, wait: bool, system_bytes: int, body: bytes
+) -> None:
+    frame = data_frame(session_id, stream, function, wait, system_bytes, body)
+    assert encode_data(session_id, stream, function, wait, system_bytes, body) == encode(frame)
+
+
+@given(frames, st.sampled_from(RejectReason))
+def test_a_reject_echoes_session_id_and_system_bytes_and_names_what_it_rejects(
+    frame: Frame, reason: RejectReason
+) -> None:
+    rejected = frame.ptype if reason is RejectReason.PTYPE_NOT_SUPPORTED else frame.stype
+    assert reject_frame(frame, reason) == Frame(
+        frame.session_id, rejected, reason, 0, SType.REJECT_REQ, frame.system_bytes, b""
+    )
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (S1F1_W._replace(session_id=0x10000), "session id 65536 is not in 0..65535"),
+        (S1F1_W._replace(byte2=256), "header byte 2 256 is not in 0..255"),
+        (S1F1_W._replace(byte3=-1), "header byte 3 -1 is not in 0..255"),
+        (S1F1_W._replace(ptype=256), "PType 256 is not in 0..255"),
+        (S1F1_W._replace(stype=256), "SType 256 is not in 0..255"),
+        (
+            S1F1_W._replace(system_bytes=1 << 32),
+            "system bytes 4294967296 is not in 0..4294967295",
+        ),
+    ],
+)
+def test_a_field_that_does_not_fit_is_refused_by_name(frame: Frame, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        encode(frame)
+
+
+def test_the_fast_encoder_refuses_a_misfit_by_name() -> None:
+    with pytest.raises(ValueError, match=r"^session id -1 is not in 0\.\.65535$"):
+        encode_data(-1, 1, 1, True, 0, b"")
+
+
+@pytest.mark.parametrize("stream", [-1, 128, 129])
+def test_a_stream_that_would_spill_into_the_w_bit_is_refused(stream: int) -> None:
+    with pytest.raises(ValueError, match=f"^stream {stream} is not in 0\\.\\.127$"):
+        encode_data(0, stream, 1, False, 0, b"")
+    with pytest.raises(ValueError, match=f"^stream {stream} is not in 0\\.\\.127$"):
+        data_frame(0, stream, 1, False, 0, b"")
+
+
+@given(st.lists(frames, max_size=6), st.lists(st.integers(0, 400), max_size=12))
+@example([S1F1_W] * 3, [13, 14, 15, 28])
+def test_any_segmentation_of_any_frames_reads_the_same(
+    sent: list[Frame], places: list[int]
+) -> None:
+    decoder = Decoder()
+    stream = b"".join(map(encode, sent))
+    assert feed_all(decoder, cut(stream, places)) == sent
+    assert not decoder.partial
+
+
+@given(st.lists(frames, min_size=1, max_size=6))
+def test_one_byte_at_a_time_reads_the_same(sent: list[Frame]) -> None:
+    stream = b"".join(map(encode, sent))
+    assert feed_all(Decoder(), [bytes([byte]) for byte in stream]) == sent
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("size", [7, 400])
+def test_bodies_are_bytes_whatever_buffer_they_arrive_in(
+    kind: type[bytes | bytearray | memoryview], size: int
+) -> None:
+    stream = b"".join(encode(data_frame(0, 6, 11, True, n, b"body")) for n in range(9))
+    decoder = Decoder()
+    for start in range(0, len(stream), size):
+        for frame in decoder.feed(kind(stream[start : start + size])):
+            assert type(frame.body) is bytes
+            assert frame.body == b"body"
+    assert not decoder.partial
+
+
+def test_a_reused_receive_buffer_cannot_change_a_frame_already_read() -> None:
+    buffer = bytearray(encode(S1F1_W._replace(body=b"before")))
+    [frame] = Decoder().feed(buffer)
+    buffer[-6:] = b"after!"
+    assert frame.body == b"before"
+
+
+def test_the_progress_of_a_frame_is_told_at_every_byte() -> None:
+    written = encode(data_frame(0, 1, 3, True, 1, b"0123456789"))
+    decoder = Decoder()
+    for taken in range(1, len(written)):
+        assert decoder.feed(written[taken - 1 : taken]) == []
+        assert decoder.partial
+        if taken < 4:
+            assert (decoder.pending_length, decoder.missing) == (None, 4 - taken)
+        else:
+            assert (decoder.pending_length, decoder.missing) == (20, len(written) - taken)
+        assert decoder.last_bytes == written[:taken][-16:]
+    assert len(decoder.feed(written[-1:])) == 1
+    assert_between_frames(decoder)
+
+
+def test_the_progress_is_the_same_when_the_frame_begins_inside_a_chunk() -> None:
+    written = encode(data_frame(0, 1, 3, True, 1, b"0123456789"))
+    for taken in range(1, len(written)):
+        decoder = Decoder()
+        assert len(decoder.feed(written + written[:taken])) == 1
+        assert decoder.partial
+        assert decoder.pending_length == (20 if taken >= 4 else None)
+        assert decoder.missing == (len(written) if taken >= 4 else 4) - taken
+        assert decoder.last_bytes == written[:taken][-16:]
+
+
+def assert_between_frames(decoder: Decoder) -> None:
+    assert not decoder.partial
+    assert (decoder.pending_length, decoder.missing, decoder.last_bytes) == (None, 0, b"")
+
+
+def test_no_bytes_are_no_frames() -> None:
+    decoder = Decoder()
+    assert decoder.feed(b"") == []
+    assert_between_frames(decoder)
+
+
+@pytest.mark.parametrize("length", [0, 9, 101, 0xFFFFFFFF])
+@pytest.mark.parametrize("rest", [b"", bytes(200)], ids=["bare", "with its whole frame"])
+@pytest.mark.parametrize("before", [0, 2])
+def test_a_length_out_of_range_is_refused_at_its_fourth_byte_and_loses_no_frame_before_it(
+    length: int, rest: bytes, before: int
+) -> None:
+    known = encode(S1F1_W) * before + length.to_bytes(4)
+    for place in range(len(known)):
+        decoder = Decoder(max_frame=100)
+        received = decoder.feed(known[:place])
+        with pytest.raises(FrameLengthError) as caught:
+            decoder.feed(known[place:] + rest)
+        assert received + list(caught.value.frames) == [S1F1_W] * before
+        assert (caught.value.length, caught.value.raw) == (length, length.to_bytes(4))
+        assert caught.value.limit == 100
+        assert_between_frames(decoder)
+
+
+def test_a_bad_length_is_told_with_its_bytes_and_the_range() -> None:
+    with pytest.raises(FrameLengthError) as caught:
+        Decoder().feed(b"    ")
+    assert str(caught.value) == (
+        "length 538976288 (b'    ') is not in 10..16777216: the peer may not speak HSMS"
+    )
+
+
+def test_a_decoder_that_met_a_bad_length_takes_no_more() -> None:
+    decoder = Decoder()
+    with pytest.raises(FrameLengthError):
+        decoder.feed(b"GET / HTTP/1.1\r\n")
+    with pytest.raises(RuntimeError, match="met a bad length"):
+        decoder.feed(encode(S1F1_W))
+
+
+@pytest.mark.parametrize("length", [10, 100])
+def test_the_lengths_at_both_ends_of_the_range_are_taken(length: int) -> None:
+    frame = S1F1_W._replace(body=bytes(length - 10))
+    assert Decoder(max_frame=100).feed(encode(frame)) == [frame]
+    assert feed_all(Decoder(max_frame=100), [encode(frame)[:7], encode(frame)[7:]]) == [frame]
+
+
+@pytest.mark.parametrize("max_frame", [9, 1 << 32])
+def test_a_max_frame_no_length_field_can_hold_is_refused(max_frame: int) -> None:
+    with pytest.raises(ValueError, match=rf"^max_frame {max_frame} is not in 10\.\.4294967295$"):
+        Decoder(max_frame)
+
+
+@pytest.mark.parametrize("length", [DEFAULT_MAX_FRAME, DEFAULT_MAX_FRAME + 1, 0xFFFFFFFF])
+def test_nothing_is_allocated_from_a_declared_length(length: int) -> None:
+    decoder = Decoder()
+    stream = length.to_bytes(4) + bytes(1000)
+    tracemalloc.start()
+    try:
+        if length <= DEFAULT_MAX_FRAME:
+            decoder.feed(stream)
+        else:
+            with pytest.raises(FrameLengthError):
+                decoder.feed(stream)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 20_000
+
+
+class CountingBuffer(bytearray):
+    """A bytearray that counts the bytes that are copied into it and out of it."""
+
+    copied = 0
+
+    # The decoder adds bytes and views to it and takes slices of it, nothing else.
+
+    def __iadd__(self, piece: bytes | memoryview) -> Self:  # type: ignore[override]  # as above
+        CountingBuffer.copied += len(piece)
+        super().__iadd__(piece)
+        return self
+
+    def __add__(self, piece: bytes) -> Self:  # type: ignore[override]  # as above
+        CountingBuffer.copied += len(self) + len(piece)
+        return type(self)(super().__add__(piece))
+
+    def __getitem__(self, key: SupportsIndex | slice) -> Self:  # type: ignore[override]  # as above
+        assert isinstance(key, slice)
+        part = type(self)(super().__getitem__(key))
+        CountingBuffer.copied += len(part)
+        return part
+
+    def __bytes__(self) -> bytes:
+        CountingBuffer.copied += len(self)
+        return bytes(memoryview(self))
+
+
+def test_a_large_frame_in_small_pieces_costs_work_in_proportion_to_its_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wire, "bytearray", CountingBuffer, raising=False)
+    monkeypatch.setattr(CountingBuffer, "copied", 0)
+    body = bytes(range(256)) * 40_000
+    written = encode(data_frame(0, 7, 3, True, 1, body))
+    decoder = Decoder()
+    received: list[Frame] = []
+    for start in range(0, len(written), 1000):
+        received += decoder.feed(written[start : start + 1000])
+    assert [frame.body for frame in received] == [body]
+    # Once into the buffer and once out of it, and no byte of it twice.
+    assert len(body) * 2 <= CountingBuffer.copied <= len(written) * 2 + 100
