@@ -1,0 +1,109 @@
+"""Statecharts as data: declare a chart once; run it, draw it, check it, export it, test with it.
+
+How to write a chart
+====================
+
+A chart is a ``Chart`` of ``State`` and ``On`` objects. It asks, and never acts::
+
+    @dataclass(frozen=True, slots=True)
+    class LockClamp(Effect):
+        "Close the clamp."
+
+    PLACING = Timer("placing", "placing", "a carrier settles", seconds=2, lowest=0.1, highest=10)
+
+    LOAD_PORT = Chart(
+        id="load_port",
+        title="Load port",
+        reported=("carrier_arrived", "carrier_left"),
+        states=(
+            State("empty"),
+            State("settling", timer=PLACING),
+            State("clamped", enter=(LockClamp(),)),
+        ),
+        transitions=(
+            On("carrier_arrived", "empty", to="settling"),
+            On("placing_expired", "settling", to="clamped"),
+            On("carrier_left", "settling", to="empty"),
+            On("carrier_left", "clamped", to="empty"),
+        ),
+    )
+
+    machine = Machine(LOAD_PORT)
+    step = machine.step(machine.initial, "carrier_arrived")
+    step.snapshot, step.effects      # <settling>, (Start(placing),)
+
+* **States** nest by ``children``; the first child is the initial one. ``parallel=True`` makes the
+  children regions. ``enter`` and ``exit`` list what is asked for.
+* **Order** within a step: exits from the inside out, then the transition's ``do``, then entries
+  from the outside in. What must come before an exit effect needs a state of its own.
+* **Transitions** are looked up from the innermost active state outwards, in the order declared; the
+  first whose guard holds is taken. ``to=None`` stays; ``to=source`` leaves and enters again; an
+  event of ``None`` is taken at once.
+* **Timers** belong to states: ``State(timer=T7)`` starts T7 on entry and stops it on exit. Its end
+  is the event ``t7_expired``, which must leave the state. The chart sees no number of seconds.
+* **Variables** have the domain ``0..highest`` and are changed by ``Set`` and ``Increment``; guards
+  compare them with numbers and parameters (``when="failures >= threshold"``).
+* **Events** are ``received`` (a peer may cause them at any time: total below ``total_in``),
+  ``local`` (calls: ``NotAllowedError`` where none is declared) or ``reported``. They carry nothing.
+* **Charts are joined** by a ``System`` of wires: an effect of one is an event of another.
+
+``lint`` refuses what would not mean the same to python-statemachine, XState and a reader.
+
+What cannot be said in this form at all, and would be a trap of python-statemachine: coroutine
+callbacks and whatever starts a loop or a thread (an action is an object and is never called);
+delayed sends, ``invoke`` and its clocks (time is an effect); misspelt or clashing convention
+methods (there are no methods); event data and its reserved keyword names; internal and wildcard
+transitions (``to=None`` does without); history; final states, which stop the engine for good;
+charts that inherit from charts; flags other than the ones set in ``StrictChart``; a start value
+instead of a restore (a snapshot is restored without running anything).
+"""
+
+from .declare import (
+    Action,
+    Chart,
+    Effect,
+    Increment,
+    On,
+    Parameter,
+    Set,
+    Start,
+    State,
+    Stop,
+    Timer,
+    Variable,
+)
+from .lint import ChartError, Problem, check, lint
+from .machine import Machine, NotAllowedError, Snapshot, Step
+from .native import ChartFaultError, native_class
+from .router import Hop, Router, System, SystemSnapshot, SystemStep, Wire
+
+__all__ = [
+    "Action",
+    "Chart",
+    "ChartError",
+    "ChartFaultError",
+    "Effect",
+    "Hop",
+    "Increment",
+    "Machine",
+    "NotAllowedError",
+    "On",
+    "Parameter",
+    "Problem",
+    "Router",
+    "Set",
+    "Snapshot",
+    "Start",
+    "State",
+    "Step",
+    "Stop",
+    "System",
+    "SystemSnapshot",
+    "SystemStep",
+    "Timer",
+    "Variable",
+    "Wire",
+    "check",
+    "lint",
+    "native_class",
+]

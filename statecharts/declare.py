@@ -1,0 +1,244 @@
+"""A chart as data: states, transitions, timers, variables and effects, and nothing that acts.
+
+Invariants of a declaration (``lint`` checks each of them):
+
+* ids are unique over the whole chart, the first child of a state is its initial one;
+* a timer belongs to a state: entering starts it, leaving stops it (states that exclude each other
+  may share one);
+* a guard reads only the chart's variables and parameters, each with a finite domain;
+* every event is declared with the side it comes from: the peer, a local call, or a report.
+
+Everything else in this package (run, picture, check, export, generated tests) reads these objects
+and nothing else, so that no two of them can disagree about what the chart says.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a chart asks of its driver. Subclass it as a frozen, slotted dataclass.
+
+    An effect says what is to be done and carries no behaviour. Two effects are the same when
+    their class and their fields are.
+    """
+
+    def __str__(self) -> str:
+        arguments = ", ".join(str(getattr(self, each.name)) for each in fields(self))
+        return f"{type(self).__name__}({arguments})"
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A duration that belongs to a state; its end arrives as the event ``<id>_expired``.
+
+    ``seconds`` is the default duration, drawn in pictures; ``lowest`` and ``highest`` bound what a
+    user may set. The chart itself never reads a number: the driver looks the duration up.
+    """
+
+    id: str
+    label: str
+    meaning: str
+    seconds: float
+    lowest: float
+    highest: float
+
+    @property
+    def expired(self) -> str:
+        """The event that reports the end of this timer."""
+        return f"{self.id}_expired"
+
+    def __str__(self) -> str:
+        return self.label
+
+
+@dataclass(frozen=True, slots=True)
+class Start(Effect):
+    """Start a timer that is not running. Made by the kit for a state's ``timer`` only."""
+
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True)
+class Stop(Effect):
+    """Stop a timer that is running. Made by the kit for a state's ``timer`` only."""
+
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Give a variable of the chart a constant value, in its domain whatever the parameters."""
+
+    variable: str
+    value: int
+
+    def __str__(self) -> str:
+        return f"{self.variable} := {self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """Add one to a variable of the chart; leaving the variable's domain is an error."""
+
+    variable: str
+
+    def __str__(self) -> str:
+        return f"{self.variable} += 1"
+
+
+Action = Effect | Set | Increment
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A constant of one running chart, chosen when the chart is bound to a machine."""
+
+    name: str
+    default: int
+    lowest: int
+    highest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A context variable with the finite domain ``0..highest``; it starts at 0.
+
+    ``highest`` is a number or the name of a parameter.
+    """
+
+    name: str
+    highest: int | str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state. ``label`` is the name people see; ``timer`` runs exactly while the state is active.
+
+    On entry the timer is started before ``enter`` is done; on exit it is stopped before ``exit``.
+    """
+
+    id: str
+    label: str = ""
+    children: tuple[State, ...] = ()
+    timer: Timer | None = None
+    enter: tuple[Action, ...] = ()
+    exit: tuple[Action, ...] = ()
+    parallel: bool = False
+
+    @property
+    def name(self) -> str:
+        """The label, or else the id in words."""
+        return self.label or self.id.replace("_", " ").capitalize()
+
+    @property
+    def entry_actions(self) -> tuple[Action, ...]:
+        """All that is done on entry, in order, the timer's start included."""
+        return (Start(self.timer), *self.enter) if self.timer else self.enter
+
+    @property
+    def exit_actions(self) -> tuple[Action, ...]:
+        """All that is done on exit, in order, the timer's stop included."""
+        return (Stop(self.timer), *self.exit) if self.timer else self.exit
+
+    def walk(self) -> Iterator[State]:
+        """This state and all below it in document order (pre-order)."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+@dataclass(frozen=True, slots=True)
+class On:
+    """One transition: on ``event`` in ``source``, if ``when`` holds, go ``to`` and ``do``.
+
+    ``event`` None makes it eventless: taken at once when ``source`` is active and ``when`` holds.
+    ``to`` None makes it targetless: nothing is left or entered, only ``do`` is done. ``to`` equal
+    to ``source`` leaves and enters the state again, so that its timer starts anew.
+    """
+
+    event: str | None
+    source: str
+    to: str | None = None
+    when: str = ""
+    do: tuple[Action, ...] = ()
+
+    def __str__(self) -> str:
+        guard = f" [{self.when}]" if self.when else ""
+        target = f" -> {self.to}" if self.to else ""
+        return f"{self.source}: {self.event or '(at once)'}{guard}{target}"
+
+
+def _calling_file() -> str:
+    """The file that declares a chart: the nearest frame outside this one."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename in (__file__, "<string>"):
+        frame = frame.f_back
+    return frame.f_code.co_filename
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A whole chart. See the package docstring for how to write one.
+
+    ``received`` are facts a peer may cause at any time: each needs a transition in every leaf below
+    ``total_in``, but for the pairs in ``gated``: event and state in which it never reaches the
+    chart, for a reason told beside them. ``local`` are calls: where none is declared, calling is an
+    error. ``reported`` are facts from the driver or another chart. The ends of timers need no
+    declaration.
+    """
+
+    id: str
+    title: str
+    states: tuple[State, ...]
+    transitions: tuple[On, ...]
+    received: tuple[str, ...] = ()
+    local: tuple[str, ...] = ()
+    reported: tuple[str, ...] = ()
+    total_in: tuple[str, ...] = ()
+    gated: tuple[tuple[str, str], ...] = ()
+    variables: tuple[Variable, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    file: str = field(default_factory=_calling_file, compare=False)
+
+    def walk(self) -> Iterator[State]:
+        """Every state in document order (pre-order)."""
+        for state in self.states:
+            yield from state.walk()
+
+    def state(self, id: str) -> State:
+        """The state with this id. Raises ``KeyError`` when there is none."""
+        for state in self.walk():
+            if state.id == id:
+                return state
+        raise KeyError(f"chart {self.id} has no state {id!r}")
+
+    def path(self, id: str) -> tuple[State, ...]:
+        """The states from the outermost one down to ``id``, both included."""
+
+        def search(states: tuple[State, ...]) -> tuple[State, ...]:
+            for state in states:
+                if state.id == id:
+                    return (state,)
+                if below := search(state.children):
+                    return (state, *below)
+            return ()
+
+        if not (found := search(self.states)):
+            raise KeyError(f"chart {self.id} has no state {id!r}")
+        return found
+
+    @property
+    def timers(self) -> tuple[Timer, ...]:
+        """The timers of all states, in document order, each once."""
+        return tuple(dict.fromkeys(state.timer for state in self.walk() if state.timer))
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """Every event the chart may be given, in the order of declaration."""
+        expiries = tuple(timer.expired for timer in self.timers)
+        return tuple(dict.fromkeys((*self.received, *self.local, *self.reported, *expiries)))

@@ -1,0 +1,118 @@
+"""The language of guards: whole numbers compared with each other, and ``and``, ``or``, ``not``.
+
+A number is a variable, a parameter or a constant; a condition is one comparison of two numbers, or
+conditions joined. It is the common part of python-statemachine's boolean expressions, JavaScript
+and Promela, so that a guard means the same wherever the chart is run. Hence no chains (``a < b <
+c``), no arithmetic, no truth of a number (``when="n"``), no comparison of conditions (JavaScript's
+``true`` is not 1), and not python-statemachine's own operators ``v``, ``^`` and ``!``.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+from collections.abc import Mapping
+
+_COMPARISONS = {
+    ast.Eq: ("==", operator.eq),
+    ast.NotEq: ("!=", operator.ne),
+    ast.Lt: ("<", operator.lt),
+    ast.LtE: ("<=", operator.le),
+    ast.Gt: (">", operator.gt),
+    ast.GtE: (">=", operator.ge),
+}
+
+
+class GuardError(ValueError):
+    """A guard uses something outside the language."""
+
+
+def parse(guard: str) -> ast.expr:
+    """The syntax tree of a guard. Raises ``GuardError`` with what is not allowed."""
+    try:
+        tree = ast.parse(guard, mode="eval").body
+    except SyntaxError as error:
+        raise GuardError(
+            f"guard {guard!r} is not an expression: {error.msg} (and, or, not are written as words)"
+        ) from error
+    _check_condition(tree, guard)
+    return tree
+
+
+def _check_condition(node: ast.expr, guard: str) -> None:
+    match node:
+        case ast.BoolOp(values=values):
+            for value in values:
+                _check_condition(value, guard)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            _check_condition(operand, guard)
+        case ast.Compare(left=left, ops=[op], comparators=[right]) if type(op) in _COMPARISONS:
+            _check_number(left, guard)
+            _check_number(right, guard)
+        case _:
+            raise GuardError(
+                f"guard {guard!r}: {ast.unparse(node)!r} is not one comparison, and, or, not"
+            )
+
+
+def _check_number(node: ast.expr, guard: str) -> None:
+    match node:
+        case ast.Name(id="v"):
+            raise GuardError(f"guard {guard!r}: 'v' is an operator of python-statemachine")
+        case ast.Name():
+            pass
+        case ast.Constant(value=int(number)) if type(number) is int:
+            pass
+        case _:
+            raise GuardError(
+                f"guard {guard!r}: {ast.unparse(node)!r} is not a name or a whole number"
+            )
+
+
+def names(guard: str) -> frozenset[str]:
+    """The variables and parameters a guard reads."""
+    return frozenset(node.id for node in ast.walk(parse(guard)) if isinstance(node, ast.Name))
+
+
+def evaluate(guard: str, values: Mapping[str, int]) -> bool:
+    """The value of a guard under an assignment of all its names."""
+
+    def of(node: ast.expr) -> int:
+        match node:
+            case ast.BoolOp(op=ast.And(), values=parts):
+                return all(of(part) for part in parts)
+            case ast.BoolOp(values=parts):
+                return any(of(part) for part in parts)
+            case ast.UnaryOp(operand=operand):
+                return not of(operand)
+            case ast.Compare(left=left, ops=[op], comparators=[right]):
+                _, compare = _COMPARISONS[type(op)]
+                return bool(compare(of(left), of(right)))
+            case ast.Name(id=name):
+                return values[name]
+            case _:
+                # parse() has left constants only.
+                return int(ast.literal_eval(node))
+
+    return bool(of(parse(guard)))
+
+
+def render(guard: str, *, conjunction: str, disjunction: str, negation: str, prefix: str) -> str:
+    """The guard in another language's operators, each name behind ``prefix``."""
+
+    def of(node: ast.expr) -> str:
+        match node:
+            case ast.BoolOp(op=op, values=parts):
+                joiner = conjunction if isinstance(op, ast.And) else disjunction
+                return "(" + f" {joiner} ".join(of(part) for part in parts) + ")"
+            case ast.UnaryOp(operand=operand):
+                return f"{negation}({of(operand)})"
+            case ast.Compare(left=left, ops=[op], comparators=[right]):
+                symbol, _ = _COMPARISONS[type(op)]
+                return f"({of(left)} {symbol} {of(right)})"
+            case ast.Name(id=name):
+                return prefix + name
+            case _:
+                return ast.unparse(node)
+
+    return of(parse(guard))

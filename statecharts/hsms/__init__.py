@@ -1,0 +1,22 @@
+"""The charts of HSMS: one file per chart, the timers, the effects, and the wires that join them."""
+
+from .breaker import BREAKER
+from .connection import ACTIVE, PASSIVE
+from .linktest import LINKTEST
+from .receiver import RECEIVER
+from .systems import ACTIVE_LINK, CHARTS, PASSIVE_LINK
+from .transaction import TRANSACTION
+from .transmitter import TRANSMITTER
+
+__all__ = [
+    "ACTIVE",
+    "ACTIVE_LINK",
+    "BREAKER",
+    "CHARTS",
+    "LINKTEST",
+    "PASSIVE",
+    "PASSIVE_LINK",
+    "RECEIVER",
+    "TRANSACTION",
+    "TRANSMITTER",
+]

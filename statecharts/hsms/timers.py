@@ -1,0 +1,35 @@
+"""The protocol timers of HSMS (E37) and our own, with default, range and meaning, in one place.
+
+Settings take their defaults and ranges from here, pictures their labels, and charts their owners.
+"""
+
+from __future__ import annotations
+
+from statecharts.declare import Timer
+
+T3 = Timer("t3", "T3", "reply: a data transaction with W is open", 45, 1, 120)
+T5 = Timer("t5", "T5", "connect separation: between the starts of two attempts", 10, 1, 240)
+T6 = Timer("t6", "T6", "control transaction: Select or Deselect awaits its response", 5, 1, 240)
+T6_LINKTEST = Timer(
+    "t6_linktest", "T6", "control transaction: Linktest awaits its response", 5, 1, 240
+)
+T7 = Timer("t7", "T7", "not selected: TCP is up and the session is not selected", 10, 1, 240)
+T8 = Timer("t8", "T8", "inter-character: a frame has begun and is not complete", 5, 1, 120)
+
+CONNECT_TIMEOUT = Timer("connect_timeout", "connect timeout", "TCP does not answer", 10, 0.1, 240)
+FRAME_DEADLINE = Timer(
+    "frame_deadline",
+    "frame deadline",
+    "a frame has begun; one byte at a time does not extend it",
+    60,
+    1,
+    3600,
+)
+WRITE_TIMEOUT = Timer(
+    "write_timeout", "write timeout", "bytes are queued and the peer takes none", 30, 0.1, 3600
+)
+LINGER = Timer("linger", "linger", "the last frame leaves before TCP is closed", 0.5, 0.01, 10)
+LINKTEST_INTERVAL = Timer(
+    "linktest_interval", "linktest interval", "no frame in either direction", 30, 0.1, 86400
+)
+OPEN_TIME = Timer("open_time", "open time", "the breaker refuses attempts", 60, 0.01, 86400)

@@ -1,0 +1,51 @@
+"""One data transaction, from its primary to whatever ends it. It ends exactly once.
+
+T3 starts when the primary is wholly written and runs exactly in ``open``. Every end is a state
+without a way out, so a second end is an error and not a second answer. One snapshot of this chart
+belongs to each open request; running it costs two dictionary look-ups a message.
+
+Diagram: ``diagrams/transaction.svg``.
+"""
+
+from __future__ import annotations
+
+from statecharts.declare import Chart, On, State
+
+from .timers import T3
+from .vocabulary import EndTransaction
+
+_ENDS = {
+    "reply_received": "replied",
+    "reject_received": "rejected",
+    "abort_received": "aborted",
+    "connection_ended": "lost",
+    "request_cancelled": "cancelled",
+}
+
+TRANSACTION = Chart(
+    id="transaction",
+    title="Data transaction",
+    received=("reply_received", "reject_received", "abort_received"),
+    local=("request_cancelled",),
+    reported=("primary_written", "connection_ended"),
+    total_in=("pending",),
+    states=(
+        State(
+            "pending",
+            "Pending",
+            exit=(EndTransaction(),),
+            children=(State("queued", "Queued"), State("open", "Open", timer=T3)),
+        ),
+        State("replied", "Replied"),
+        State("timed_out", "Timed out"),
+        State("rejected", "Rejected by the peer"),
+        State("aborted", "Aborted by the peer"),
+        State("lost", "Lost with the connection"),
+        State("cancelled", "Cancelled by the caller"),
+    ),
+    transitions=(
+        On("primary_written", "queued", to="open"),
+        On(T3.expired, "open", to="timed_out"),
+        *(On(event, "pending", to=end) for event, end in _ENDS.items()),
+    ),
+)

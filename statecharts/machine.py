@@ -1,0 +1,246 @@
+"""A chart as a pure, memoised function: ``step(snapshot, event) -> Step``.
+
+python-statemachine decides each (snapshot, event) pair once; afterwards a step is one dictionary
+look-up on the snapshot itself. Invariants:
+
+* A machine has one object for each snapshot (same states, same values), so that snapshots can be
+  kept in sets by the million and hold their own memo.
+* A memo is true under the parameters of one machine: a snapshot of another is refused by ``step``
+  and carried over by ``adopt``.
+* A step is whole or nothing: what a failing step had collected is discarded with the exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from statemachine.exceptions import TransitionNotAllowed
+
+from .declare import Chart, Effect, State
+from .lint import check
+from .native import ChartFaultError, Model, highest_value, native_class
+
+
+class NotAllowedError(Exception):
+    """The event has no transition in this state: a local call that does not fit, or a defect."""
+
+    def __init__(
+        self, chart: Chart, event: str, snapshot: Snapshot, allowed: Iterable[str]
+    ) -> None:
+        self.chart, self.event, self.snapshot = chart, event, snapshot
+        self.allowed = tuple(allowed)
+        super().__init__(
+            f"{chart.id} does not take {event!r} in {snapshot.leaves}; "
+            f"it takes {', '.join(self.allowed) or 'nothing'}"
+        )
+
+
+class Step(NamedTuple):
+    """What a chart answers: where it is now, what it asks for, which transitions it took."""
+
+    snapshot: Snapshot
+    effects: tuple[Effect, ...]
+    taken: tuple[int, ...]
+
+
+class Snapshot:
+    """Active states (ancestors included, in document order) and variable values.
+
+    Made by a machine and never changed. Equal when states and values are, also across machines.
+    """
+
+    __slots__ = ("_hash", "leaves", "machine", "moves", "states", "values")
+
+    machine: Machine
+    states: tuple[str, ...]
+    values: tuple[int, ...]
+    leaves: str
+    # What the machine has decided so far; None: the event is not allowed here.
+    moves: dict[str, Step | None]
+
+    def __init__(
+        self, machine: Machine, states: tuple[str, ...], values: tuple[int, ...], leaves: str
+    ) -> None:
+        self.machine = machine
+        self.states = states
+        self.values = values
+        self.leaves = leaves
+        self.moves = {}
+        self._hash = hash((states, values))
+
+    def __contains__(self, state: str) -> bool:
+        return state in self.states
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Snapshot):
+            return NotImplemented
+        return self.states == other.states and self.values == other.values
+
+    def __repr__(self) -> str:
+        values = f", {self.values}" if self.values else ""
+        return f"<{self.leaves}{values}>"
+
+
+class Machine:
+    """A chart bound to its parameters. Shared by all who run the chart with those parameters.
+
+    Raises ``ChartError`` for a chart that lint refuses, ``ValueError`` for a parameter outside its
+    range and ``TypeError`` for one the chart does not have.
+    """
+
+    def __init__(self, chart: Chart, **parameters: int) -> None:
+        check(chart)
+        self.chart = chart
+        self.parameters = {each.name: each.default for each in chart.parameters}
+        for name, value in parameters.items():
+            self._bind(name, value)
+        self.highest = {each.name: highest_value(each, self.parameters) for each in chart.variables}
+        self.events = chart.events
+        self._known = frozenset(self.events)
+        self._atomic = frozenset(state.id for state in chart.walk() if not state.children)
+        self._interned: dict[tuple[tuple[str, ...], tuple[int, ...]], Snapshot] = {}
+        order = {state.id: index for index, state in enumerate(chart.walk())}
+        self._model = Model(order, self.highest, self.parameters)
+        self._native = native_class(chart)(model=self._model)
+        self.initial = self._read()
+        self.initial_effects = tuple(self._model.effects)
+
+    def _bind(self, name: str, value: int) -> None:
+        for each in self.chart.parameters:
+            if each.name == name:
+                if not each.lowest <= value <= each.highest:
+                    raise ValueError(
+                        f"{self.chart.id}: {name}={value} is not in {each.lowest}..{each.highest}"
+                    )
+                self.parameters[name] = value
+                return
+        raise TypeError(f"{self.chart.id} has no parameter {name!r}")
+
+    def snapshot(self, states: Iterable[str], values: Iterable[int] = ()) -> Snapshot:
+        """The snapshot with these active states (ancestors included, in any order) and values.
+
+        Raises ``ValueError`` when the chart cannot be in these states, or a value is outside its
+        domain. That it can ever come there is not checked.
+        """
+        wanted, given = frozenset(states), tuple(values)
+        ordered = tuple(self._configuration(self.chart.states, wanted, everyone=False))
+        if len(ordered) != len(wanted):
+            stray = ", ".join(sorted(wanted.difference(ordered)))
+            raise ValueError(f"{self.chart.id}: {stray} cannot be active beside {ordered}")
+        for (name, highest), value in zip(self.highest.items(), given, strict=True):
+            if not 0 <= value <= highest:
+                raise ValueError(f"{self.chart.id}: {name}={value} is not in 0..{highest}")
+        return self._intern(ordered, given)
+
+    def _configuration(
+        self, siblings: tuple[State, ...], wanted: frozenset[str], *, everyone: bool
+    ) -> Iterator[str]:
+        active = [state for state in siblings if state.id in wanted]
+        if len(active) != (len(siblings) if everyone else 1):
+            names = ", ".join(state.id for state in siblings)
+            number = "all" if everyone else "exactly one"
+            raise ValueError(f"{self.chart.id}: {number} of {names} must be active")
+        for state in active:
+            yield state.id
+            if state.children:
+                yield from self._configuration(state.children, wanted, everyone=state.parallel)
+
+    def adopt(self, other: Snapshot) -> Snapshot:
+        """A snapshot of the same chart under other parameters, its values cut to this domain.
+
+        Guards may now hold that did not: an eventless transition that the snapshot has become free
+        to take is taken by the next step, before its event is looked at. So a chart with such a
+        transition wants an event by which it is told of the change.
+
+        Raises ``ValueError`` for a snapshot of another chart.
+        """
+        if other.machine.chart != self.chart:
+            raise ValueError(f"{self.chart.id} cannot adopt {other} of {other.machine.chart.id}")
+        values = (
+            min(value, highest)
+            for value, highest in zip(other.values, self.highest.values(), strict=True)
+        )
+        return self._intern(other.states, tuple(values))
+
+    def values(self, snapshot: Snapshot) -> dict[str, int]:
+        """The variables of a snapshot by name."""
+        return dict(zip(self.highest, snapshot.values, strict=True))
+
+    def step(self, snapshot: Snapshot, event: str) -> Step:
+        """What the chart does on ``event``.
+
+        Raises ``NotAllowedError`` when it takes none, ``ValueError`` when the snapshot is of
+        another machine, ``ChartFaultError`` when the chart breaks its own declaration.
+        """
+        if (found := self._move(snapshot, event)) is None:
+            raise NotAllowedError(self.chart, event, snapshot, self.enabled(snapshot))
+        return found
+
+    def takes(self, snapshot: Snapshot, event: str) -> bool:
+        """Whether ``event`` has a transition here."""
+        return self._move(snapshot, event) is not None
+
+    def enabled(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """The events that have a transition in this snapshot."""
+        return tuple(event for event in self.events if self.takes(snapshot, event))
+
+    def reachable(self) -> Iterator[Snapshot]:
+        """Every snapshot the chart can come to, all events allowed, breadth first."""
+        seen = {self.initial}
+        queue = [self.initial]
+        for snapshot in queue:
+            yield snapshot
+            for event in self.enabled(snapshot):
+                after = self.step(snapshot, event).snapshot
+                if after not in seen:
+                    seen.add(after)
+                    queue.append(after)
+
+    def ask_library(self, snapshot: Snapshot, event: str) -> Step | None:
+        """One step decided by python-statemachine itself, past the memo. None: not allowed."""
+        if event not in self._known:
+            # The library would match it by its prefix: "t6_expired.x" is taken as "t6_expired".
+            return None
+        model = self._model
+        model.state = snapshot.states if len(snapshot.states) > 1 else snapshot.states[0]
+        for name, value in zip(self.highest, snapshot.values, strict=True):
+            setattr(model, name, value)
+        model.effects = []
+        model.taken = []
+        try:
+            self._native.send(event)
+        except TransitionNotAllowed:
+            return None
+        except ChartFaultError as fault:
+            raise ChartFaultError(
+                f"{self.chart.id} on {event!r} in {snapshot.leaves}: {fault}"
+            ) from None
+        return Step(self._read(), tuple(model.effects), tuple(model.taken))
+
+    def _move(self, snapshot: Snapshot, event: str) -> Step | None:
+        if snapshot.machine is not self:
+            raise ValueError(
+                f"{self.chart.id}: {snapshot} is of a machine with other parameters: adopt it"
+            )
+        try:
+            return snapshot.moves[event]
+        except KeyError:
+            found = snapshot.moves[event] = self.ask_library(snapshot, event)
+            return found
+
+    def _read(self) -> Snapshot:
+        model = self._model
+        return self._intern(model.active(), tuple(getattr(model, name) for name in self.highest))
+
+    def _intern(self, states: tuple[str, ...], values: tuple[int, ...]) -> Snapshot:
+        key = (states, values)
+        if (known := self._interned.get(key)) is None:
+            leaves = " + ".join(state for state in states if state in self._atomic)
+            known = self._interned[key] = Snapshot(self, states, values, leaves)
+        return known

@@ -1,0 +1,189 @@
+"""From a declared chart to a python-statemachine class: the only place that meets the library.
+
+What holds for every class made here (each point answers a trap measured in the library, and
+tests/test_python_statemachine_semantics.py keeps the traps themselves):
+
+* all flags are set, none is inherited as a default: unknown events raise, exceptions propagate,
+  the configuration changes step by step as SCXML says;
+* states carry their pre-order position, so parallel regions enter and leave in document order;
+* the model keeps the active states sorted in document order, so that the same configuration and
+  the same event always select the same transitions in the same order;
+* actions are bound methods of objects that only append to the model: no clock, no I/O, no thread;
+* a step takes at most ``FUSE`` transitions: an eventless cycle is an error and not a hang.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from statemachine import State as NativeState
+from statemachine import StateChart
+from statemachine.factory import StateMachineMetaclass
+from statemachine.orderedset import OrderedSet
+from statemachine.transition import Transition
+
+from .declare import Action, Chart, Effect, Increment, Set, State, Variable
+
+# The library takes eventless transitions until none is left. Lint refuses cycles of them; this is
+# for one that slipped through.
+FUSE = 1_000
+
+
+class ChartFaultError(Exception):
+    """A step did what the declaration forbids, such as leaving a variable's domain."""
+
+
+class Model:
+    """What python-statemachine reads and writes: active states, variables, and what was asked.
+
+    ``state`` sorts what it is given: the library selects transitions in the insertion order of the
+    configuration, so an unsorted one would hide state from every proof. Variables and parameters
+    are attributes, because guards find them so.
+    """
+
+    def __init__(
+        self,
+        order: Mapping[str, int],
+        highest: Mapping[str, int],
+        parameters: Mapping[str, int],
+    ) -> None:
+        self._order = order
+        self._state: str | OrderedSet[str] | None = None
+        self.highest = highest
+        self.effects: list[Effect] = []
+        self.taken: list[int] = []
+        for name, value in parameters.items():
+            setattr(self, name, value)
+        for name in highest:
+            setattr(self, name, 0)
+
+    @property
+    def state(self) -> str | OrderedSet[str] | None:
+        return self._state
+
+    @state.setter
+    def state(self, value: str | Iterable[str] | None) -> None:
+        match value:
+            case None | str():
+                self._state = value
+            case _:
+                self._state = OrderedSet(sorted(value, key=self._order.__getitem__))
+
+    def active(self) -> tuple[str, ...]:
+        """All active states, ancestors included, in document order."""
+        match self._state:
+            case None:
+                return ()
+            case str(one):
+                return (one,)
+            case many:
+                return tuple(many)
+
+    def take(self, transition: int) -> None:
+        """Note that this transition of the chart is taken."""
+        if len(self.taken) >= FUSE:
+            raise ChartFaultError(f"{FUSE} transitions in one step: an eventless cycle")
+        self.taken.append(transition)
+
+    def perform(self, actions: tuple[Action, ...]) -> None:
+        """Do assignments, and collect effects for whoever drives the chart."""
+        for action in actions:
+            match action:
+                case Set(variable, value):
+                    self._assign(variable, value)
+                case Increment(variable):
+                    self._assign(variable, getattr(self, variable) + 1)
+                case _:
+                    self.effects.append(action)
+
+    def _assign(self, variable: str, value: int) -> None:
+        if not 0 <= value <= self.highest[variable]:
+            raise ChartFaultError(
+                f"{variable} would become {value}, outside its domain 0..{self.highest[variable]}"
+            )
+        setattr(self, variable, value)
+
+
+class _Hook:
+    """What one entry, exit or transition does. ``run`` is what the library calls."""
+
+    def __init__(self, actions: tuple[Action, ...], transition: int | None = None) -> None:
+        self.actions = actions
+        self.transition = transition
+
+    def run(self, model: Model) -> None:
+        if self.transition is not None:
+            model.take(self.transition)
+        model.perform(self.actions)
+
+
+class StrictChart(StateChart[Any]):
+    """The base of every generated class: every flag of the library set on purpose."""
+
+    allow_event_without_transition = False
+    enable_self_transition_entries = True
+    atomic_configuration_update = False
+    catch_errors_as_events = False
+    # The kit's lint checks reachability with timers, wiring and reasons in its messages.
+    validate_disconnected_states = False
+    validate_trap_states = False
+    validate_final_reachability = False
+
+
+def _native_state(state: State, made: dict[str, NativeState], initial: bool) -> NativeState:
+    children = [
+        _native_state(child, made, initial=index == 0 and not state.parallel)
+        for index, child in enumerate(state.children)
+    ]
+    native = NativeState(
+        name=state.name,
+        initial=initial,
+        parallel=state.parallel,
+        states=children,
+        enter=_Hook(state.entry_actions).run if state.entry_actions else None,
+        exit=_Hook(state.exit_actions).run if state.exit_actions else None,
+    )
+    # A parent links its children by id when it is made, so each must know its own before.
+    native._set_id(state.id)
+    made[state.id] = native
+    return native
+
+
+def native_class(chart: Chart) -> type[StrictChart]:
+    """The python-statemachine class that runs ``chart``; usable with any tool of that library.
+
+    Its instances need a ``Model``. The chart is one that ``lint`` has found sound.
+    """
+    made: dict[str, NativeState] = {}
+    tops = {
+        state.id: _native_state(state, made, initial=index == 0)
+        for index, state in enumerate(chart.states)
+    }
+    for index, on in enumerate(chart.transitions):
+        source = made[on.source]
+        source.transitions.add_transitions(
+            Transition(
+                source,
+                made[on.to] if on.to else None,
+                event=on.event,
+                cond=on.when or None,
+                on=_Hook(on.do, index).run,
+            )
+        )
+    namespace: dict[str, Any] = {"__module__": __name__, "__doc__": chart.title, **tops}
+    made_class = StateMachineMetaclass(chart.id.title().replace("_", ""), (StrictChart,), namespace)
+    # The library's own numbers restart below each state and so order regions wrongly.
+    for position, state in enumerate(chart.walk(), start=1):
+        made[state.id].document_order = position
+    assert issubclass(made_class, StrictChart)
+    return made_class
+
+
+def highest_value(variable: Variable, parameters: Mapping[str, int]) -> int:
+    """The upper end of a variable's domain under the parameters in force."""
+    match variable.highest:
+        case int(number):
+            return number
+        case name:
+            return parameters[name]
