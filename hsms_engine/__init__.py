@@ -1,0 +1,62 @@
+"""HSMS (SEMI E37) connections whose lifecycle is a statechart: run, drawn and proved from one source.
+
+``open_hsms`` dials one connection, ``open_link`` keeps one for months, ``serve_hsms`` listens.
+Reading order for the code: ``statecharts/hsms/connection.py`` (every protocol rule), ``wire.py``
+(the bytes), ``protocol/engine.py`` (charts and messages without I/O), ``driver/driver.py`` (trio),
+``messaging.py`` (what a user holds).
+"""
+
+from hsms_engine.breaker import CircuitBreaker
+from hsms_engine.connection import HsmsConnection, open_hsms
+from hsms_engine.errors import (
+    AbortedError,
+    CircuitOpenError,
+    ClosedError,
+    ConnectError,
+    ConnectionLostError,
+    HsmsError,
+    LinkDownError,
+    LocalProtocolError,
+    RejectedError,
+    RemoteProtocolError,
+    ReplyTimeoutError,
+    SelectRefusedError,
+    SettingsError,
+    TransactionError,
+)
+from hsms_engine.link import HsmsLink, open_link
+from hsms_engine.message import Message
+from hsms_engine.protocol import events
+from hsms_engine.protocol.epoch import Primary
+from hsms_engine.protocol.statistics import Statistics
+from hsms_engine.server import HsmsServer, serve_hsms
+from hsms_engine.settings import Settings
+
+__all__ = [
+    "AbortedError",
+    "CircuitBreaker",
+    "CircuitOpenError",
+    "ClosedError",
+    "ConnectError",
+    "ConnectionLostError",
+    "HsmsConnection",
+    "HsmsError",
+    "HsmsLink",
+    "HsmsServer",
+    "LinkDownError",
+    "LocalProtocolError",
+    "Message",
+    "Primary",
+    "RejectedError",
+    "RemoteProtocolError",
+    "ReplyTimeoutError",
+    "SelectRefusedError",
+    "Settings",
+    "SettingsError",
+    "Statistics",
+    "TransactionError",
+    "events",
+    "open_hsms",
+    "open_link",
+    "serve_hsms",
+]

@@ -1,0 +1,175 @@
+"""A circuit breaker for any kind of call, run by the same chart as the one inside a link.
+
+Its time is whatever clock it is given; reading its state notices a period that is over. A permit
+belongs to the period it was given in: its result in a later one is counted and changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from hsms_engine.errors import CircuitOpenError, LocalProtocolError
+from hsms_engine.settings import Settings
+from statecharts import Machine, NotAllowedError
+from statecharts.hsms import BREAKER
+from statecharts.hsms.vocabulary import Count, GrantPermit
+
+
+class Permit:
+    """Leave to make one call. Settled once: ``succeeded``, ``failed`` or ``cancelled``."""
+
+    def __init__(self, breaker: CircuitBreaker, period: int) -> None:
+        self._breaker = breaker
+        self._period = period
+        self._settled = False
+
+    def succeeded(self) -> None:
+        """The call went well."""
+        self._settle("attempt_succeeded")
+
+    def failed(self) -> None:
+        """The call failed."""
+        self._settle("attempt_failed")
+
+    def cancelled(self) -> None:
+        """The call was cancelled by its caller: neither a success nor a failure."""
+        self._settle("attempt_cancelled")
+
+    def _settle(self, event: str) -> None:
+        if self._settled:
+            raise LocalProtocolError("this permit was settled already")
+        self._settled = True
+        self._breaker._result(event, self._period)
+
+
+class CircuitBreaker:
+    """Closed, open, half-open with one probe at a time, isolated by hand.
+
+    ``threshold`` consecutive failures open it for ``open_time`` seconds of ``clock``, which must
+    never go backwards. ``on_change`` is called with the name of each state entered. Raises
+    ``SettingsError`` when a value is out of range.
+    """
+
+    def __init__(
+        self,
+        threshold: int,
+        open_time: float,
+        clock: Callable[[], float],
+        on_change: Callable[[str], None] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._on_change = on_change
+        self._check(threshold, open_time)
+        self._machine = Machine(BREAKER, threshold=threshold)
+        self._snapshot = self._machine.initial
+        self._open_time = open_time
+        self._opened_at = -math.inf
+        # Grows with every change of state, so that a result can be told from one of before.
+        self._period = 0
+        self.counts: Counter[str] = Counter()
+
+    @staticmethod
+    def _check(threshold: int, open_time: float) -> None:
+        Settings(breaker_threshold=threshold, breaker_open_time=open_time)
+
+    @property
+    def state(self) -> str:
+        """``"closed"``, ``"open"``, ``"ready"``, ``"probing"`` or ``"isolated"``."""
+        self._notice_time()
+        return self._snapshot.leaves.removeprefix("breaker_")
+
+    @property
+    def failures(self) -> int:
+        """Consecutive failures counted, at most the threshold."""
+        self._notice_time()
+        return self._machine.values(self._snapshot)["failures"]
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds until a permit can be had; 0 when now, infinite when isolated."""
+        match self.state:
+            case "open":
+                return self._opened_at + self._open_time - self._clock()
+            case "isolated":
+                return math.inf
+            case _:
+                return 0.0
+
+    def permit(self) -> Permit:
+        """Leave for one call. Raises ``CircuitOpenError`` with the time left when there is none."""
+        self._notice_time()
+        if GrantPermit() not in self._advance("permit_requested"):
+            self.counts["refused"] += 1
+            retry_after = self.retry_after
+            raise CircuitOpenError(
+                f"the circuit breaker is {self.state}; retry in {retry_after:.1f} s", retry_after
+            )
+        self.counts["granted"] += 1
+        return Permit(self, self._period)
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """A block that succeeds, fails with an ``Exception``, or is cancelled with another."""
+        permit = self.permit()
+        try:
+            yield
+        except Exception:
+            permit.failed()
+            raise
+        except BaseException:
+            permit.cancelled()
+            raise
+        permit.succeeded()
+
+    def isolate(self) -> None:
+        """Open it by hand, until ``release``."""
+        self._advance("isolate_requested")
+
+    def release(self) -> None:
+        """Close it again. Raises ``LocalProtocolError`` when it is not isolated."""
+        try:
+            self._advance("release_requested")
+        except NotAllowedError:
+            raise LocalProtocolError(f"the breaker is {self.state}, not isolated") from None
+
+    def reset(self) -> None:
+        """Close it, whatever its state, and forget its failures."""
+        self._advance("reset_requested")
+
+    def configure(self, threshold: int, open_time: float) -> None:
+        """Other values, from now on: history is kept and a running period is re-timed."""
+        self._check(threshold, open_time)
+        self._notice_time()
+        self._machine = Machine(BREAKER, threshold=threshold)
+        self._snapshot = self._machine.adopt(self._snapshot)
+        self._open_time = open_time
+        self._advance("reconfigured")
+
+    def _result(self, event: str, period: int) -> None:
+        self._notice_time()
+        self.counts[event] += 1
+        self._advance(event if period == self._period else "stale_result_reported")
+
+    def _notice_time(self) -> None:
+        is_open = "breaker_open" in self._snapshot
+        if is_open and self._clock() >= self._opened_at + self._open_time:
+            self._advance("open_time_expired")
+
+    def _advance(self, event: str) -> tuple[object, ...]:
+        before = self._snapshot
+        step = self._machine.step(before, event)
+        self._snapshot = step.snapshot
+        for effect in step.effects:
+            if isinstance(effect, Count):
+                self.counts[effect.counter.value] += 1
+        if step.snapshot.leaves != before.leaves:
+            # The probe itself begins the period it is judged in.
+            self._period += 1
+            if "breaker_open" in step.snapshot:
+                self._opened_at = self._clock()
+            if self._on_change is not None:
+                self._on_change(step.snapshot.leaves.removeprefix("breaker_"))
+        return step.effects

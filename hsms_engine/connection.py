@@ -1,0 +1,127 @@
+"""``open_hsms``: one connection, dialled and selected, for as long as an ``async with`` block.
+
+It is never dialled again: when it is gone, its calls say why. For a link that reconnects see
+``hsms_engine.link``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import trio
+
+from hsms_engine.driver.driver import Driver
+from hsms_engine.driver.tcp import Dial, address_text, connect_tcp
+from hsms_engine.errors import ConnectError, ConnectionLostError, HsmsError
+from hsms_engine.messaging import Messaging
+from hsms_engine.nursery import open_bare_nursery
+from hsms_engine.protocol.engine import Engine
+from hsms_engine.protocol.epoch import Epoch, Primary
+from hsms_engine.settings import Settings
+from statecharts.hsms import ACTIVE_LINK
+
+
+class HsmsConnection(Messaging):
+    """One selected connection, active or passive. Iterating yields the primaries received."""
+
+    def __init__(self, driver: Driver) -> None:
+        super().__init__(driver)
+        self._epoch: Epoch | None = None
+
+    def __aiter__(self) -> HsmsConnection:
+        return self
+
+    async def __anext__(self) -> Primary:
+        """The next primary. Ends when the peer separates; raises when the connection breaks.
+
+        Raises ``ConnectionLostError``, or ``ClosedError`` when you closed it.
+        """
+        primary = await self._driver.next_primary(self._epoch)
+        if primary is not None:
+            return primary
+        if self._driver.ended_by == "separate_req_received":
+            raise StopAsyncIteration
+        raise self._gone()
+
+    def _up(self) -> None:
+        """It has come up: from here on it is this TCP connection and no other."""
+        self._epoch = self._engine.epoch
+
+    def _gone(self) -> HsmsError:
+        error = self._engine.last_error
+        if isinstance(error, ConnectionLostError) and self._engine.epoch is None:
+            return type(error)(str(error), error.reason)
+        return self._engine.unusable()
+
+
+@asynccontextmanager
+async def open_hsms(
+    host: str,
+    port: int,
+    settings: Settings | None = None,
+    *,
+    dial: Dial | None = None,
+    random: Random | None = None,
+    **changes: Any,
+) -> AsyncIterator[HsmsConnection]:
+    """Connect to ``host:port`` and select; the block gets the selected connection.
+
+    ``changes`` are settings by name (``t3=10``). ``dial`` replaces the TCP connect by any async
+    callable that returns a ``trio.abc.Stream`` or raises ``OSError``; ``random`` seeds the first
+    system bytes. Raises ``ConnectError`` when it does not come up, ``SettingsError`` for a bad
+    setting. Leaving the block sends Separate.req; an exception of the block comes out as it is.
+    """
+    chosen = (settings or Settings()).replace(host=host, port=port, **changes)
+    driver = make_driver(chosen, dial, random, single_use=True)
+    async with open_bare_nursery() as nursery:
+        await nursery.start(driver.run)
+        connection = HsmsConnection(driver)
+        try:
+            await come_up(driver)
+            connection._up()
+            yield connection
+        finally:
+            await close(connection)
+            nursery.cancel_scope.cancel()
+
+
+def make_driver(
+    settings: Settings, dial: Dial | None, random: Random | None, *, single_use: bool
+) -> Driver:
+    """An active link that is not running yet."""
+    peer = address_text((settings.host, settings.port))
+    engine = Engine(
+        ACTIVE_LINK,
+        settings,
+        clock=trio.current_time,
+        random=random or Random(),
+        peer=peer,
+        single_use=single_use,
+    )
+
+    async def dial_tcp() -> trio.abc.Stream:
+        # Read at each attempt, so that a changed address holds for the next one.
+        return await connect_tcp(engine.settings.host, engine.settings.port)
+
+    return Driver(engine, dial or dial_tcp, f"{peer} active")
+
+
+async def come_up(driver: Driver) -> None:
+    """Enable the link and wait until its first attempt is decided. Raises ``ConnectError``."""
+    engine = driver.engine
+    driver.call("enable_requested")
+
+    def decided() -> bool | None:
+        return bool(engine.times_selected) or engine.phase == "closed" or None
+
+    await driver.until(decided)
+    if isinstance(engine.last_error, ConnectError):
+        raise engine.last_error
+
+
+async def close(connection: Messaging) -> None:
+    """Close on the way out of a block. A cancelled block waits for nobody."""
+    await connection.aclose()

@@ -1,0 +1,348 @@
+"""Runs one protocol engine with trio: one nursery per TCP connection, one task for the timers.
+
+* **An epoch dies as a whole.** Reader, writer and stream of one TCP connection live in one task tree
+  with one cancel scope; the next connection begins when that tree is gone.
+* **The reader never waits for the user.** It decodes, lets the engine answer, and reads on.
+* **Bytes leave in one order**: at once, when the transport takes them and nothing is queued, else by
+  the one writer task. There is no ``await`` between a change of state and the queueing of its bytes.
+* **Nothing here decides**: each task turns what it met into one event for the charts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+import outcome
+import trio
+
+from hsms_engine.driver.tcp import RECEIVE_SIZE, Dial, Stream
+from hsms_engine.driver.transport import BROKEN, Transport
+from hsms_engine.message import Message
+from hsms_engine.protocol.engine import Engine, Record
+from hsms_engine.protocol.epoch import Epoch, Primary
+from hsms_engine.protocol.events import Happened, LinkEvent, Missed
+from hsms_engine.protocol.transactions import Transaction
+from hsms_engine.settings import Settings
+from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp
+
+if TYPE_CHECKING:
+    from trio import TaskStatus
+
+T = TypeVar("T")
+
+_LOG = logging.getLogger("hsms_engine.charts")
+
+
+class EventReader:
+    """One reader of a link's events: ordered, bounded, and told how many it missed."""
+
+    def __init__(self, size: int) -> None:
+        self._waiting: deque[Happened] = deque()
+        self._size = size
+        self._missed = 0
+        self._news = trio.Event()
+        self._ended = False
+
+    def put(self, event: Happened) -> None:
+        if len(self._waiting) >= self._size:
+            self._waiting.popleft()
+            self._missed += 1
+        self._waiting.append(event)
+        self._news.set()
+
+    def end(self) -> None:
+        """No more events will come; those waiting can still be read."""
+        self._ended = True
+        self._news.set()
+
+    def __aiter__(self) -> EventReader:
+        return self
+
+    async def __anext__(self) -> LinkEvent:
+        await trio.lowlevel.checkpoint()
+        while not self._waiting:
+            if self._ended:
+                raise StopAsyncIteration
+            if self._news.is_set():
+                self._news = trio.Event()
+            await self._news.wait()
+        if self._missed:
+            first, missed = self._waiting[0], self._missed
+            self._missed = 0
+            return Missed(first.at, first.epoch, missed)
+        return self._waiting.popleft()  # type: ignore[return-value]  # the engine makes no other
+
+
+class Driver:
+    """One link: an engine, the stream it talks over, and the tasks that wait for either."""
+
+    def __init__(self, engine: Engine, dial: Dial | None, name: str) -> None:
+        self.engine = engine
+        self.name = name
+        self._dial = dial
+        engine.report = self._report
+        engine.record = self._log_step
+        engine.on_primary = self._wake_inbox
+        self._readers: list[EventReader] = []
+        # The task tree of the latest epoch, from its dialling on.
+        self._epoch_scope = trio.CancelScope()
+        self._epoch_gone = trio.Event()
+        self._epoch_gone.set()
+        self._transport: Transport | None = None
+        # Set, and replaced, each time the charts have moved.
+        self._moved = trio.Event()
+        # Set, and replaced, when the outbox has room again.
+        self._roomy = trio.Event()
+        self._inbox_news = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._timer_scope = trio.CancelScope()
+        # A passive connection is over when its task is; an active link never is by itself.
+        self.over = False
+        self.recorders: list[Callable[[Record], None]] = []
+
+    # Running
+
+    async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run an active link until cancelled; what it does is for the charts to say."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._keep_time)
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self._end_readers()
+
+    async def run_accepted(self, stream: Stream) -> None:
+        """Run a passive connection over ``stream`` until it is over."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_time)
+                with self._epoch_scope:
+                    await self._run_epoch(stream, "tcp_accepted")
+                nursery.cancel_scope.cancel()
+        finally:
+            self.over = True
+            self._wake_all()
+            self._end_readers()
+
+    def _end_readers(self) -> None:
+        for reader in self._readers:
+            reader.end()
+
+    def tell(self, event: str, detail: Exception | None = None) -> None:
+        """Give the charts one event, and do at once what follows from it."""
+        self.engine.tell(event, detail)
+        self.follow_up()
+
+    def call(self, event: str) -> None:
+        """A local call. Raises ``LocalProtocolError`` or ``ClosedError`` when it does not fit."""
+        self.engine.call(event)
+        self.follow_up()
+
+    def follow_up(self) -> None:
+        """Send what is queued, do what is wished, and set the alarm: after every change."""
+        if self._transport is not None and self.engine.epoch is not None:
+            self._transport.flush()
+        wishes = self.engine.wishes
+        while wishes:
+            match wishes.popleft():
+                case OpenTcp():
+                    assert self._nursery is not None and self._dial is not None
+                    self._epoch_scope = trio.CancelScope()
+                    self._nursery.start_soon(self._dial_epoch, self._epoch_scope, self._dial)
+                case AbandonTcp() | CloseTcp():
+                    self._epoch_scope.cancel()
+                case FinishTcp():
+                    assert self._transport is not None
+                    self._transport.finish()
+        self.set_alarm()
+
+    def set_alarm(self) -> None:
+        """Let the time keeper wake when the next timer is due."""
+        due = self.engine.next_due()
+        if due < self._timer_scope.deadline:
+            self._timer_scope.deadline = due
+
+    async def _keep_time(self) -> None:
+        while True:
+            with trio.CancelScope(deadline=self.engine.next_due()) as self._timer_scope:
+                await trio.sleep_forever()
+            self.engine.tick()
+            self.follow_up()
+
+    # One epoch
+
+    async def _dial_epoch(self, scope: trio.CancelScope, dial: Dial) -> None:
+        with scope:
+            # The epoch before this one may still be unwinding.
+            await self._epoch_gone.wait()
+            try:
+                stream = await dial()
+            except OSError as error:
+                self.tell("tcp_failed", error)
+                return
+            await self._run_epoch(stream, "tcp_opened")
+
+    async def _run_epoch(self, stream: Stream, event: str) -> None:
+        self._epoch_gone = trio.Event()
+        try:
+            async with trio.open_nursery() as nursery:
+                self.engine.tell(event)
+                epoch = self.engine.epoch
+                assert epoch is not None
+                self._transport = transport = Transport(self, stream, epoch)
+                self.follow_up()
+                nursery.start_soon(transport.write)
+                nursery.start_soon(transport.say_end)
+                await self._read(stream, epoch)
+                # The charts have closed TCP, which cancels all of this.
+                await trio.sleep_forever()
+        finally:
+            self._transport = None
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(stream)
+            self._epoch_gone.set()
+            self._wake_all()
+
+    async def _read(self, stream: Stream, epoch: Epoch) -> None:
+        ended_by: Exception | None = None
+        while True:
+            try:
+                data = await stream.receive_some(RECEIVE_SIZE)
+            except BROKEN as error:
+                data, ended_by = b"", error
+            # Another task may have ended the epoch between the wake-up and this line.
+            if self.engine.epoch is not epoch:
+                return
+            if not data:
+                self.tell("tcp_closed", ended_by)
+                return
+            self.engine.receive(bytes(data))
+            self.follow_up()
+
+    # Waiting
+
+    def _wake_all(self) -> None:
+        moved, self._moved = self._moved, trio.Event()
+        moved.set()
+        self._wake_inbox()
+        self.wake_senders()
+
+    def wake_senders(self) -> None:
+        """The outbox may have room again."""
+        roomy, self._roomy = self._roomy, trio.Event()
+        roomy.set()
+
+    def _wake_inbox(self) -> None:
+        self._inbox_news.set()
+
+    async def until(self, ready: Callable[[], T | None]) -> T:
+        """Wait until ``ready`` gives something; asked again each time the charts have moved."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while (found := ready()) is None:
+            await self._moved.wait()
+        return found
+
+    def is_full(self) -> bool:
+        """Whether senders have to wait: a slow peer slows its senders, not the memory."""
+        epoch = self.engine.epoch
+        return epoch is not None and epoch.backlog > self.engine.settings.outbox_size
+
+    async def until_room(self) -> None:
+        """Wait until the outbox is not full, or its connection is over."""
+        epoch = self.engine.epoch
+        while self.engine.epoch is epoch and self.is_full():
+            await self._roomy.wait()
+
+    @property
+    def ended_by(self) -> str:
+        """The event that ended the session or the connection last."""
+        return self.engine.last_end
+
+    async def reply_to(self, transaction: Transaction) -> Message:
+        """Wait for the outcome of a request that is queued. Cancelling abandons it alone."""
+        if transaction.outcome is None:
+            task = trio.lowlevel.current_task()
+
+            def wake() -> None:
+                trio.lowlevel.reschedule(task, outcome.Value(None))
+
+            def abort(_: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
+                transaction.on_end = None
+                self.engine.cancel(transaction)
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            transaction.on_end = wake
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        else:
+            await trio.lowlevel.checkpoint()
+        result = transaction.outcome
+        if isinstance(result, Message):
+            return result
+        assert result is not None
+        raise result
+
+    async def next_primary(self, epoch: Epoch | None) -> Primary | None:
+        """The next primary, or None when ``epoch`` is over; with None, of any connection to come."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            current = self.engine.epoch
+            if epoch is not None and epoch.inbox:
+                return epoch.inbox.popleft()
+            if epoch is not None and current is not epoch:
+                return None
+            if epoch is None and current is not None and current.inbox:
+                return current.inbox.popleft()
+            if epoch is None and self.engine.phase == "closed":
+                return None
+            if self._inbox_news.is_set():
+                self._inbox_news = trio.Event()
+            await self._inbox_news.wait()
+
+    # Telling
+
+    def events(self) -> EventReader:
+        """A new reader, from the next event on."""
+        reader = EventReader(self.engine.settings.events_size)
+        self._readers.append(reader)
+        return reader
+
+    def configure(self, settings: Settings) -> None:
+        """Other settings, from now on."""
+        self.engine.configure(settings)
+        # A timer may be due later now; the time keeper looks again when it wakes.
+        self.follow_up()
+
+    def _report(self, event: Happened) -> None:
+        for reader in self._readers:
+            reader.put(event)
+
+    def _log_step(self, record: Record) -> None:
+        self._wake_all()
+        for recorder in self.recorders:
+            recorder(record)
+        if _LOG.isEnabledFor(logging.DEBUG):
+            statistics = self.engine.statistics()
+            for hop in record.hops:
+                _LOG.debug(
+                    "%s: %s %s: %s -> %s",
+                    self.name,
+                    hop.chart,
+                    hop.event,
+                    hop.before.leaves,
+                    hop.after.leaves,
+                    extra={
+                        "link": self.name,
+                        "epoch": record.epoch,
+                        "chart": hop.chart,
+                        "chart_event": hop.event,
+                        "from_state": hop.before.leaves,
+                        "to_state": hop.after.leaves,
+                        "breaker_failures": statistics.breaker_failures,
+                        "breaker_threshold": statistics.breaker_threshold,
+                    },
+                )

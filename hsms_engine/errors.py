@@ -1,0 +1,107 @@
+"""What can go wrong, sorted by what the caller can still do.
+
+=======================  ==========================================  ===================
+error                    raised when                                 connection usable?
+=======================  ==========================================  ===================
+LocalProtocolError       you asked for what HSMS forbids             yes; nothing sent
+SettingsError            a setting is out of its range               nothing was changed
+TransactionError         one request failed                          yes
+ConnectError             it never came up                            there is none
+ConnectionLostError      it was selected and is gone                 no
+ClosedError              you closed it                               no
+=======================  ==========================================  ===================
+
+Every message carries the values: the peer, the state, the timer, the bytes.
+"""
+
+from __future__ import annotations
+
+
+class HsmsError(Exception):
+    """The base of every error this package raises on purpose."""
+
+
+class LocalProtocolError(HsmsError):
+    """You asked for what HSMS forbids in this state. Nothing was sent; the connection is usable."""
+
+
+class SettingsError(HsmsError, ValueError):
+    """One or more settings are out of range; the message names field, value and range of each."""
+
+
+class TransactionError(HsmsError):
+    """One request failed. The connection is usable."""
+
+
+class ReplyTimeoutError(TransactionError):
+    """No reply came within T3. A reply that comes later is dropped and counted."""
+
+
+class RejectedError(TransactionError):
+    """The peer answered with Reject.req. ``reason`` is its reason code (header byte 3)."""
+
+    def __init__(self, message: str, reason: int) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class AbortedError(TransactionError):
+    """The peer ended the transaction with SxF0."""
+
+
+class ConnectError(HsmsError):
+    """The connection never came up.
+
+    ``cause`` says why in words, ``phase`` how far it came: ``"tcp connect"`` or ``"select"``.
+    """
+
+    def __init__(self, message: str, cause: str, phase: str) -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.phase = phase
+
+
+class SelectRefusedError(ConnectError):
+    """The peer answered Select.req with a status other than 0; ``status`` is that status."""
+
+    def __init__(self, message: str, cause: str, status: int) -> None:
+        super().__init__(message, cause, "select")
+        self.status = status
+
+
+class CircuitOpenError(ConnectError):
+    """The circuit breaker lets no attempt begin. ``retry_after``: seconds until it does.
+
+    ``retry_after`` is infinite while the breaker is isolated by hand.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message, "the circuit breaker is open", "tcp connect")
+        self.retry_after = retry_after
+
+
+class LinkDownError(HsmsError):
+    """The link is not selected now and works on it. ``retry_after``: seconds to the next attempt.
+
+    Raised at once by calls that need a selected link; nothing was sent and nothing is queued.
+    """
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ConnectionLostError(HsmsError):
+    """The connection was selected and is gone. ``reason`` says in words why."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class RemoteProtocolError(ConnectionLostError):
+    """The connection is gone because the peer broke the protocol."""
+
+
+class ClosedError(HsmsError):
+    """You closed it. Open another one."""

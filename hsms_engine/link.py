@@ -1,0 +1,141 @@
+"""``open_link``: a link that is kept for months: it reconnects, behind a circuit breaker.
+
+An attempt that fails waits for T5 (or longer, with a backoff) and asks the breaker for a permit
+before the next. Calls that need a selected session raise ``LinkDownError`` at once while there is
+none: nothing is queued for a connection to come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+from hsms_engine.connection import close, make_driver
+from hsms_engine.driver.tcp import Dial
+from hsms_engine.errors import CircuitOpenError, ClosedError, ConnectError
+from hsms_engine.messaging import Messaging
+from hsms_engine.nursery import open_bare_nursery
+from hsms_engine.protocol.epoch import Primary
+from hsms_engine.settings import Settings
+
+
+class HsmsLink(Messaging):
+    """A link of the dialling end. Iterating yields the primaries of every connection it makes."""
+
+    def __aiter__(self) -> HsmsLink:
+        return self
+
+    async def __anext__(self) -> Primary:
+        """The next primary, over whichever connection; ends when the link is closed."""
+        primary = await self._driver.next_primary(None)
+        if primary is None:
+            raise StopAsyncIteration
+        return primary
+
+    def enable(self) -> None:
+        """Begin to connect, and keep at it. Raises ``LocalProtocolError`` when it is enabled."""
+        self._driver.call("enable_requested")
+
+    def disable(self) -> None:
+        """End the connection or the attempt and begin no other, until ``enable``.
+
+        An attempt cut short counts neither as a success nor as a failure of the peer. Raises
+        ``LocalProtocolError`` when it is disabled.
+        """
+        self._driver.call("disable_requested")
+
+    async def wait_selected(self) -> None:
+        """Wait until the session is selected, however many attempts that takes.
+
+        Raises ``ClosedError`` when the link is closed meanwhile.
+        """
+        await self._driver.until(lambda: self._engine.selected or self._closed() or None)
+        if not self._engine.selected:
+            raise self._gone()
+
+    async def connect(self) -> None:
+        """Wait until the session is selected, or the attempt that runs or comes next has failed.
+
+        All who wait see the outcome of the same attempt. Raises its ``ConnectError``,
+        ``CircuitOpenError`` at once while the breaker lets no attempt begin, or ``ClosedError``.
+        """
+        engine = self._engine
+        failed_before = engine.failed_attempts
+
+        def decided() -> bool | None:
+            over = engine.failed_attempts > failed_before or engine.phase == "blocked"
+            return engine.selected or over or self._closed() or None
+
+        await self._driver.until(decided)
+        if engine.selected:
+            return
+        if self._closed():
+            raise ClosedError(f"{self.peer}: closed by a call; open another one")
+        if engine.failed_attempts > failed_before and isinstance(engine.last_error, ConnectError):
+            raise _copy(engine.last_error)
+        retry_after = engine.retry_after()
+        raise CircuitOpenError(
+            f"{self.peer}: the circuit breaker is open after "
+            f"{self.statistics().breaker_failures} failed attempts in a row (threshold "
+            f"{self.settings.breaker_threshold}); an attempt begins in {retry_after:.1f} s",
+            retry_after,
+        )
+
+    def configure(self, settings: Settings | None = None, **changes: Any) -> None:
+        """Change settings of the running link; all of them or, on an error, none.
+
+        They hold at once: running timers are re-timed, counts keep their history, and a failure
+        count that reaches a lowered ``breaker_threshold`` opens the breaker. ``host`` and ``port``
+        hold for the next attempt. Raises ``SettingsError``.
+        """
+        self._driver.configure((settings or self.settings).replace(**changes))
+
+    def isolate(self) -> None:
+        """Open the breaker by hand, until ``release``. A connection that is up stays up."""
+        self._driver.call("isolate_requested")
+
+    def release(self) -> None:
+        """Close the breaker that was isolated. Raises ``LocalProtocolError`` when it was not."""
+        self._driver.call("release_requested")
+
+    def reset_breaker(self) -> None:
+        """Close the breaker, whatever its state, and forget its failures."""
+        self._driver.call("reset_requested")
+
+    def _closed(self) -> bool:
+        return self._engine.phase == "closed"
+
+
+def _copy(error: ConnectError) -> ConnectError:
+    """The same error for another caller: an exception carries the traceback of one raise."""
+    twin = type(error).__new__(type(error), *error.args)
+    twin.__dict__.update(error.__dict__)
+    return twin
+
+
+@asynccontextmanager
+async def open_link(
+    settings: Settings | None = None,
+    *,
+    dial: Dial | None = None,
+    random: Random | None = None,
+    **changes: Any,
+) -> AsyncIterator[HsmsLink]:
+    """Open a link, enabled: it is connecting when the block begins and reconnects until it ends.
+
+    Arguments as for ``open_hsms``. Leaving the block separates; an exception of the block comes out
+    as it is.
+    """
+    chosen = (settings or Settings()).replace(**changes)
+    driver = make_driver(chosen, dial, random, single_use=False)
+    async with open_bare_nursery() as nursery:
+        await nursery.start(driver.run)
+        link = HsmsLink(driver)
+        try:
+            driver.call("enable_requested")
+            yield link
+        finally:
+            await close(link)
+            nursery.cancel_scope.cancel()

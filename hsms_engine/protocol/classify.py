@@ -1,0 +1,89 @@
+"""From a frame to the event that the connection chart is given: the only place that decides it.
+
+The chart's events carry nothing, so what E37 makes depend on a header byte (a status, a reason,
+whose system bytes) is read here and becomes part of the name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hsms_engine.wire import SECS_II, DeselectStatus, Frame, SelectStatus, SType
+
+_CONTROL = frozenset(int(each) for each in SType) - {int(SType.DATA)}
+
+
+@dataclass(slots=True)
+class OwnRequests:
+    """The system bytes of our latest request of each kind on this connection; None before one.
+
+    Whether such a request still waits is the chart's to say, not this table's.
+    """
+
+    select: int | None = None
+    deselect: int | None = None
+    linktest: int | None = None
+
+
+def classify(frame: Frame, own: OwnRequests, *, entity_taken: bool) -> str:
+    """The event a frame is, data included (which comes here only while the gate is closed).
+
+    ``entity_taken``: another connection has this entity's session, so a Select.req competes.
+    PType is checked before SType, both before the body.
+    """
+    if frame.ptype != SECS_II:
+        return "unsupported_ptype_received"
+    if frame.stype == SType.DATA:
+        return "data_received"
+    if frame.stype not in _CONTROL:
+        return "unsupported_stype_received"
+    if frame.body:
+        return "control_with_body_received"
+    match SType(frame.stype):
+        case SType.SELECT_REQ:
+            return "competing_select_req_received" if entity_taken else "select_req_received"
+        case SType.SELECT_RSP:
+            return _select_rsp(frame, own)
+        case SType.DESELECT_REQ:
+            return "deselect_req_received"
+        case SType.DESELECT_RSP:
+            return _deselect_rsp(frame, own)
+        case SType.LINKTEST_REQ:
+            return "linktest_req_received"
+        case SType.LINKTEST_RSP:
+            ours = frame.system_bytes == own.linktest
+            return "linktest_rsp_received" if ours else "unexpected_rsp_received"
+        case SType.SEPARATE_REQ:
+            return "separate_req_received"
+        case _:
+            return _reject_req(frame, own)
+
+
+def _select_rsp(frame: Frame, own: OwnRequests) -> str:
+    if frame.system_bytes != own.select:
+        return "unexpected_rsp_received"
+    match frame.byte3:
+        case SelectStatus.ESTABLISHED:
+            return "select_rsp_accepted"
+        case SelectStatus.ALREADY_ACTIVE:
+            return "select_rsp_already_active"
+        case _:
+            return "select_rsp_refused"
+
+
+def _deselect_rsp(frame: Frame, own: OwnRequests) -> str:
+    if frame.system_bytes != own.deselect:
+        return "unexpected_rsp_received"
+    # A peer that never was selected and one that has ended the session agree: it is not selected.
+    ended = frame.byte3 in (DeselectStatus.ENDED, DeselectStatus.NOT_ESTABLISHED)
+    return "deselect_rsp_ended" if ended else "deselect_rsp_busy"
+
+
+def _reject_req(frame: Frame, own: OwnRequests) -> str:
+    if frame.system_bytes == own.select:
+        return "select_rejected"
+    if frame.system_bytes == own.deselect:
+        return "deselect_rejected"
+    if frame.system_bytes == own.linktest:
+        return "linktest_rejected"
+    return "unknown_reject_received"

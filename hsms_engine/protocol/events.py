@@ -1,0 +1,146 @@
+"""What a link reports, in order: a closed union of small frozen records.
+
+``at`` is the monotonic clock in seconds, ``epoch`` the number of the TCP connection (0 before the
+first). One record is made for each state of the charts that is entered; nothing is reported twice
+in a row, because a chart does not enter a state it is in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hsms_engine.errors import HsmsError
+from hsms_engine.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """The base of all events."""
+
+    at: float
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Idle(Happened):
+    """Disabled: nothing is attempted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting(Happened):
+    """TCP connect has begun. ``attempt`` counts from 1 over the life of the link."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Selecting(Happened):
+    """TCP is up and Select.req is on its way."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotSelected(Happened):
+    """TCP is up and the session is not selected; T7 runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected(Happened):
+    """The session is selected: data messages may be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Separating(Happened):
+    """The last frame is queued; TCP closes when the peer has it, or after ``linger``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening(Happened):
+    """Passive: there is no TCP connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting(Happened):
+    """An attempt or a connection has ended; the next attempt begins in ``retry_after`` seconds.
+
+    ``error`` is the ``ConnectError`` of an attempt, the ``ConnectionLostError`` of a connection,
+    or None when it was ended by a call.
+    """
+
+    retry_after: float
+    error: HsmsError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked(Happened):
+    """The breaker refused an attempt; it offers one in ``retry_after`` seconds."""
+
+    retry_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Closed(Happened):
+    """The link was closed by a call."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerOpened(Happened):
+    """``failures`` attempts in a row have failed; none begins for ``retry_after`` seconds."""
+
+    failures: int
+    threshold: int
+    retry_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerHalfOpen(Happened):
+    """The open time is over: one attempt may probe."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerProbing(Happened):
+    """The one attempt of the half-open breaker has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerClosed(Happened):
+    """Attempts may begin; the count of failures is 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerIsolated(Happened):
+    """The breaker was opened by hand and stays open until it is released."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnexpectedSecondary(Happened):
+    """A secondary that answers no open request; the link stays up."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Missed(Happened):
+    """This reader was too slow: ``count`` events were dropped here."""
+
+    count: int
+
+
+LinkEvent = (
+    Idle
+    | Connecting
+    | Selecting
+    | NotSelected
+    | Selected
+    | Separating
+    | Listening
+    | Waiting
+    | Blocked
+    | Closed
+    | BreakerOpened
+    | BreakerHalfOpen
+    | BreakerProbing
+    | BreakerClosed
+    | BreakerIsolated
+    | UnexpectedSecondary
+    | Missed
+)

@@ -1,0 +1,133 @@
+"""The open data transactions of one TCP connection, found by system bytes.
+
+Each is run by the transaction chart, so it ends exactly once: reply, T3, Reject.req, SxF0, the end
+of the connection, or its caller's cancellation. Only secondaries are offered to it. All share one
+T3, so the oldest written one is always the next to expire.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from hsms_engine.errors import HsmsError
+from hsms_engine.message import Message
+from statecharts import Machine, Snapshot
+from statecharts.hsms import TRANSACTION
+
+MACHINE = Machine(TRANSACTION)
+
+SYSTEM_BYTES = 2**32
+
+
+class Transaction:
+    """One request on its way. ``outcome`` is set exactly when the chart has left ``pending``."""
+
+    __slots__ = (
+        "function",
+        "on_end",
+        "outcome",
+        "snapshot",
+        "started_at",
+        "stream",
+        "system_bytes",
+        "written_at_mark",
+    )
+
+    def __init__(self, system_bytes: int, stream: int, function: int) -> None:
+        self.system_bytes = system_bytes
+        self.stream = stream
+        self.function = function
+        self.snapshot: Snapshot = MACHINE.initial
+        # The count of bytes queued on this connection up to and with the primary.
+        self.written_at_mark = 0
+        # When T3 was started; unset until the primary is wholly written.
+        self.started_at: float | None = None
+        self.outcome: Message | HsmsError | None = None
+        # Called once, when the outcome is there.
+        self.on_end: Callable[[], None] | None = None
+
+    def advance(self, event: str) -> None:
+        """Run the chart. Raises ``NotAllowedError`` when the transaction has ended already."""
+        self.snapshot = MACHINE.step(self.snapshot, event).snapshot
+
+    @property
+    def name(self) -> str:
+        return f"S{self.stream}F{self.function}"
+
+
+class Transactions:
+    """The table of one connection, and the one source of its system bytes."""
+
+    def __init__(self, first: int) -> None:
+        self._open: dict[int, Transaction] = {}
+        self._next = first % SYSTEM_BYTES
+        # In the order written, which is the order of expiry; ended ones leave when they come first.
+        self._awaiting: deque[Transaction] = deque()
+        # In the order queued: those whose primary is not wholly written.
+        self._unwritten: deque[Transaction] = deque()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def next_system_bytes(self) -> int:
+        """The number the next message would take."""
+        return self._next
+
+    def take_system_bytes(self) -> int:
+        """A number no open transaction has, also after wrapping at 2**32."""
+        number = self._next
+        while number in self._open:
+            number = (number + 1) % SYSTEM_BYTES
+        self._next = (number + 1) % SYSTEM_BYTES
+        return number
+
+    def open(self, stream: int, function: int, mark: int, system_bytes: int) -> Transaction:
+        """A new transaction whose primary ends at byte ``mark`` of what is queued."""
+        transaction = Transaction(system_bytes, stream, function)
+        transaction.written_at_mark = mark
+        self._open[transaction.system_bytes] = transaction
+        self._unwritten.append(transaction)
+        return transaction
+
+    def find(self, system_bytes: int) -> Transaction | None:
+        return self._open.get(system_bytes)
+
+    def written(self, total: int, now: float) -> None:
+        """Bytes up to ``total`` have left: T3 starts for every primary that is out as a whole."""
+        unwritten = self._unwritten
+        while unwritten and unwritten[0].written_at_mark <= total:
+            transaction = unwritten.popleft()
+            if transaction.outcome is None:
+                transaction.advance("primary_written")
+                transaction.started_at = now
+                self._awaiting.append(transaction)
+
+    def end(self, transaction: Transaction, event: str, outcome: Message | HsmsError) -> None:
+        """``event`` ends the transaction with ``outcome`` and wakes whoever waits for it."""
+        transaction.advance(event)
+        del self._open[transaction.system_bytes]
+        transaction.outcome = outcome
+        if transaction.on_end is not None:
+            transaction.on_end()
+
+    def end_all(self, event: str, outcome: Callable[[Transaction], HsmsError]) -> None:
+        """The connection is over for all of them."""
+        for transaction in list(self._open.values()):
+            self.end(transaction, event, outcome(transaction))
+        self._awaiting.clear()
+        self._unwritten.clear()
+
+    def oldest_start(self) -> float | None:
+        """When T3 was started for the transaction that expires next."""
+        awaiting = self._awaiting
+        while awaiting and awaiting[0].outcome is not None:
+            awaiting.popleft()
+        return awaiting[0].started_at if awaiting else None
+
+    def expire(self, started_until: float, outcome: Callable[[Transaction], HsmsError]) -> None:
+        """T3 is over for every transaction whose T3 started at or before ``started_until``."""
+        while (started := self.oldest_start()) is not None and started <= started_until:
+            transaction = self._awaiting.popleft()
+            self.end(transaction, "t3_expired", outcome(transaction))

@@ -1,0 +1,136 @@
+"""``serve_hsms``: the passive end. One listener that stays open, a connection for each peer.
+
+HSMS-SS has one session: while a connection is selected, another one's Select.req gets status 3 and
+is closed, and the first is untouched. ``max_sessions`` lets more be selected, as a simulator of
+several tools behind one port may want.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+import trio
+
+from hsms_engine.connection import HsmsConnection
+from hsms_engine.driver.driver import Driver
+from hsms_engine.driver.tcp import Listener, listen_tcp
+from hsms_engine.errors import HsmsError
+from hsms_engine.nursery import open_bare_nursery
+from hsms_engine.protocol.engine import Engine
+from hsms_engine.protocol.entity import Entity
+from hsms_engine.settings import Settings
+from statecharts.hsms import PASSIVE_LINK
+
+if TYPE_CHECKING:
+    from trio import TaskStatus
+
+_LOG = logging.getLogger("hsms_engine.server")
+
+Handler = Callable[[HsmsConnection], Awaitable[object]]
+
+
+class HsmsServer:
+    """A listening passive end."""
+
+    def __init__(self, listener: Listener, settings: Settings, random: Random) -> None:
+        self._listener = listener
+        self._random = random
+        self._scope = trio.CancelScope()
+        self.settings = settings
+        self.entity = Entity(settings.max_sessions)
+        # Every connection that is up, selected or not, in the order accepted.
+        self.connections: list[HsmsConnection] = []
+        self.accepted = 0
+        self.turned_away = 0
+
+    @property
+    def address(self) -> str:
+        """``host:port``, or the path of a Unix socket."""
+        return self._listener.address
+
+    @property
+    def port(self) -> int:
+        """The TCP port; the one chosen by the system when the settings say 0."""
+        return self._listener.port
+
+    async def aclose(self) -> None:
+        """Separate from every peer and stop listening. ``serve_hsms`` returns then."""
+        self._listener.close()
+        async with trio.open_nursery() as nursery:
+            for connection in list(self.connections):
+                nursery.start_soon(connection.aclose)
+        self._scope.cancel()
+
+    async def serve(self, handler: Handler) -> None:
+        """Accept until closed or cancelled."""
+        with self._scope:
+            async with open_bare_nursery() as nursery:
+                while True:
+                    try:
+                        stream, peer = await self._listener.accept()
+                    except (trio.ClosedResourceError, OSError):
+                        # The listener was closed by ``aclose``, which ends this when it is through.
+                        await trio.sleep_forever()
+                    if len(self.connections) >= self.settings.max_connections:
+                        self.turned_away += 1
+                        stream.close()
+                        continue
+                    self.accepted += 1
+                    nursery.start_soon(self._serve_one, handler, stream, peer)
+
+    async def _serve_one(self, handler: Handler, stream: trio.abc.Stream, peer: str) -> None:
+        engine = Engine(
+            PASSIVE_LINK,
+            self.settings,
+            clock=trio.current_time,
+            random=self._random,
+            peer=peer,
+            entity=self.entity,
+        )
+        driver = Driver(engine, None, f"{peer} passive")
+        connection = HsmsConnection(driver)
+        self.connections.append(connection)
+        try:
+            async with open_bare_nursery() as nursery:
+                nursery.start_soon(driver.run_accepted, stream)
+                await driver.until(lambda: engine.selected or driver.over or None)
+                if engine.selected:
+                    connection._up()
+                    try:
+                        await handler(connection)
+                    except HsmsError as error:
+                        # The end of this connection is not the end of the others.
+                        _LOG.info("%s: handler ended: %s", peer, error)
+                    await connection.aclose()
+        finally:
+            self.connections.remove(connection)
+
+
+async def serve_hsms(
+    handler: Handler,
+    settings: Settings | None = None,
+    *,
+    listener: Listener | None = None,
+    random: Random | None = None,
+    task_status: TaskStatus[HsmsServer] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Listen on ``settings.host:settings.port`` and serve every peer that connects.
+
+    ``await handler(connection)`` runs in a task of its own once a connection is selected; when it
+    returns, the connection is separated. An ``HsmsError`` that leaves the handler ends its own
+    connection only and is logged; any other exception ends the server and comes out of it.
+
+    Use ``server = await nursery.start(serve_hsms, handler, settings)``. Raises ``OSError`` when the
+    address cannot be listened on.
+    """
+    chosen = settings or Settings()
+    listening = listener or await listen_tcp(chosen.host, chosen.port)
+    server = HsmsServer(listening, chosen, random or Random())
+    try:
+        task_status.started(server)
+        await server.serve(handler)
+    finally:
+        listening.close()

@@ -1,0 +1,170 @@
+"""The settings of a connection or a link, validated as a whole.
+
+The protocol timers take default and range from ``statecharts.hsms.timers``. Values below a timer's
+range are for tests and need ``allow_short_timers=True``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+from hsms_engine.errors import SettingsError
+from statecharts import Timer
+from statecharts.hsms import timers
+
+_BY_FIELD = {
+    "t3": timers.T3,
+    "t5": timers.T5,
+    "t6": timers.T6,
+    "t7": timers.T7,
+    "t8": timers.T8,
+    "connect_timeout": timers.CONNECT_TIMEOUT,
+    "frame_deadline": timers.FRAME_DEADLINE,
+    "write_timeout": timers.WRITE_TIMEOUT,
+    "linger": timers.LINGER,
+    "linktest_interval": timers.LINKTEST_INTERVAL,
+    "breaker_open_time": timers.OPEN_TIME,
+}
+# The shortest timer that ``allow_short_timers`` lets through, in seconds.
+SHORTEST = 0.001
+
+_WHOLE = {
+    "port": (0, 65_535),
+    "session_id": (0, 32_767),
+    "linktest_threshold": (1, 100),
+    "max_frame": (10, 0xFFFF_FFFF),
+    "inbox_size": (1, 1_000_000),
+    "outbox_size": (1, 2**40),
+    "events_size": (1, 1_000_000),
+    "breaker_threshold": (1, 1_000),
+    "max_sessions": (1, 1_000_000),
+    "max_connections": (1, 1_000_000),
+}
+_REAL = {
+    "backoff_factor": (1.0, 10.0),
+    "backoff_limit": (0.0, 86_400.0),
+    "backoff_jitter": (0.0, 1.0),
+}
+_FLAGS = ("check_session_id", "is_equipment", "allow_short_timers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All that can be chosen, with E37's defaults. Times are in seconds.
+
+    Raises ``SettingsError`` naming every field that is out of range, its value and its range.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 5000
+    session_id: int = 0
+    """The device id, 15 bits: goes out with every data message."""
+    check_session_id: bool = True
+    """Drop and count data messages with another session id; an equipment also answers S9F1."""
+    is_equipment: bool = False
+    """An equipment may report with stream 9 (S9F1 unknown device, S9F9 T3 expired); a host not."""
+
+    t3: float = timers.T3.seconds
+    """Reply timeout: from the primary being wholly written to its reply."""
+    t5: float = timers.T5.seconds
+    """Connect separation: the least time between the starts of two attempts."""
+    t6: float = timers.T6.seconds
+    """Control transaction: Select, Deselect and Linktest await their response this long."""
+    t7: float = timers.T7.seconds
+    """Not selected: TCP may be up this long without a selected session."""
+    t8: float = timers.T8.seconds
+    """Inter-character: the longest pause within a frame."""
+    connect_timeout: float = timers.CONNECT_TIMEOUT.seconds
+    """How long the TCP connect itself may take (ours, not E37's)."""
+    frame_deadline: float = timers.FRAME_DEADLINE.seconds
+    """The whole time of a frame, plus its length at 64 kB/s (ours, not E37's)."""
+    write_timeout: float = timers.WRITE_TIMEOUT.seconds
+    """How long bytes may be queued while the peer takes none (ours, not E37's)."""
+    linger: float = timers.LINGER.seconds
+    """How long a graceful close waits for the peer to close after Separate.req."""
+    linktest_interval: float | None = timers.LINKTEST_INTERVAL.seconds
+    """Silence after which a linktest is sent; None sends none by itself."""
+    linktest_threshold: int = 1
+    """Linktests in a row that may go unanswered before the connection is closed."""
+
+    max_frame: int = 16_777_216
+    """The longest frame accepted, header and body, in bytes."""
+    inbox_size: int = 1_000
+    """Primaries that may wait for the program; one more ends the connection."""
+    outbox_size: int = 1_048_576
+    """Bytes queued for the peer above which senders wait."""
+    events_size: int = 1_000
+    """Events that may wait for one reader of ``events()``; the oldest are dropped and counted."""
+
+    breaker_threshold: int = 5
+    """Consecutive failed attempts that open the circuit breaker."""
+    breaker_open_time: float = timers.OPEN_TIME.seconds
+    """How long the breaker stays open before it lets one attempt probe."""
+    backoff_factor: float = 1.0
+    """Each consecutive failure multiplies the pause, which begins at T5, by this."""
+    backoff_limit: float = 240.0
+    """The pause grows no longer than this; T5 itself is never undercut."""
+    backoff_jitter: float = 0.0
+    """Up to this fraction is added to the pause at random, so that many links spread."""
+
+    max_sessions: int = 1
+    """Passive: connections selected at the same time; HSMS-SS has one session for an entity."""
+    max_connections: int = 256
+    """Passive: TCP connections that may be up together; further ones are closed and counted."""
+    allow_short_timers: bool = False
+    """For tests: let timers be shorter than E37's ranges, down to 1 ms."""
+
+    def __post_init__(self) -> None:
+        if problems := list(self._problems()):
+            raise SettingsError("; ".join(problems))
+
+    def _problems(self) -> list[str]:
+        found: list[str] = []
+        # What a type checker would refuse may still come in.
+        host: object = self.host
+        if not isinstance(host, str) or not host:
+            found.append(f"host={host!r} is not a host name or address")
+        for name, (low, high) in _WHOLE.items():
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                found.append(f"{name}={value!r} is not a whole number in {low}..{high}")
+        for name, (lowest, highest) in _REAL.items():
+            value = getattr(self, name)
+            if not _is_number(value) or not lowest <= value <= highest:
+                found.append(f"{name}={value!r} is not a number in {lowest:g}..{highest:g}")
+        for name in _FLAGS:
+            value = getattr(self, name)
+            if type(value) is not bool:
+                found.append(f"{name}={value!r} is not True or False")
+        for name, timer in _BY_FIELD.items():
+            value = getattr(self, name)
+            if value is None and name == "linktest_interval":
+                continue
+            if problem := self._timer_problem(name, timer, value):
+                found.append(problem)
+        return found
+
+    def _timer_problem(self, name: str, timer: Timer, value: object) -> str | None:
+        lowest = SHORTEST if self.allow_short_timers is True else timer.lowest
+        if _is_number(value) and lowest <= value <= timer.highest:
+            return None
+        return f"{name}={value!r} is not in {lowest:g}..{timer.highest:g} s ({timer.meaning})"
+
+    def replace(self, **changes: Any) -> Settings:
+        """These settings with some changed, validated as a whole.
+
+        Raises ``SettingsError`` for a value out of range and for a name that is no setting.
+        """
+        known = {field.name for field in dataclasses.fields(self)}
+        if unknown := sorted(set(changes) - known):
+            raise SettingsError(
+                f"unknown setting {', '.join(unknown)}; there are {', '.join(sorted(known))}"
+            )
+        return dataclasses.replace(self, **changes)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, float | int) and type(value) is not bool and math.isfinite(value)
