@@ -87,7 +87,7 @@ class Messaging:
             )
         await self._until_room()
         transaction = self._engine.request(message)
-        self._driver.follow_up()
+        self._driver.send_queued()
         return await self._driver.reply_to(transaction)
 
     async def send(self, message: Message) -> None:
@@ -102,7 +102,7 @@ class Messaging:
             )
         await self._until_room()
         self._engine.send(message)
-        self._driver.follow_up()
+        self._driver.send_queued()
 
     async def reply(self, primary: Message, reply: Message) -> None:
         """Answer a primary that was received here with W, once.
@@ -112,7 +112,7 @@ class Messaging:
         """
         await self._until_room()
         self._engine.reply(primary, reply)
-        self._driver.follow_up()
+        self._driver.send_queued()
 
     # Control
 

@@ -92,7 +92,7 @@ class Settings:
 
     max_frame: int = 16_777_216
     """The longest frame accepted, header and body, in bytes."""
-    inbox_size: int = 1_000
+    inbox_size: int = 10_000
     """Primaries that may wait for the program; one more ends the connection."""
     outbox_size: int = 1_048_576
     """Bytes queued for the peer above which senders wait."""

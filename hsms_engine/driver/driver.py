@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -86,7 +87,8 @@ class Driver:
         engine.report = self._report
         engine.record = self._log_step
         engine.on_primary = self._wake_inbox
-        self._readers: list[EventReader] = []
+        # A reader that its user has dropped is dropped here.
+        self._readers: weakref.WeakSet[EventReader] = weakref.WeakSet()
         # The task tree of the latest epoch, from its dialling on.
         self._epoch_scope = trio.CancelScope()
         self._epoch_gone = trio.Event()
@@ -159,17 +161,29 @@ class Driver:
                 case FinishTcp():
                     assert self._transport is not None
                     self._transport.finish()
-        self.set_alarm()
+        self._set_alarm()
 
-    def set_alarm(self) -> None:
+    def send_queued(self) -> None:
+        """Send a message just queued: at once when it is alone, else together with others."""
+        if self._transport is not None and self.engine.is_busy:
+            self._transport.flush_soon()
+        else:
+            self.follow_up()
+
+    def _set_alarm(self) -> None:
         """Let the time keeper wake when the next timer is due."""
-        due = self.engine.next_due()
-        if due < self._timer_scope.deadline:
-            self._timer_scope.deadline = due
+        clockwork = self.engine.clockwork
+        if clockwork.alarm_is_stale:
+            clockwork.alarm_is_stale = False
+            due = self.engine.next_due()
+            if due < clockwork.alarm:
+                clockwork.alarm = self._timer_scope.deadline = due
 
     async def _keep_time(self) -> None:
+        clockwork = self.engine.clockwork
         while True:
-            with trio.CancelScope(deadline=self.engine.next_due()) as self._timer_scope:
+            clockwork.alarm = self.engine.next_due()
+            with trio.CancelScope(deadline=clockwork.alarm) as self._timer_scope:
                 await trio.sleep_forever()
             self.engine.tick()
             self.follow_up()
@@ -183,7 +197,13 @@ class Driver:
             try:
                 stream = await dial()
             except OSError as error:
-                self.tell("tcp_failed", error)
+                # An attempt abandoned in the very turn in which it failed has failed already.
+                if not scope.cancel_called:
+                    self.tell("tcp_failed", error)
+                return
+            if scope.cancel_called:
+                with trio.CancelScope(shield=True):
+                    await trio.aclose_forcefully(stream)
                 return
             await self._run_epoch(stream, "tcp_opened")
 
@@ -287,33 +307,33 @@ class Driver:
         raise result
 
     async def next_primary(self, epoch: Epoch | None) -> Primary | None:
-        """The next primary, or None when ``epoch`` is over; with None, of any connection to come."""
-        await trio.lowlevel.checkpoint()
-        while True:
-            current = self.engine.epoch
-            if epoch is not None and epoch.inbox:
-                return epoch.inbox.popleft()
-            if epoch is not None and current is not epoch:
-                return None
-            if epoch is None and current is not None and current.inbox:
-                return current.inbox.popleft()
-            if epoch is None and self.engine.phase == "closed":
+        """The next primary, or None when ``epoch`` is over; with None, when the link is closed.
+
+        No task switch while there are some: the reader, which fills the inbox, has its turn when
+        it is empty.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        engine = self.engine
+        while not engine.inbox:
+            if engine.epoch is not epoch if epoch is not None else engine.phase == "closed":
                 return None
             if self._inbox_news.is_set():
                 self._inbox_news = trio.Event()
             await self._inbox_news.wait()
+        return engine.inbox.popleft()
 
     # Telling
 
     def events(self) -> EventReader:
         """A new reader, from the next event on."""
         reader = EventReader(self.engine.settings.events_size)
-        self._readers.append(reader)
+        self._readers.add(reader)
         return reader
 
     def configure(self, settings: Settings) -> None:
         """Other settings, from now on."""
         self.engine.configure(settings)
+        self.engine.clockwork.alarm_is_stale = True
         # A timer may be due later now; the time keeper looks again when it wakes.
         self.follow_up()
 

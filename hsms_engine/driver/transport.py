@@ -1,8 +1,9 @@
 """The way out of one TCP connection: bytes leave in one order, at once where the transport allows.
 
-A transport belongs to one epoch. What the stream takes now is sent from whichever task queued it;
-as soon as something is left over, the one writer task sends, and everything queues behind it. The
-transmitter chart says which of the two it is.
+A transport belongs to one epoch. A lone message is sent from the task that queued it, without a task
+switch; where more are likely to follow, the one writer task sends what the tasks of the same turn
+have queued in one piece. As soon as something is left over, all goes through the writer; the
+transmitter chart says so.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class _Driver(Protocol):
 
     def tell(self, event: str, detail: Exception | None = None) -> None: ...
 
+    def follow_up(self) -> None: ...
+
     def wake_senders(self) -> None: ...
 
 
@@ -45,7 +48,8 @@ class Transport:
         self._send_eof: Callable[[], Awaitable[None]] | None = getattr(stream, "send_eof", None)
         # What the stream has not taken yet of what was taken from the epoch.
         self._rest = memoryview(b"")
-        self._backlogged = trio.Event()
+        # Set when there is something to do for the writer task.
+        self._wanted = trio.Event()
         self._finishing = trio.Event()
 
     def flush(self) -> None:
@@ -64,20 +68,30 @@ class Transport:
         if count < len(data):
             self._rest = memoryview(data)[count:]
             engine.tell("write_blocked")
-            self._backlogged.set()
+            self._wanted.set()
         engine.wrote(epoch, count)
+
+    def flush_soon(self) -> None:
+        """Send what is queued at the end of this turn, with all that the other tasks queue in it."""
+        self._wanted.set()
 
     async def write(self) -> None:
         """The writer task: what could not be sent at once, in order."""
         while True:
-            await self._backlogged.wait()
+            await self._wanted.wait()
+            self._wanted = trio.Event()
+            if self._is_over():
+                return
+            self.flush()
+            if not self._rest:
+                self._driver.follow_up()
+                continue
             try:
                 while self._rest:
                     await self._write_some()
             except BROKEN as error:
                 self._end(error)
                 return
-            self._backlogged = trio.Event()
             if self._is_over():
                 return
             self._driver.tell("write_drained")

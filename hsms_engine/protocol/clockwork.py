@@ -26,6 +26,9 @@ class Clockwork:
         self.clock = clock
         self._random = random
         self.started: dict[str, float] = {}
+        # When the driver will call ``tick``, and whether that may be too late by now.
+        self.alarm = math.inf
+        self.alarm_is_stale = False
         # When the last attempt to connect began, for T5; none has.
         self.attempt_began = -math.inf
         # Attempts that failed since the last one that was selected, for the backoff.
@@ -34,6 +37,12 @@ class Clockwork:
 
     def start(self, timer: str) -> None:
         self.started[timer] = self.clock()
+        self.alarm_is_stale = True
+
+    def expect(self, due: float) -> None:
+        """Something will be due at ``due`` that is no chart's timer of a link: T3."""
+        if due < self.alarm:
+            self.alarm_is_stale = True
 
     def stop(self, timer: str) -> None:
         del self.started[timer]

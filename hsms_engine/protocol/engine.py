@@ -113,6 +113,9 @@ class Engine:
         self.times_selected = 0
         self.failed_attempts = 0
         self.counters: Counter[str] = Counter()
+        # Primaries not yet taken by the program, oldest first; bounded by ``inbox_size``. They
+        # outlive their connection: received is received.
+        self.inbox: deque[Primary] = deque()
         # The event by which TCP, or a session on it, ended last; empty before that.
         self.last_end = ""
         # How each state was last left: the event, and what came with it.
@@ -156,6 +159,12 @@ class Engine:
     def next_due(self) -> float:
         """When ``tick`` is to be called next, in the clock's seconds."""
         return self.clockwork.next_due(self.epoch)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether more messages are likely to be queued soon, and better sent together."""
+        epoch = self.epoch
+        return bool(self.inbox) or (epoch is not None and len(epoch.transactions) > 1)
 
     # What goes in
 
@@ -235,7 +244,9 @@ class Engine:
             return
         epoch.written += count
         self.counters["bytes sent"] += count
-        epoch.transactions.written(epoch.written, self.clock())
+        now = self.clock()
+        if epoch.transactions.written(epoch.written, now):
+            self.clockwork.expect(now + self.settings.t3)
         if epoch.backlog == 0 and "leaving" in self.snapshot:
             self.tell("flushed")
 
@@ -377,8 +388,6 @@ class Engine:
             case AbandonTcp() | FinishTcp():
                 self.wishes.append(known)
             case CloseTcp():
-                assert self.epoch is not None
-                self.counters["primaries never taken"] += len(self.epoch.inbox)
                 self.epoch = None
                 self.wishes.append(known)
             case _:
@@ -507,14 +516,15 @@ class Engine:
             )
             primary.epoch = epoch
             primary.answered = False
-            if len(epoch.inbox) >= self.settings.inbox_size:
+            if len(self.inbox) >= self.settings.inbox_size:
+                counters["primaries without room"] += 1
                 self.tell(
                     "communication_failed",
-                    f"the inbox is full: {len(epoch.inbox)} primaries wait and nobody takes them "
+                    f"the inbox is full: {len(self.inbox)} primaries wait and nobody takes them "
                     f"(inbox_size); {primary.name} did not fit",
                 )
                 return
-            epoch.inbox.append(primary)
+            self.inbox.append(primary)
             self.on_primary()
             return
         message = Message.received(stream, function, byte2 > 0x7F, body, session_id, system_bytes)

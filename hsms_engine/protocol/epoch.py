@@ -1,12 +1,11 @@
 """All that belongs to one TCP connection and dies with it.
 
-A new connection gets a new epoch, so that no frame, byte, transaction or unread message of an
-earlier one can reach it: nothing of it survives.
+A new connection gets a new epoch, so that no frame, byte or transaction of an earlier one can reach
+it: nothing of it survives. What was received whole belongs to the program, which may still read it;
+each primary knows its epoch, so that a reply to it cannot go to another.
 """
 
 from __future__ import annotations
-
-from collections import deque
 
 from hsms_engine.message import Message
 from hsms_engine.protocol.classify import OwnRequests
@@ -31,8 +30,6 @@ class Epoch:
         self.decoder = Decoder(max_frame)
         self.own = OwnRequests()
         self.transactions = Transactions(first_system_bytes)
-        # Primaries not yet taken by the program, oldest first; bounded by ``inbox_size``.
-        self.inbox: deque[Primary] = deque()
         self.last_received = now
         self.last_sent = now
         # When the frame in progress began, for the frame deadline.

@@ -21,7 +21,7 @@ COUNTERS = (
     "linktests unanswered",
     "unexpected secondaries",
     "foreign session id",
-    "primaries never taken",
+    "primaries without room",
     "frames after the end",
     "separate ignored",
     "reject of nothing we know",
@@ -69,7 +69,7 @@ class Statistics:
             failed_attempts=engine.failed_attempts,
             times_selected=engine.times_selected,
             open_transactions=len(epoch.transactions) if epoch else 0,
-            waiting_primaries=len(epoch.inbox) if epoch else 0,
+            waiting_primaries=len(engine.inbox),
             queued_bytes=epoch.backlog if epoch else 0,
             counts={name: engine.counters[name] for name in COUNTERS},
         )

@@ -94,15 +94,21 @@ class Transactions:
     def find(self, system_bytes: int) -> Transaction | None:
         return self._open.get(system_bytes)
 
-    def written(self, total: int, now: float) -> None:
-        """Bytes up to ``total`` have left: T3 starts for every primary that is out as a whole."""
+    def written(self, total: int, now: float) -> bool:
+        """Bytes up to ``total`` have left: T3 starts for every primary that is out as a whole.
+
+        Whether it started for any.
+        """
         unwritten = self._unwritten
+        started = False
         while unwritten and unwritten[0].written_at_mark <= total:
             transaction = unwritten.popleft()
             if transaction.outcome is None:
                 transaction.advance("primary_written")
                 transaction.started_at = now
                 self._awaiting.append(transaction)
+                started = True
+        return started
 
     def end(self, transaction: Transaction, event: str, outcome: Message | HsmsError) -> None:
         """``event`` ends the transaction with ``outcome`` and wakes whoever waits for it."""
