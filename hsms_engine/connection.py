@@ -19,17 +19,13 @@ from hsms_engine.errors import ConnectError, ConnectionLostError, HsmsError
 from hsms_engine.messaging import Messaging
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.engine import Engine
-from hsms_engine.protocol.epoch import Epoch, Primary
+from hsms_engine.protocol.epoch import Primary
 from hsms_engine.settings import Settings
 from statecharts.hsms import ACTIVE_LINK
 
 
 class HsmsConnection(Messaging):
     """One selected connection, active or passive. Iterating yields the primaries received."""
-
-    def __init__(self, driver: Driver) -> None:
-        super().__init__(driver)
-        self._epoch: Epoch | None = None
 
     def __aiter__(self) -> HsmsConnection:
         return self
@@ -39,16 +35,12 @@ class HsmsConnection(Messaging):
 
         Raises ``ConnectionLostError``, or ``ClosedError`` when you closed it.
         """
-        primary = await self._driver.next_primary(self._epoch)
+        primary = await self._driver.next_primary(follow=False)
         if primary is not None:
             return primary
         if self._driver.ended_by == "separate_req_received":
             raise StopAsyncIteration
         raise self._gone()
-
-    def _up(self) -> None:
-        """It has come up: from here on it is this TCP connection and no other."""
-        self._epoch = self._engine.epoch
 
     def _gone(self) -> HsmsError:
         error = self._engine.last_error
@@ -79,13 +71,10 @@ async def open_hsms(
     async with open_bare_nursery() as nursery:
         await nursery.start(driver.run)
         connection = HsmsConnection(driver)
-        try:
+        async with closing(connection):
             await come_up(driver)
-            connection._up()
             yield connection
-        finally:
-            await close(connection)
-            nursery.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
 
 
 def make_driver(
@@ -122,6 +111,21 @@ async def come_up(driver: Driver) -> None:
         raise engine.last_error
 
 
-async def close(connection: Messaging) -> None:
-    """Close on the way out of a block. A cancelled block waits for nobody."""
-    await connection.aclose()
+@asynccontextmanager
+async def closing(messaging: Messaging) -> AsyncIterator[None]:
+    """Close on the way out of a block, whose own exception comes out in any case.
+
+    A block that is cancelled waits for nobody: Separate.req is sent if it can be at once. One that
+    failed waits for the peer as long as one that is through, at most ``linger``.
+    """
+    try:
+        yield
+    except trio.Cancelled:
+        messaging.close_soon()
+        raise
+    except BaseException:
+        messaging.close_soon()
+        with trio.CancelScope(shield=True):
+            await messaging.aclose()
+        raise
+    await messaging.aclose()

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
 
-from hsms_engine.connection import close, make_driver
-from hsms_engine.driver.tcp import Dial
-from hsms_engine.errors import CircuitOpenError, ClosedError, ConnectError
+from hsms_engine.connection import closing, make_driver
+from hsms_engine.driver.tcp import Dial, address_text
+from hsms_engine.errors import CircuitOpenError, ConnectError, LocalProtocolError
 from hsms_engine.messaging import Messaging
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.epoch import Primary
@@ -29,7 +29,7 @@ class HsmsLink(Messaging):
 
     async def __anext__(self) -> Primary:
         """The next primary, over whichever connection; ends when the link is closed."""
-        primary = await self._driver.next_primary(None)
+        primary = await self._driver.next_primary(follow=True)
         if primary is None:
             raise StopAsyncIteration
         return primary
@@ -63,18 +63,20 @@ class HsmsLink(Messaging):
         """
         engine = self._engine
         failed_before = engine.failed_attempts
+        if engine.phase == "idle":
+            raise LocalProtocolError(f"{self.peer}: the link is disabled; enable() it to connect")
 
         def decided() -> bool | None:
-            over = engine.failed_attempts > failed_before or engine.phase == "blocked"
-            return engine.selected or over or self._closed() or None
+            over = engine.failed_attempts > failed_before or engine.phase == "idle"
+            return engine.selected or over or self._refused() or self._closed() or None
 
         await self._driver.until(decided)
         if engine.selected:
             return
-        if self._closed():
-            raise ClosedError(f"{self.peer}: closed by a call; open another one")
         if engine.failed_attempts > failed_before and isinstance(engine.last_error, ConnectError):
             raise _copy(engine.last_error)
+        if not self._refused():
+            raise self._gone()
         retry_after = engine.retry_after()
         raise CircuitOpenError(
             f"{self.peer}: the circuit breaker is open after "
@@ -83,6 +85,11 @@ class HsmsLink(Messaging):
             retry_after,
         )
 
+    def _refused(self) -> bool:
+        """Whether the breaker lets no attempt begin."""
+        snapshot = self._engine.snapshot
+        return "breaker_open" in snapshot or "isolated" in snapshot
+
     def configure(self, settings: Settings | None = None, **changes: Any) -> None:
         """Change settings of the running link; all of them or, on an error, none.
 
@@ -90,7 +97,9 @@ class HsmsLink(Messaging):
         count that reaches a lowered ``breaker_threshold`` opens the breaker. ``host`` and ``port``
         hold for the next attempt. Raises ``SettingsError``.
         """
-        self._driver.configure((settings or self.settings).replace(**changes))
+        chosen = (settings or self.settings).replace(**changes)
+        self._engine.peer = address_text((chosen.host, chosen.port))
+        self._driver.configure(chosen)
 
     def isolate(self) -> None:
         """Open the breaker by hand, until ``release``. A connection that is up stays up."""
@@ -133,9 +142,7 @@ async def open_link(
     async with open_bare_nursery() as nursery:
         await nursery.start(driver.run)
         link = HsmsLink(driver)
-        try:
+        async with closing(link):
             driver.call("enable_requested")
             yield link
-        finally:
-            await close(link)
-            nursery.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()

@@ -6,6 +6,7 @@ use trio's cancel scopes. Cancelling a request abandons that transaction and not
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import trio
@@ -103,6 +104,8 @@ class Messaging:
         await self._until_room()
         self._engine.send(message)
         self._driver.send_queued()
+        # A program that only sends must not keep the reader from its turn.
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def reply(self, primary: Message, reply: Message) -> None:
         """Answer a primary that was received here with W, once.
@@ -169,28 +172,32 @@ class Messaging:
 
         Waits at most ``linger`` for the peer. Cancelled, it closes without waiting.
         """
-        try:
-            self._driver.call("close_requested")
-        except (ClosedError, LocalProtocolError):
-            # It is closed, or on its way there.
-            pass
+        self.close_soon()
         await self._driver.until(lambda: self._engine.phase == "closed" or None)
+
+    def close_soon(self) -> None:
+        """Begin to end it without waiting; ``aclose`` also waits until it is over."""
+        # Where it is closed, or on its way there, there is nothing to do.
+        with contextlib.suppress(ClosedError, LocalProtocolError):
+            self._driver.call("close_requested")
 
     # Inside
 
     async def _ask(self, call: str, state: str) -> tuple[str, Detail]:
         """Make a local call and wait until the state that awaits its answer is left."""
         engine = self._engine
+        await trio.lowlevel.checkpoint_if_cancelled()
         if not engine.selected and call != "select_requested":
             raise self._gone()
-        if state not in engine.snapshot:
-            engine.left.pop(state, None)
+        before = engine.times_left(state)
         self._driver.call(call)
-        return await self._driver.until(lambda: engine.left.get(state))
+        await self._driver.until(lambda: engine.times_left(state) > before or None)
+        left = engine.left[state]
+        return left.event, left.detail
 
     async def _until_room(self) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
         if not self._engine.selected:
-            await trio.lowlevel.checkpoint()
             raise self._gone()
         if self._driver.is_full():
             await self._driver.until_room()

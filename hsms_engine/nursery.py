@@ -12,13 +12,6 @@ from contextlib import asynccontextmanager
 import trio
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    found: list[BaseException] = []
-    for each in group.exceptions:
-        found += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
-    return found
-
-
 @asynccontextmanager
 async def open_bare_nursery() -> AsyncIterator[trio.Nursery]:
     """Like ``trio.open_nursery``, but a single exception leaves it bare."""
@@ -27,8 +20,12 @@ async def open_bare_nursery() -> AsyncIterator[trio.Nursery]:
             yield nursery
     except BaseExceptionGroup as group:
         # Cancellation that came along with an error has done its work when the nursery is over.
-        _, others = group.split(trio.Cancelled)
-        leaves = _leaves(others or group)
-        if len(leaves) == 1:
-            raise leaves[0] from leaves[0].__cause__
-        raise
+        # What is inside each exception, a group of the user's own perhaps, is left alone.
+        errors = [each for each in group.exceptions if not isinstance(each, trio.Cancelled)]
+        if len(errors) != 1:
+            raise
+        bare = errors[0]
+    else:
+        return
+    # Outside the except block, so that the group does not become the context of the user's error.
+    raise bare

@@ -16,7 +16,7 @@ import trio
 
 from hsms_engine.connection import HsmsConnection
 from hsms_engine.driver.driver import Driver
-from hsms_engine.driver.tcp import Listener, listen_tcp
+from hsms_engine.driver.tcp import Listening, listen_tcp
 from hsms_engine.errors import HsmsError
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.engine import Engine
@@ -35,7 +35,7 @@ Handler = Callable[[HsmsConnection], Awaitable[object]]
 class HsmsServer:
     """A listening passive end."""
 
-    def __init__(self, listener: Listener, settings: Settings, random: Random) -> None:
+    def __init__(self, listener: Listening, settings: Settings, random: Random) -> None:
         self._listener = listener
         self._random = random
         self._scope = trio.CancelScope()
@@ -71,12 +71,12 @@ class HsmsServer:
                 while True:
                     try:
                         stream, peer = await self._listener.accept()
-                    except (trio.ClosedResourceError, OSError):
-                        # The listener was closed by ``aclose``, which ends this when it is through.
+                    except trio.ClosedResourceError:
+                        # Closed by ``aclose``, which cancels this when all is separated.
                         await trio.sleep_forever()
                     if len(self.connections) >= self.settings.max_connections:
                         self.turned_away += 1
-                        stream.close()
+                        await trio.aclose_forcefully(stream)
                         continue
                     self.accepted += 1
                     nursery.start_soon(self._serve_one, handler, stream, peer)
@@ -96,14 +96,14 @@ class HsmsServer:
         try:
             async with open_bare_nursery() as nursery:
                 nursery.start_soon(driver.run_accepted, stream)
-                await driver.until(lambda: engine.selected or driver.over or None)
-                if engine.selected:
-                    connection._up()
+                await driver.until(lambda: bool(engine.times_selected) or driver.over or None)
+                if engine.times_selected:
                     try:
                         await handler(connection)
-                    except HsmsError as error:
+                    except* HsmsError as errors:
                         # The end of this connection is not the end of the others.
-                        _LOG.info("%s: handler ended: %s", peer, error)
+                        for error in errors.exceptions:
+                            _LOG.info("%s: handler ended: %s", peer, error)
                     await connection.aclose()
         finally:
             self.connections.remove(connection)
@@ -113,7 +113,7 @@ async def serve_hsms(
     handler: Handler,
     settings: Settings | None = None,
     *,
-    listener: Listener | None = None,
+    listener: Listening | None = None,
     random: Random | None = None,
     task_status: TaskStatus[HsmsServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:

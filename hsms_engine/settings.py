@@ -167,4 +167,6 @@ class Settings:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, float | int) and type(value) is not bool and math.isfinite(value)
+    if type(value) is int:
+        return True
+    return isinstance(value, float) and math.isfinite(value)

@@ -170,11 +170,11 @@ def control_frame(
 def reject_frame(of: Frame, reason: int) -> Frame:
     """The Reject.req that answers `of`.
 
-    It echoes the session id and the system bytes. Header byte 2 names what was rejected: the
+    It echoes the system bytes. Header byte 2 names what was rejected: the
     PType when that is the reason, the SType for every other reason.
     """
     rejected = of.ptype if reason == RejectReason.PTYPE_NOT_SUPPORTED else of.stype
-    return control_frame(SType.REJECT_REQ, of.system_bytes, rejected, reason, of.session_id)
+    return control_frame(SType.REJECT_REQ, of.system_bytes, rejected, reason)
 
 
 def encode(frame: Frame) -> bytes:

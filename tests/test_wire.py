@@ -98,7 +98,7 @@ GOLDEN = [
     (
         "Reject.req of a foreign PType",
         reject_frame(Frame(5, 0, 0, 3, 1, SYSTEM, b""), RejectReason.PTYPE_NOT_SUPPORTED),
-        "0000000a 0005 03 02 00 07 01020304",
+        "0000000a ffff 03 02 00 07 01020304",
     ),
     (
         "Reject.req of a response nobody waits for",
@@ -108,7 +108,7 @@ GOLDEN = [
     (
         "Reject.req of data while not selected",
         reject_frame(S1F1_W, RejectReason.ENTITY_NOT_SELECTED),
-        "0000000a 0005 00 04 00 07 01020304",
+        "0000000a ffff 00 04 00 07 01020304",
     ),
     (
         "Separate.req",
@@ -196,12 +196,12 @@ def test_the_fast_encoder_writes_what_the_plain_one_does(
 
 
 @given(frames, st.sampled_from(RejectReason))
-def test_a_reject_echoes_session_id_and_system_bytes_and_names_what_it_rejects(
+def test_a_reject_echoes_the_system_bytes_and_names_what_it_rejects(
     frame: Frame, reason: RejectReason
 ) -> None:
     rejected = frame.ptype if reason is RejectReason.PTYPE_NOT_SUPPORTED else frame.stype
     assert reject_frame(frame, reason) == Frame(
-        frame.session_id, rejected, reason, 0, SType.REJECT_REQ, frame.system_bytes, b""
+        0xFFFF, rejected, reason, 0, SType.REJECT_REQ, frame.system_bytes, b""
     )
 
 

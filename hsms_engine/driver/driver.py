@@ -94,6 +94,8 @@ class Driver:
         self._epoch_gone = trio.Event()
         self._epoch_gone.set()
         self._transport: Transport | None = None
+        # What has happened until somebody asks for events.
+        self._first_reader: EventReader | None = self._new_reader()
         # Set, and replaced, each time the charts have moved.
         self._moved = trio.Event()
         # Set, and replaced, when the outbox has room again.
@@ -116,24 +118,30 @@ class Driver:
                 task_status.started()
                 await trio.sleep_forever()
         finally:
-            self._end_readers()
+            self._end()
 
     async def run_accepted(self, stream: Stream) -> None:
         """Run a passive connection over ``stream`` until it is over."""
         try:
+            if self.engine.phase == "closed":
+                await trio.aclose_forcefully(stream)
+                return
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_time)
                 with self._epoch_scope:
                     await self._run_epoch(stream, "tcp_accepted")
                 nursery.cancel_scope.cancel()
         finally:
-            self.over = True
-            self._wake_all()
-            self._end_readers()
+            self._end()
 
-    def _end_readers(self) -> None:
+    def _end(self) -> None:
+        """Nothing runs any more: tell the charts, and with them all who wait."""
+        self.over = True
+        self.engine.end()
+        self.engine.wishes.clear()
         for reader in self._readers:
             reader.end()
+        self._wake_all()
 
     def tell(self, event: str, detail: Exception | None = None) -> None:
         """Give the charts one event, and do at once what follows from it."""
@@ -306,8 +314,10 @@ class Driver:
         assert result is not None
         raise result
 
-    async def next_primary(self, epoch: Epoch | None) -> Primary | None:
-        """The next primary, or None when ``epoch`` is over; with None, when the link is closed.
+    async def next_primary(self, *, follow: bool) -> Primary | None:
+        """The next primary, or None when there will be none.
+
+        ``follow`` the link from connection to connection, until it is closed.
 
         No task switch while there are some: the reader, which fills the inbox, has its turn when
         it is empty.
@@ -315,7 +325,7 @@ class Driver:
         await trio.lowlevel.checkpoint_if_cancelled()
         engine = self.engine
         while not engine.inbox:
-            if engine.epoch is not epoch if epoch is not None else engine.phase == "closed":
+            if engine.phase == "closed" or (engine.epoch is None and not follow):
                 return None
             if self._inbox_news.is_set():
                 self._inbox_news = trio.Event()
@@ -325,9 +335,17 @@ class Driver:
     # Telling
 
     def events(self) -> EventReader:
-        """A new reader, from the next event on."""
+        """A new reader, from the next event on; the first one, from the very first event on."""
+        if (first := self._first_reader) is not None:
+            self._first_reader = None
+            return first
+        return self._new_reader()
+
+    def _new_reader(self) -> EventReader:
         reader = EventReader(self.engine.settings.events_size)
         self._readers.add(reader)
+        if self.engine.phase == "closed":
+            reader.end()
         return reader
 
     def configure(self, settings: Settings) -> None:
@@ -340,6 +358,8 @@ class Driver:
     def _report(self, event: Happened) -> None:
         for reader in self._readers:
             reader.put(event)
+            if self.engine.phase == "closed":
+                reader.end()
 
     def _log_step(self, record: Record) -> None:
         self._wake_all()

@@ -6,10 +6,12 @@ that most frames need no task switch at all. TCP sockets get ``TCP_NODELAY``.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
 
 import trio
 
@@ -19,6 +21,7 @@ _SENT_LATER = (BlockingIOError, InterruptedError)
 
 
 Stream = trio.abc.Stream
+_Address = tuple[Any, ...]
 Dial = Callable[[], Awaitable[Stream]]
 
 
@@ -94,6 +97,20 @@ class SocketStream(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint()
 
 
+class Listening(Protocol):
+    """What a server needs of a listener; ``Listener`` is the real one."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+    async def accept(self) -> tuple[Stream, str]: ...
+
+    def close(self) -> None: ...
+
+
 class Listener:
     """A listening socket that stays open across connections."""
 
@@ -113,8 +130,14 @@ class Listener:
         return name[1] if isinstance(name, tuple) else 0
 
     async def accept(self) -> tuple[SocketStream, str]:
-        """The next connection and its peer's address. Survives what a peer can cause."""
+        """The next connection and its peer's address. Survives what a peer can cause.
+
+        Raises ``trio.ClosedResourceError`` once the listener is closed, ``OSError`` when it broke.
+        """
+        await trio.lowlevel.checkpoint()
         while True:
+            if self._socket.fileno() == -1:
+                raise trio.ClosedResourceError("the listener is closed")
             try:
                 connected, peer = self._socket.accept()
             except _SENT_LATER:
@@ -135,11 +158,24 @@ class Listener:
             name = self._socket.getsockname()
             self._socket.close()
             if isinstance(name, str) and name:
-                os.unlink(name)
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name)
 
 
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_BROKEN_BEFORE_ACCEPT = (errno.ECONNABORTED, errno.EPROTO, errno.EPERM)
+# Errors of the new connection that Linux reports on the listener.
+_BROKEN_BEFORE_ACCEPT = (
+    errno.ECONNABORTED,
+    errno.EPROTO,
+    errno.EPERM,
+    errno.ENETDOWN,
+    errno.ENOPROTOOPT,
+    errno.EHOSTDOWN,
+    errno.ENONET,
+    errno.EHOSTUNREACH,
+    errno.EOPNOTSUPP,
+    errno.ENETUNREACH,
+)
 _ACCEPT_PAUSE = 0.1
 
 
@@ -167,6 +203,9 @@ async def _connect(made: socket.socket, address: object) -> SocketStream:
             await trio.lowlevel.wait_writable(made.fileno())
         if code := made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             raise OSError(code, os.strerror(code))
+        if made.getsockname() == made.getpeername():
+            # A port in the range of source ports that nobody listens on may answer itself.
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     except BaseException:
         trio.lowlevel.notify_closing(made.fileno())
         made.close()
@@ -174,12 +213,19 @@ async def _connect(made: socket.socket, address: object) -> SocketStream:
     return SocketStream(made)
 
 
+async def _resolve(host: str, port: int, flags: int) -> Sequence[_Address]:
+    try:
+        return await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    except UnicodeError as error:
+        raise OSError(f"{host!r} is no host name: {error}") from error
+
+
 async def connect_tcp(host: str, port: int) -> SocketStream:
     """Connect to the first address of ``host`` that answers.
 
     Raises ``OSError``, of the last address tried, when none does. Cancelling leaves no socket.
     """
-    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = await _resolve(host, port, 0)
     last: OSError | None = None
     for family, kind, protocol, _, address in found:
         made = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
@@ -197,9 +243,7 @@ async def connect_unix(path: str) -> SocketStream:
 
 async def listen_tcp(host: str, port: int, backlog: int = 128) -> Listener:
     """Listen on ``host:port``; port 0 lets the system choose. Raises ``OSError``."""
-    found = await trio.socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    found = await _resolve(host, port, socket.AI_PASSIVE)
     family, kind, protocol, _, address = found[0]
     made = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
     try:

@@ -37,6 +37,9 @@ def classify(frame: Frame, own: OwnRequests, *, entity_taken: bool) -> str:
         return "data_received"
     if frame.stype not in _CONTROL:
         return "unsupported_stype_received"
+    if frame.stype == SType.REJECT_REQ:
+        # Also with a body: a Reject is never answered with a Reject.
+        return _reject_req(frame, own)
     if frame.body:
         return "control_with_body_received"
     match SType(frame.stype):
@@ -53,10 +56,8 @@ def classify(frame: Frame, own: OwnRequests, *, entity_taken: bool) -> str:
         case SType.LINKTEST_RSP:
             ours = frame.system_bytes == own.linktest
             return "linktest_rsp_received" if ours else "unexpected_rsp_received"
-        case SType.SEPARATE_REQ:
-            return "separate_req_received"
         case _:
-            return _reject_req(frame, own)
+            return "separate_req_received"
 
 
 def _select_rsp(frame: Frame, own: OwnRequests) -> str:

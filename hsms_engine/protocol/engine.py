@@ -46,6 +46,7 @@ from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.settings import Settings
 from hsms_engine.wire import Frame, FrameLengthError, SType, encode, encode_data
 from statecharts import Effect, Hop, NotAllowedError, Snapshot, Start, Stop, System
+from statecharts.hsms import ACTIVE
 from statecharts.hsms.vocabulary import (
     AbandonTcp,
     CloseGate,
@@ -68,7 +69,9 @@ _REJECT = int(SType.REJECT_REQ)
 # of the answers is cut off at this many bytes above ``outbox_size``.
 _CONTROL_RESERVE = 1_048_576
 # Ends that the user asked for: no error.
-_LOCAL_ENDS = frozenset({"close_requested", "disable_requested"})
+_LOCAL_ENDS = frozenset(
+    {"close_requested", "disable_requested", "isolate_requested", "reset_requested"}
+)
 
 
 class Record(NamedTuple):
@@ -79,6 +82,17 @@ class Record(NamedTuple):
     event: str
     hops: tuple[Hop, ...]
     effects: tuple[Effect, ...]
+
+
+class Left(NamedTuple):
+    """How often a state was left, and the last time by which event and with what."""
+
+    times: int
+    event: str
+    detail: Detail
+
+
+_NEVER = Left(0, "", None)
 
 
 class Engine:
@@ -102,6 +116,8 @@ class Engine:
         self._entity = entity
         self._connection = connection_of(system)
         self._single_use = single_use
+        # Whether another connection may follow the one there is.
+        self._reconnects = self._connection == ACTIVE.id and not single_use
         self.router = router_for(system, settings, single_use=single_use)
         self.snapshot = self.router.initial
         self.world = World()
@@ -118,8 +134,8 @@ class Engine:
         self.inbox: deque[Primary] = deque()
         # The event by which TCP, or a session on it, ended last; empty before that.
         self.last_end = ""
-        # How each state was last left: the event, and what came with it.
-        self.left: dict[str, tuple[str, Detail]] = {}
+        # How each state was last left.
+        self.left: dict[str, Left] = {}
         # What the driver is to do about TCP, in order; it takes them out.
         self.wishes: deque[Wish] = deque()
         # The error of the latest attempt or connection that ended, for who comes too late to see it.
@@ -146,7 +162,17 @@ class Engine:
 
     @property
     def selected(self) -> bool:
+        """Whether data messages may pass."""
         return self.world.gate
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it was closed by a call, be it that the last frame is still on its way."""
+        return self.phase == "closed" or "closing" in self.snapshot
+
+    def times_left(self, state: str) -> int:
+        """How often a state was left so far."""
+        return self.left.get(state, _NEVER).times
 
     def retry_after(self) -> float:
         """Seconds until an attempt may begin; 0 when one is running, infinite when none will."""
@@ -191,22 +217,31 @@ class Engine:
 
     def call(self, event: str) -> None:
         """A local call. Raises ``LocalProtocolError`` when it does not fit the state."""
+        what = event.removesuffix("_requested").replace("_", " ")
+        if event not in self.router.owner:
+            raise LocalProtocolError(f"{self.peer}: {what} is for the end that dials")
         try:
             self.tell(event)
         except NotAllowedError as error:
-            what = event.removesuffix("_requested")
-            if self.phase == "closed":
+            if self.is_closing:
                 raise ClosedError(f"{self.peer}: {what} after close; open another one") from None
             raise LocalProtocolError(
                 f"{self.peer}: {what} is not possible in {error.snapshot.leaves}"
             ) from None
+
+    def end(self) -> None:
+        """Nobody runs this link any more: whatever still waits for it is to be told."""
+        if self.router.takes(self.snapshot, "close_requested"):
+            self.tell("close_requested")
+        if self.epoch is not None:
+            self.tell("tcp_closed")
 
     def tick(self) -> None:
         """Time has passed: end every timer that is due."""
         now = self.clock()
         epoch = self.epoch
         if epoch is not None:
-            epoch.transactions.expire(now - self.settings.t3, self._t3_error)
+            epoch.transactions.expire(now, self.settings.t3, self._t3_error)
         for timer in self.clockwork.expired(epoch):
             # An earlier one of these may have stopped it, or stopped it and started it anew.
             if timer in self.clockwork.started and self.clockwork.due(timer, self.epoch) <= now:
@@ -247,7 +282,7 @@ class Engine:
         now = self.clock()
         if epoch.transactions.written(epoch.written, now):
             self.clockwork.expect(now + self.settings.t3)
-        if epoch.backlog == 0 and "leaving" in self.snapshot:
+        if epoch.backlog == 0 and "leaving" in self.snapshot and not self.world.finished:
             self.tell("flushed")
 
     def configure(self, settings: Settings) -> None:
@@ -293,16 +328,13 @@ class Engine:
         if not primary.wait or primary.answered:
             why = "was answered already" if primary.answered else "does not want a reply"
             raise LocalProtocolError(f"{primary.name} {why}")
-        if reply.function not in (primary.function + 1, 0) or reply.stream not in (
-            primary.stream,
-            9,
-        ):
+        if reply.function not in (primary.function + 1, 0) or reply.stream != primary.stream:
             raise LocalProtocolError(
                 f"{reply.name} does not answer {primary.name}: "
                 f"S{primary.stream}F{primary.function + 1} or S{primary.stream}F0 does"
             )
-        primary.answered = True
         self.send(reply, primary.system_bytes)
+        primary.answered = True
 
     def cancel(self, transaction: Transaction) -> None:
         """The caller no longer waits. Sends nothing, and does not un-send."""
@@ -313,9 +345,9 @@ class Engine:
 
     def unusable(self) -> HsmsError:
         """Why no message can be sent now."""
-        if self.phase == "closed":
+        if self.is_closing:
             return ClosedError(f"{self.peer}: closed by a call; open another one")
-        if self.epoch is not None:
+        if self.epoch is not None and not self._reconnects:
             return LocalProtocolError(
                 f"{self.peer}: a data message is not allowed in {self.phase}; nothing was sent"
             )
@@ -434,7 +466,8 @@ class Engine:
             if hop.before is hop.after:
                 continue
             if hop.before.leaves != hop.after.leaves:
-                self.left[hop.before.leaves] = (ending.event, ending.detail)
+                leaf = hop.before.leaves
+                self.left[leaf] = Left(self.times_left(leaf) + 1, ending.event, ending.detail)
             if hop.chart == "breaker":
                 happened = breaker_event(self, hop, number)
             elif hop.chart == self._connection:
@@ -484,7 +517,7 @@ class Engine:
             self.tell("frame_began")
 
     def _receive_control(self, epoch: Epoch, frame: Frame) -> None:
-        if frame.stype == _REJECT and frame.ptype == 0 and not frame.body:
+        if frame.stype == _REJECT and frame.ptype == 0:
             transaction = epoch.transactions.find(frame.system_bytes)
             if transaction is not None:
                 epoch.transactions.end(transaction, "reject_received", self._rejected(frame))
@@ -496,6 +529,10 @@ class Engine:
             self.tell(event, frame)
         finally:
             self._answering = None
+        self._check_reserve(epoch)
+
+    def _check_reserve(self, epoch: Epoch) -> None:
+        """Answers are queued whether or not the peer reads; there is an end to it."""
         if self.epoch is epoch and epoch.backlog > self.settings.outbox_size + _CONTROL_RESERVE:
             self.tell(
                 "communication_failed",
@@ -546,6 +583,7 @@ class Engine:
         self.counters["foreign session id"] += 1
         if self.settings.is_equipment and (frame.stream, frame.function) != (9, 1):
             self._queue_data(epoch, stream_nine(1, frame), epoch.transactions.take_system_bytes())
+            self._check_reserve(epoch)
 
     def _rejected(self, frame: Frame) -> RejectedError:
         return RejectedError(

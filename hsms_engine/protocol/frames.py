@@ -47,9 +47,7 @@ def control(kind: Outgoing, answering: Frame | None, fresh: Callable[[], int]) -
     if kind in _REJECTS:
         return reject_frame(answering, _REJECTS[kind])
     stype, status = _RESPONSES[kind]
-    return control_frame(
-        stype, answering.system_bytes, byte3=status, session_id=answering.session_id
-    )
+    return control_frame(stype, answering.system_bytes, byte3=status)
 
 
 def stream_nine(function: int, of: Frame) -> Message:

@@ -7,7 +7,7 @@ T3, so the oldest written one is always the next to expire.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from hsms_engine.errors import HsmsError
@@ -62,8 +62,8 @@ class Transactions:
     def __init__(self, first: int) -> None:
         self._open: dict[int, Transaction] = {}
         self._next = first % SYSTEM_BYTES
-        # In the order written, which is the order of expiry; ended ones leave when they come first.
-        self._awaiting: deque[Transaction] = deque()
+        # In the order written, which is the order of expiry.
+        self._awaiting: OrderedDict[int, Transaction] = OrderedDict()
         # In the order queued: those whose primary is not wholly written.
         self._unwritten: deque[Transaction] = deque()
 
@@ -106,7 +106,7 @@ class Transactions:
             if transaction.outcome is None:
                 transaction.advance("primary_written")
                 transaction.started_at = now
-                self._awaiting.append(transaction)
+                self._awaiting[transaction.system_bytes] = transaction
                 started = True
         return started
 
@@ -114,6 +114,7 @@ class Transactions:
         """``event`` ends the transaction with ``outcome`` and wakes whoever waits for it."""
         transaction.advance(event)
         del self._open[transaction.system_bytes]
+        self._awaiting.pop(transaction.system_bytes, None)
         transaction.outcome = outcome
         if transaction.on_end is not None:
             transaction.on_end()
@@ -122,18 +123,16 @@ class Transactions:
         """The connection is over for all of them."""
         for transaction in list(self._open.values()):
             self.end(transaction, event, outcome(transaction))
-        self._awaiting.clear()
         self._unwritten.clear()
 
     def oldest_start(self) -> float | None:
         """When T3 was started for the transaction that expires next."""
-        awaiting = self._awaiting
-        while awaiting and awaiting[0].outcome is not None:
-            awaiting.popleft()
-        return awaiting[0].started_at if awaiting else None
+        for transaction in self._awaiting.values():
+            return transaction.started_at
+        return None
 
-    def expire(self, started_until: float, outcome: Callable[[Transaction], HsmsError]) -> None:
-        """T3 is over for every transaction whose T3 started at or before ``started_until``."""
-        while (started := self.oldest_start()) is not None and started <= started_until:
-            transaction = self._awaiting.popleft()
+    def expire(self, now: float, t3: float, outcome: Callable[[Transaction], HsmsError]) -> None:
+        """T3, in seconds, is over for every transaction that has waited as long at ``now``."""
+        while (started := self.oldest_start()) is not None and started + t3 <= now:
+            _, transaction = next(iter(self._awaiting.items()))
             self.end(transaction, "t3_expired", outcome(transaction))

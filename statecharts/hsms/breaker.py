@@ -4,7 +4,8 @@
 * Open ends by its timer, with no caller needed to notice; whoever was refused is offered a permit.
 * In half-open exactly one attempt has the permit (``probing``); every way out of it either decides
   the breaker or gives the permit back.
-* A result that belongs to nothing awaited is counted, never taken.
+* A result that belongs to an earlier period is never taken: who isolates or resets the breaker
+  while an attempt has a permit withdraws that attempt, which then reports nothing.
 
 Changing ``threshold`` on a running breaker moves its snapshot to a machine with the new value and
 reports ``reconfigured``: a count that has reached the new threshold opens at once.
@@ -17,7 +18,14 @@ from __future__ import annotations
 from statecharts.declare import Chart, Increment, On, Parameter, Set, State, Variable
 
 from .timers import OPEN_TIME
-from .vocabulary import Count, Counter, GrantPermit, OfferPermit, RefusePermit
+from .vocabulary import (
+    Count,
+    Counter,
+    GrantPermit,
+    OfferPermit,
+    RefusePermit,
+    WithdrawPermit,
+)
 
 _RESULTS = ("attempt_succeeded", "attempt_failed", "attempt_cancelled")
 
@@ -60,7 +68,7 @@ BREAKER = Chart(
         On("attempt_cancelled", "breaker_closed"),
         On(None, "breaker_closed", to="breaker_open", when="failures >= threshold"),
         On("reset_requested", "breaker_closed", do=(Set("failures", 0),)),
-        On("isolate_requested", "breaker_closed", to="isolated"),
+        On("isolate_requested", "breaker_closed", to="isolated", do=(WithdrawPermit(),)),
         On("permit_requested", "breaker_open", do=(RefusePermit(),)),
         On(OPEN_TIME.expired, "breaker_open", to="ready", do=(OfferPermit(),)),
         On("isolate_requested", "breaker_open", to="isolated"),
@@ -82,12 +90,12 @@ BREAKER = Chart(
         ),
         On("attempt_failed", "probing", to="breaker_open"),
         On("attempt_cancelled", "probing", to="ready", do=(OfferPermit(),)),
-        On("isolate_requested", "half_open", to="isolated"),
+        On("isolate_requested", "half_open", to="isolated", do=(WithdrawPermit(),)),
         On(
             "reset_requested",
             "half_open",
             to="breaker_closed",
-            do=(Set("failures", 0), OfferPermit()),
+            do=(WithdrawPermit(), Set("failures", 0), OfferPermit()),
         ),
         On("permit_requested", "isolated", do=(RefusePermit(),)),
         On("isolate_requested", "isolated"),

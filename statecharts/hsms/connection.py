@@ -10,7 +10,7 @@ it is gone. Every row of E37's message table stands here exactly once, as a tran
 * The gate for data messages is open exactly in SELECTED. Select.rsp 0 is sent on entry of a state
   inside SELECTED, hence after the gate has opened.
 * The dialling end holds a permit of the breaker exactly in ``connecting`` and ``selecting``, and
-  each way out of them settles it once: success, failure, or given back.
+  each way out of them settles it once: success, failure, given back, or withdrawn by the breaker.
 
 When a peer's own Select crosses ours and is accepted, our Select.req stays unanswered for a while:
 ``select_unanswered``, in which T6 begins anew. ``deselect_unanswered`` is the same for Deselect.
@@ -225,6 +225,7 @@ ACTIVE = Chart(
         "permit_granted",
         "permit_refused",
         "permit_offered",
+        "permit_withdrawn",
         "tcp_opened",
         "tcp_failed",
         "tcp_closed",
@@ -276,6 +277,7 @@ ACTIVE = Chart(
         On("permit_refused", "asking", to="blocked"),
         On("permit_offered", "blocked", to="asking"),
         On("permit_offered", "disconnected"),
+        On("permit_withdrawn", "disconnected"),
         On("disable_requested", "blocked", to="idle"),
         On(None, "waiting", to="closed", when="single_use == 1"),
         On("t5_expired", "waiting", to="asking"),
@@ -294,6 +296,7 @@ ACTIVE = Chart(
         ),
         On("disable_requested", "connecting", to="resting", do=(AbandonTcp(), ReturnPermit())),
         On("close_requested", "connecting", to="closed", do=(AbandonTcp(), ReturnPermit())),
+        On("permit_withdrawn", "connecting", to="waiting", do=(AbandonTcp(),)),
         On("permit_offered", "connecting"),
         # Selecting: the attempt holds a permit until it is SELECTED or has failed.
         On("select_rsp_accepted", "selecting", to="communicating", do=(ReportSuccess(),)),
@@ -309,6 +312,7 @@ ACTIVE = Chart(
                 *LOST,
             )
         ),
+        On("permit_withdrawn", "selecting", to="waiting"),
         On("disable_requested", "selecting", to="resting", do=(ReturnPermit(),)),
         On("close_requested", "selecting", to="closed", do=(ReturnPermit(),)),
         # Not selected once more, after a Deselect.
@@ -354,8 +358,11 @@ ACTIVE = Chart(
         On("disable_requested", "restarting", to="disabling"),
         On("close_requested", "disabling", to="closing"),
         On("close_requested", "restarting", to="closing"),
-        On("permit_offered", "connected"),
-        On("permit_offered", "closed"),
+        *(
+            On(event, state)
+            for state in ("connected", "closed")
+            for event in ("permit_offered", "permit_withdrawn")
+        ),
     ),
 )
 

@@ -33,6 +33,7 @@ from .vocabulary import (
     ReportFailure,
     ReportSuccess,
     ReturnPermit,
+    WithdrawPermit,
 )
 
 CHARTS: tuple[Chart, ...] = (
@@ -52,6 +53,7 @@ def _breaker_wires(connection: str) -> tuple[Wire, ...]:
         Wire("breaker", GrantPermit(), connection, "permit_granted"),
         Wire("breaker", RefusePermit(), connection, "permit_refused"),
         Wire("breaker", OfferPermit(), connection, "permit_offered"),
+        Wire("breaker", WithdrawPermit(), connection, "permit_withdrawn"),
         Wire(connection, ReportSuccess(), "breaker", "attempt_succeeded"),
         Wire(connection, ReportFailure(), "breaker", "attempt_failed"),
         Wire(connection, ReturnPermit(), "breaker", "attempt_cancelled"),

@@ -125,6 +125,11 @@ class OfferPermit(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class WithdrawPermit(Effect):
+    """The attempt that has a permit, if one has, is to be dropped and to report nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class BeginWatch(Effect):
     """The session is selected: linktests begin."""
 

@@ -39,12 +39,17 @@ class ImpossibleEffectError(Exception):
 
 
 class World(NamedTuple):
-    """The outside of one end. ``separated``: Separate.req is queued, so nothing may follow it."""
+    """The outside of one end.
+
+    ``separated``: Separate.req is queued, so nothing may follow it. ``finished``: the peer has been
+    told that no more bytes follow.
+    """
 
     tcp: Tcp = Tcp.CLOSED
     gate: bool = False
     timers: frozenset[str] = frozenset()
     separated: bool = False
+    finished: bool = False
 
 
 # What a report about TCP means before any effect answers it.
@@ -82,6 +87,7 @@ def after(world: World, effect: Effect) -> World:
         case Send(frame):
             _need(world.tcp is Tcp.OPEN, effect, "TCP open", world)
             _need(not world.separated, effect, "nothing sent after Separate.req", world)
+            _need(not world.finished, effect, "TCP open in this direction", world)
             return world._replace(separated=True) if frame is Outgoing.SEPARATE_REQ else world
         case OpenTcp():
             _need(world.tcp is Tcp.CLOSED, effect, "TCP closed", world)
@@ -91,11 +97,12 @@ def after(world: World, effect: Effect) -> World:
             return world._replace(tcp=Tcp.CLOSED)
         case FinishTcp():
             _need(world.tcp is Tcp.OPEN, effect, "TCP open", world)
-            return world
+            _need(not world.finished, effect, "TCP open in this direction", world)
+            return world._replace(finished=True)
         case CloseTcp():
             _need(world.tcp is Tcp.OPEN, effect, "TCP open", world)
             _need(not world.gate, effect, "the gate closed", world)
-            return world._replace(tcp=Tcp.CLOSED, separated=False)
+            return world._replace(tcp=Tcp.CLOSED, separated=False, finished=False)
         case OpenGate():
             _need(world.tcp is Tcp.OPEN, effect, "TCP open", world)
             _need(not world.gate, effect, "the gate closed", world)
