@@ -83,8 +83,8 @@ class Transport:
             if self._is_over():
                 return
             self.flush()
+            self._driver.follow_up()
             if not self._rest:
-                self._driver.follow_up()
                 continue
             try:
                 while self._rest:

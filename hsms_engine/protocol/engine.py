@@ -339,9 +339,8 @@ class Engine:
     def cancel(self, transaction: Transaction) -> None:
         """The caller no longer waits. Sends nothing, and does not un-send."""
         if transaction.outcome is None and self.epoch is not None:
-            self.epoch.transactions.end(
-                transaction, "request_cancelled", ClosedError(f"{transaction.name} was cancelled")
-            )
+            cancelled = ClosedError(f"{transaction.name} was cancelled")
+            self._end_transaction(self.epoch, transaction, "request_cancelled", cancelled)
 
     def unusable(self) -> HsmsError:
         """Why no message can be sent now."""
@@ -382,6 +381,14 @@ class Engine:
         )
         epoch.last_sent = self.clock()
         self.counters["messages sent"] += 1
+
+    def _end_transaction(
+        self, epoch: Epoch, transaction: Transaction, event: str, outcome: Message | HsmsError
+    ) -> None:
+        epoch.transactions.end(transaction, event, outcome)
+        if not epoch.transactions and self.settings.linktest_interval is not None:
+            # T3 no longer watches the link: a linktest may be due earlier than it was.
+            self.clockwork.expect(epoch.last_sent + self.settings.linktest_interval)
 
     def _begin_epoch(self) -> None:
         self.epochs += 1
@@ -520,7 +527,8 @@ class Engine:
         if frame.stype == _REJECT and frame.ptype == 0:
             transaction = epoch.transactions.find(frame.system_bytes)
             if transaction is not None:
-                epoch.transactions.end(transaction, "reject_received", self._rejected(frame))
+                rejected = self._rejected(frame)
+                self._end_transaction(epoch, transaction, "reject_received", rejected)
                 return
         taken = self._entity is not None and self._entity.taken_for(self)
         event = classify(frame, epoch.own, entity_taken=taken)
@@ -568,13 +576,13 @@ class Engine:
         transaction = epoch.transactions.find(system_bytes)
         if transaction is not None and byte2 <= 0x7F:
             if function == transaction.function + 1 and stream == transaction.stream:
-                epoch.transactions.end(transaction, "reply_received", message)
+                self._end_transaction(epoch, transaction, "reply_received", message)
                 return
             if function == 0:
                 aborted = AbortedError(
                     f"{self.peer}: aborted {transaction.name} with {message.name}"
                 )
-                epoch.transactions.end(transaction, "abort_received", aborted)
+                self._end_transaction(epoch, transaction, "abort_received", aborted)
                 return
         counters["unexpected secondaries"] += 1
         self.report(UnexpectedSecondary(self.clock(), epoch.number, message))
