@@ -24,7 +24,7 @@ from hsms_engine.driver.transport import BROKEN, Transport
 from hsms_engine.message import Message
 from hsms_engine.protocol.engine import Engine, Record
 from hsms_engine.protocol.epoch import Epoch, Primary
-from hsms_engine.protocol.events import Happened, LinkEvent, Missed
+from hsms_engine.protocol.events import Happened, LinkEvent, Missed, UnexpectedSecondary
 from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.settings import Settings
 from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp
@@ -53,6 +53,10 @@ class EventReader:
             self._missed += 1
         self._waiting.append(event)
         self._news.set()
+
+    def miss(self) -> None:
+        """An event was left out."""
+        self._missed += 1
 
     def end(self) -> None:
         """No more events will come; those waiting can still be read."""
@@ -94,7 +98,7 @@ class Driver:
         self._epoch_gone = trio.Event()
         self._epoch_gone.set()
         self._transport: Transport | None = None
-        # What has happened until somebody asks for events.
+        # What has happened until somebody asks for events; None from then on.
         self._first_reader: EventReader | None = self._new_reader()
         # Set, and replaced, each time the charts have moved.
         self._moved = trio.Event()
@@ -302,6 +306,7 @@ class Driver:
             def abort(_: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
                 transaction.on_end = None
                 self.engine.cancel(transaction)
+                self._set_alarm()
                 return trio.lowlevel.Abort.SUCCEEDED
 
             transaction.on_end = wake
@@ -357,7 +362,11 @@ class Driver:
 
     def _report(self, event: Happened) -> None:
         for reader in self._readers:
-            reader.put(event)
+            if reader is self._first_reader and isinstance(event, UnexpectedSecondary):
+                # Nobody may ever ask: a message is not kept for that.
+                reader.miss()
+            else:
+                reader.put(event)
             if self.engine.phase == "closed":
                 reader.end()
 

@@ -35,8 +35,8 @@ _TUPLES: dict[type, tuple[str, ...]] = {
 }
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
-# Attributes of a machine that the library's base class does not have yet, and the names that the library
-# injects into callbacks.
+# Attributes of a machine that the library's base class does not have yet, and the names that are
+# injected into callbacks.
 _OF_INSTANCES = frozenset(
     "args error event event_data final_states history_values initial_state kwargs machine model "
     "new_configuration previous_configuration source start_configuration_values state state_field "
