@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-import outcome
 import trio
 
 from hsms_engine.driver.tcp import RECEIVE_SIZE, Dial, Stream
@@ -301,7 +300,7 @@ class Driver:
             task = trio.lowlevel.current_task()
 
             def wake() -> None:
-                trio.lowlevel.reschedule(task, outcome.Value(None))
+                trio.lowlevel.reschedule(task)
 
             def abort(_: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
                 transaction.on_end = None

@@ -13,7 +13,8 @@ it is gone. Every row of E37's message table stands here exactly once, as a tran
   each way out of them settles it once: success, failure, given back, or withdrawn by the breaker.
 
 When a peer's own Select crosses ours and is accepted, our Select.req stays unanswered for a while:
-``select_unanswered``, in which T6 begins anew. ``deselect_unanswered`` is the same for Deselect.
+``select_unanswered``, in which T6 begins anew. ``deselect_unanswered`` is the same for Deselect; a
+Select.req of the peer in it begins a new session, and nobody waits for the Deselect.rsp any more.
 
 Diagrams: ``diagrams/connection_active.svg``, ``diagrams/connection_passive.svg``.
 """

@@ -1,0 +1,290 @@
+"""The router joins charts: wires, first in first out, and one owner for each event."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pytest
+
+from statecharts import (
+    Chart,
+    ChartFaultError,
+    Effect,
+    Machine,
+    NotAllowedError,
+    On,
+    Router,
+    Start,
+    State,
+    System,
+    SystemSnapshot,
+    Timer,
+    Wire,
+)
+from statecharts.hsms import ACTIVE_LINK, BREAKER, LINKTEST, PASSIVE_LINK
+from statecharts.hsms.vocabulary import GrantPermit
+
+
+@dataclass(frozen=True, slots=True)
+class Say(Effect):
+    """Something visible."""
+
+    word: str
+
+
+T = Timer("t", "T", "a while", 1, 0.5, 2)
+
+
+def chart(id: str, *transitions: On, states: Iterable[State] = ()) -> Chart:
+    """A chart with one state, ``<id>_here``, unless told otherwise."""
+    events = dict.fromkeys(on.event for on in transitions if on.event and on.event != "t_expired")
+    made = tuple(states) or (State(f"{id}_here"),)
+    return Chart(id, id, made, transitions, reported=tuple(events))
+
+
+def says(event: str, id: str, *words: str) -> On:
+    return On(event, f"{id}_here", do=tuple(Say(word) for word in words))
+
+
+# Wires and order.
+
+
+def test_effect_with_a_wire_becomes_an_event_and_the_rest_comes_out() -> None:
+    one = chart("one", says("begin", "one", "before", "tell", "after"))
+    two = chart("two", says("told", "two", "answer"))
+    router = Router(System("s", "S", (one, two), (Wire("one", Say("tell"), "two", "told"),)))
+    step = router.step(router.initial, "begin")
+    assert step.effects == (Say("before"), Say("after"), Say("answer"))
+    assert [(hop.chart, hop.event, hop.taken) for hop in step.hops] == [
+        ("one", "begin", (0,)),
+        ("two", "told", (0,)),
+    ]
+    assert step.snapshot is router.initial
+
+
+def test_what_was_asked_first_is_told_first() -> None:
+    """Breadth first: a second effect is told before what the first one causes."""
+    one = chart("one", says("begin", "one", "a", "b"))
+    two = chart("two", says("a_told", "two", "c"), says("b_told", "two", "b heard"))
+    three = chart("three", says("c_told", "three", "c heard"))
+    wires = (
+        Wire("one", Say("a"), "two", "a_told"),
+        Wire("one", Say("b"), "two", "b_told"),
+        Wire("two", Say("c"), "three", "c_told"),
+    )
+    step = Router(System("s", "S", (one, two, three), wires))
+    told = [hop.event for hop in step.step(step.initial, "begin").hops]
+    assert told == ["begin", "a_told", "b_told", "c_told"]
+
+
+def test_one_effect_reaches_every_chart_it_is_wired_to_in_the_order_of_the_wires() -> None:
+    one = chart("one", says("begin", "one", "tell"))
+    two, three = chart("two", says("two_told", "two", "2")), chart("three", says("x", "three", "3"))
+    wires = (Wire("one", Say("tell"), "three", "x"), Wire("one", Say("tell"), "two", "two_told"))
+    router = Router(System("s", "S", (one, two, three), wires))
+    assert router.step(router.initial, "begin").effects == (Say("3"), Say("2"))
+
+
+def test_the_same_effect_of_another_chart_has_no_wire() -> None:
+    one, two = chart("one", says("begin", "one", "tell")), chart("two", says("told", "two", "tell"))
+    router = Router(System("s", "S", (one, two), (Wire("one", Say("tell"), "two", "told"),)))
+    assert router.step(router.initial, "begin").effects == (Say("tell"),)
+
+
+def test_what_charts_ask_for_when_they_begin_is_routed_too() -> None:
+    one = chart(
+        "one",
+        On("t_expired", "waits", to="waits"),
+        states=[State("waits", timer=T, enter=(Say("tell"), Say("out")))],
+    )
+    two = chart("two", On("told", "idle", to="heard"), states=[State("idle"), State("heard")])
+    router = Router(System("s", "S", (one, two), (Wire("one", Say("tell"), "two", "told"),)))
+    assert router.initial_effects == (Start(T), Say("out"))
+    assert repr(router.initial) == "<one=waits, two=heard>"
+    assert Router(ACTIVE_LINK).initial_effects == ()
+
+
+# Errors.
+
+
+def test_event_that_its_own_chart_refuses_is_the_callers_error() -> None:
+    router = Router(ACTIVE_LINK)
+    assert not router.takes(router.initial, "disable_requested")
+    assert router.takes(router.initial, "enable_requested")
+    with pytest.raises(NotAllowedError, match="connection_active does not take 'disable_req"):
+        router.step(router.initial, "disable_requested")
+
+
+@pytest.mark.parametrize("ask", ["step", "takes"])
+def test_event_that_no_chart_declares_is_an_error(ask: str) -> None:
+    router = Router(ACTIVE_LINK)
+    with pytest.raises(KeyError, match="system active_link has no event 'enabled'"):
+        getattr(router, ask)(router.initial, "enabled")
+
+
+def test_told_event_that_cannot_be_taken_is_a_fault_with_its_path() -> None:
+    one = chart("one", says("begin", "one", "tell", "tell"))
+    two = chart("two", On("told", "idle", to="full"), states=[State("idle"), State("full")])
+    router = Router(System("s", "S", (one, two), (Wire("one", Say("tell"), "two", "told"),)))
+    with pytest.raises(
+        ChartFaultError,
+        match=r"system s: after one\.begin -> two\.told: two does not take 'told' in full",
+    ):
+        router.step(router.initial, "begin")
+
+
+def test_fault_at_the_beginning_says_so() -> None:
+    one = chart("one", says("begin", "one", "x"), states=[State("one_here", enter=(Say("tell"),))])
+    two = chart(
+        "two",
+        On("told", "heard"),
+        On("go", "idle", to="heard"),
+        states=[State("idle"), State("heard")],
+    )
+    with pytest.raises(ChartFaultError, match="system s: after the beginning: two does not take"):
+        Router(System("s", "S", (one, two), (Wire("one", Say("tell"), "two", "told"),)))
+
+
+def test_charts_that_answer_each_other_for_ever_blow_a_fuse() -> None:
+    one, two = chart("one", says("ping", "one", "a")), chart("two", says("pong", "two", "b"))
+    wires = (Wire("one", Say("a"), "two", "pong"), Wire("two", Say("b"), "one", "ping"))
+    router = Router(System("s", "S", (one, two), wires))
+    with pytest.raises(
+        ChartFaultError, match=r"system s: after .*one\.ping -> two\.pong: 100 steps .* a cycle"
+    ):
+        router.step(router.initial, "ping")
+
+
+# Systems that do not hold together.
+
+ONE, TWO = chart("one", says("begin", "one", "tell")), chart("two", says("told", "two", "heard"))
+TELL = Wire("one", Say("tell"), "two", "told")
+TIMED = chart("timed", On("t_expired", "waits", to="waits"), states=[State("waits", timer=T)])
+
+
+@pytest.mark.parametrize(
+    ("charts", "wires", "message"),
+    [
+        ((ONE, ONE), (), "system s: two charts are called one"),
+        ((ONE, chart("two", says("begin", "two"))), (), "event 'begin' belongs to one and two"),
+        (
+            (ONE, chart("two", On("told", "one_here"), states=[State("one_here")])),
+            (),
+            "state 'one_here' belongs to one and two; a name belongs to one chart",
+        ),
+        ((ONE,), (TELL,), r"one: Say\(tell\) -> two.told names a chart that is not in it"),
+        ((ONE, TWO), (Wire("one", Say("tell"), "two", "tlod"),), "two has no event 'tlod'"),
+        ((ONE, TWO), (Wire("one", Say("tlel"), "two", "told"),), r"never asks for Say\(tlel\)"),
+        ((ONE, TWO), (TELL, TELL), "is there twice"),
+        ((ONE, TIMED), (Wire("one", Say("tell"), "timed", "t_expired"),), "only its timer may"),
+        ((TWO, TIMED), (Wire("timed", Start(T), "two", "told"),), r"never asks for Start\(T\)"),
+    ],
+)
+def test_system_that_does_not_hold_together_is_refused(
+    charts: tuple[Chart, ...], wires: tuple[Wire, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        System("s", "S", charts, wires)
+
+
+def test_machine_of_another_chart_is_refused() -> None:
+    with pytest.raises(ValueError, match="breaker is given another chart's machine"):
+        Router(ACTIVE_LINK, {"breaker": Machine(LINKTEST)})
+    with pytest.raises(KeyError, match="system passive_link has no chart 'breaker'"):
+        Router(PASSIVE_LINK, {"breaker": Machine(BREAKER)})
+    assert ACTIVE_LINK.chart("breaker") is BREAKER
+
+
+# Parameters.
+
+
+def failing(router: Router, times: int) -> SystemSnapshot:
+    """After so many failed attempts, T5 over each time but the last."""
+    here = router.step(router.initial, "enable_requested").snapshot
+    for attempt in range(times):
+        if attempt:
+            here = router.step(here, "t5_expired").snapshot
+        here = router.step(here, "tcp_failed").snapshot
+    return here
+
+
+def test_snapshot_is_adopted_under_other_parameters_with_its_history() -> None:
+    wide = Router(ACTIVE_LINK)
+    narrow = Router(ACTIVE_LINK, {"breaker": Machine(BREAKER, threshold=2)})
+    here = failing(wide, 3)
+    for router in (narrow, wide):
+        adopted = router.adopt(here)
+        assert adopted["connection_active"] == here["connection_active"]
+        assert all(part.machine is router.machines[part.machine.chart.id] for part in adopted.parts)
+    assert wide.adopt(here) is here
+    with pytest.raises(ValueError, match=r"system active_link: .* is of another router: adopt it"):
+        narrow.step(here, "reconfigured")
+    step = narrow.step(narrow.adopt(here), "reconfigured")
+    assert "breaker_open" in step.snapshot
+    assert [str(effect) for effect in step.effects] == ["Start(open time)"]
+    assert "breaker_closed" in wide.step(here, "reconfigured").snapshot
+
+
+def test_snapshots_are_one_object_each_and_equal_by_value() -> None:
+    one, two = Router(ACTIVE_LINK), Router(ACTIVE_LINK)
+    assert one.initial == two.initial
+    assert hash(one.initial) == hash(two.initial)
+    assert one.initial is not two.initial
+    assert one.adopt(one.initial) == one.initial
+    assert one.snapshot(one.initial.parts) is one.initial
+    assert one.initial != one.step(one.initial, "enable_requested").snapshot
+    assert one.initial != one.initial.parts
+    assert {one.initial: 1}[two.initial] == 1
+    assert "idle" in one.initial
+    assert "connecting" not in one.initial
+    assert one.initial["breaker"] is one.machines["breaker"].initial
+
+
+@pytest.mark.parametrize("system", [ACTIVE_LINK, PASSIVE_LINK], ids=lambda system: system.id)
+def test_memo_equals_a_fresh_router_over_the_whole_space(system: System) -> None:
+    parameters = {"breaker": 2, "linktest": 1}
+    machines = [
+        {
+            chart.id: Machine(
+                chart,
+                **dict.fromkeys(
+                    (each.name for each in chart.parameters), parameters.get(chart.id, 1)
+                ),
+            )
+            for chart in system.charts
+        }
+        for _ in range(2)
+    ]
+    router, fresh = (Router(system, each) for each in machines)
+    queue = [router.initial]
+    seen = {router.initial}
+    counted = 0
+    for here in queue:
+        for event, owner in router.owner.items():
+            # What only other charts cause is not given to its chart from outside.
+            if any(wire.event == event for wire in system.wires) or not router.takes(here, event):
+                continue
+            # Bytes come and go while TCP is open only.
+            if owner in ("receiver", "transmitter") and "connected" not in here:
+                continue
+            step = router.step(here, event)
+            assert router.step(here, event) is step
+            assert fresh.step(fresh.adopt(here), event) == step
+            assert step.hops[0][:2] == (owner, event)
+            counted += 1
+            if step.snapshot not in seen:
+                seen.add(step.snapshot)
+                queue.append(step.snapshot)
+    assert len(seen) > 40
+    assert counted > 10 * len(seen)
+
+
+def test_permit_is_asked_for_and_granted_in_one_step() -> None:
+    router = Router(ACTIVE_LINK)
+    step = router.step(router.initial, "enable_requested")
+    assert [hop.event for hop in step.hops] == [
+        "enable_requested",
+        "permit_requested",
+        "permit_granted",
+    ]
+    assert "connecting" in step.snapshot
+    assert GrantPermit() not in step.effects
