@@ -6,6 +6,7 @@ It is never dialled again: when it is gone, its calls say why. For a link that r
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -45,7 +46,7 @@ class HsmsConnection(Messaging):
     def _gone(self) -> HsmsError:
         error = self._engine.last_error
         if isinstance(error, ConnectionLostError) and self._engine.epoch is None:
-            return type(error)(str(error), error.reason)
+            return copy.copy(error)
         return self._engine.unusable()
 
 

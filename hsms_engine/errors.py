@@ -16,9 +16,22 @@ Every message carries the values: the peer, the state, the timer, the bytes.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class HsmsError(Exception):
-    """The base of every error this package raises on purpose."""
+    """The base of every error this package raises on purpose. Can be copied and pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(
+    kind: type[HsmsError], arguments: tuple[Any, ...], fields: dict[str, Any]
+) -> HsmsError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(fields)
+    return error
 
 
 class LocalProtocolError(HsmsError):

@@ -7,6 +7,7 @@ none: nothing is queued for a connection to come.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -74,7 +75,8 @@ class HsmsLink(Messaging):
         if engine.selected:
             return
         if engine.failed_attempts > failed_before and isinstance(engine.last_error, ConnectError):
-            raise _copy(engine.last_error)
+            # An exception carries the traceback of one raise: each caller gets its own.
+            raise copy.copy(engine.last_error)
         if not self._refused():
             raise self._gone()
         retry_after = engine.retry_after()
@@ -115,13 +117,6 @@ class HsmsLink(Messaging):
 
     def _closed(self) -> bool:
         return self._engine.phase == "closed"
-
-
-def _copy(error: ConnectError) -> ConnectError:
-    """The same error for another caller: an exception carries the traceback of one raise."""
-    twin = type(error).__new__(type(error), *error.args)
-    twin.__dict__.update(error.__dict__)
-    return twin
 
 
 @asynccontextmanager
