@@ -1,4 +1,4 @@
-"""HSMS (SEMI E37) connections whose lifecycle is a statechart: run, drawn and proved from one source.
+"""HSMS (SEMI E37) connections whose lifecycle is a statechart: run, drawn, proved from one source.
 
 ``open_hsms`` dials one connection, ``open_link`` keeps one for months, ``serve_hsms`` listens.
 Reading order for the code: ``statecharts/hsms/connection.py`` (every protocol rule), ``wire.py``

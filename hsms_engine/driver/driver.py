@@ -1,10 +1,11 @@
 """Runs one protocol engine with trio: one nursery per TCP connection, one task for the timers.
 
-* **An epoch dies as a whole.** Reader, writer and stream of one TCP connection live in one task tree
-  with one cancel scope; the next connection begins when that tree is gone.
+* **An epoch dies as a whole.** Reader, writer and stream of one TCP connection live in one task
+  tree with one cancel scope; the next connection begins when that tree is gone.
 * **The reader never waits for the user.** It decodes, lets the engine answer, and reads on.
-* **Bytes leave in one order**: at once, when the transport takes them and nothing is queued, else by
-  the one writer task. There is no ``await`` between a change of state and the queueing of its bytes.
+* **Bytes leave in one order**: at once, when the transport takes them and nothing is queued, else
+  by the one writer task. No ``await`` stands between a change of state and the queueing of its
+  bytes.
 * **Nothing here decides**: each task turns what it met into one event for the charts.
 """
 
@@ -164,7 +165,8 @@ class Driver:
         while wishes:
             match wishes.popleft():
                 case OpenTcp():
-                    assert self._nursery is not None and self._dial is not None
+                    assert self._nursery is not None
+                    assert self._dial is not None
                     self._epoch_scope = trio.CancelScope()
                     self._nursery.start_soon(self._dial_epoch, self._epoch_scope, self._dial)
                 case AbandonTcp() | CloseTcp():

@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import trio
@@ -159,7 +160,7 @@ class Listener:
             self._socket.close()
             if isinstance(name, str) and name:
                 with contextlib.suppress(FileNotFoundError):
-                    os.unlink(name)
+                    Path(name).unlink()
 
 
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

@@ -1,6 +1,6 @@
 """The way out of one TCP connection: bytes leave in one order, at once where the transport allows.
 
-A transport belongs to one epoch. A lone message is sent from the task that queued it, without a task
+A transport belongs to one epoch. A lone message is sent from the task that queued it, with no task
 switch; where more are likely to follow, the one writer task sends what the tasks of the same turn
 have queued in one piece. As soon as something is left over, all goes through the writer; the
 transmitter chart says so.
@@ -72,7 +72,7 @@ class Transport:
         engine.wrote(epoch, count)
 
     def flush_soon(self) -> None:
-        """Send what is queued at the end of this turn, with all that the other tasks queue in it."""
+        """Send what is queued at the end of this turn, with what other tasks queue in it."""
         self._wanted.set()
 
     async def write(self) -> None:

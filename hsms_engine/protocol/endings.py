@@ -1,7 +1,7 @@
 """Why an attempt or a connection ended, in words for people, and as the error its users get.
 
-The event that ended it is the one the charts were given (``t8_expired``, ``select_rsp_refused``); the
-detail beside it is what the event itself must not carry: an exception, a frame, a number.
+The event that ended it is the one the charts were given (``t8_expired``, ``select_rsp_refused``);
+the detail beside it is what the event itself must not carry: an exception, a frame, a number.
 """
 
 from __future__ import annotations

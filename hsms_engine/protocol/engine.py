@@ -1,8 +1,8 @@
 """The protocol engine of one link: runs the charts, does their effects, carries the messages.
 
-Sans-IO. What goes in: reports about TCP, bytes, local calls, and the passing of time (``tick``). What
-comes out: bytes (``epoch.take``), wishes about TCP (``wishes``), events (``report``) and outcomes of
-transactions.
+Sans-IO. What goes in: reports about TCP, bytes, local calls, and the passing of time (``tick``).
+What comes out: bytes (``epoch.take``), wishes about TCP (``wishes``), events (``report``) and
+outcomes of transactions.
 
 Invariants:
 
@@ -75,7 +75,7 @@ _LOCAL_ENDS = frozenset(
 
 
 class Record(NamedTuple):
-    """One step of the charts as it happened: for logs, and for checking a run against the charts."""
+    """One step of the charts as it happened: for logs, and for holding a run against the charts."""
 
     at: float
     epoch: int
@@ -138,7 +138,7 @@ class Engine:
         self.left: dict[str, Left] = {}
         # What the driver is to do about TCP, in order; it takes them out.
         self.wishes: deque[Wish] = deque()
-        # The error of the latest attempt or connection that ended, for who comes too late to see it.
+        # The error of the latest attempt or connection that ended, for who comes too late.
         self.last_error: HsmsError | None = None
         self.report: Callable[[Happened], None] = _ignore
         self.record: Callable[[Record], None] = _ignore
@@ -507,9 +507,9 @@ class Engine:
                 return
             self._missed_at = self.clock()
             self.counters["linktests unanswered"] += 1
-        if timer == "linktest_interval" and epoch is not None:
-            if epoch.last_received > self._missed_at:
-                self.tell("traffic_seen")
+        alive_since = epoch is not None and epoch.last_received > self._missed_at
+        if timer == "linktest_interval" and alive_since:
+            self.tell("traffic_seen")
         self.tell(f"{timer}_expired")
 
     def _tell_receiver(self, epoch: Epoch, *, completed: bool) -> None:

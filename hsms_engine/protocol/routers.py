@@ -1,4 +1,4 @@
-"""One router for all links with the same charts and thresholds: they share what was decided once."""
+"""One router for all links with the same charts and thresholds: what was decided is shared."""
 
 from __future__ import annotations
 
