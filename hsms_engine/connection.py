@@ -44,7 +44,7 @@ class HsmsConnection(Messaging):
         raise self._gone()
 
     def _gone(self) -> HsmsError:
-        error = self._engine.last_error
+        error = self._engine.history.last_error
         if isinstance(error, ConnectionLostError) and self._engine.epoch is None:
             return copy.copy(error)
         return self._engine.unusable()
@@ -105,11 +105,11 @@ async def come_up(driver: Driver) -> None:
     driver.call("enable_requested")
 
     def decided() -> bool | None:
-        return bool(engine.times_selected) or engine.phase == "closed" or None
+        return bool(engine.history.times_selected) or engine.phase == "closed" or None
 
     await driver.until(decided)
-    if isinstance(engine.last_error, ConnectError):
-        raise engine.last_error
+    if isinstance(engine.history.last_error, ConnectError):
+        raise engine.history.last_error
 
 
 @asynccontextmanager

@@ -63,20 +63,22 @@ class HsmsLink(Messaging):
         ``CircuitOpenError`` at once while the breaker lets no attempt begin, or ``ClosedError``.
         """
         engine = self._engine
-        failed_before = engine.failed_attempts
+        failed_before = engine.history.failed_attempts
         if engine.phase == "idle":
             raise LocalProtocolError(f"{self.peer}: the link is disabled; enable() it to connect")
 
         def decided() -> bool | None:
-            over = engine.failed_attempts > failed_before or engine.phase == "idle"
+            over = engine.history.failed_attempts > failed_before or engine.phase == "idle"
             return engine.selected or over or self._refused() or self._closed() or None
 
         await self._driver.until(decided)
         if engine.selected:
             return
-        if engine.failed_attempts > failed_before and isinstance(engine.last_error, ConnectError):
+        if engine.history.failed_attempts > failed_before and isinstance(
+            engine.history.last_error, ConnectError
+        ):
             # An exception carries the traceback of one raise: each caller gets its own.
-            raise copy.copy(engine.last_error)
+            raise copy.copy(engine.history.last_error)
         if not self._refused():
             raise self._gone()
         retry_after = engine.retry_after()
@@ -100,7 +102,7 @@ class HsmsLink(Messaging):
         hold for the next attempt. Raises ``SettingsError``.
         """
         chosen = (settings or self.settings).replace(**changes)
-        self._engine.peer = address_text((chosen.host, chosen.port))
+        self._engine.exchange.peer = address_text((chosen.host, chosen.port))
         self._driver.configure(chosen)
 
     def isolate(self) -> None:

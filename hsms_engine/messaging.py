@@ -87,7 +87,7 @@ class Messaging:
                 "primary with W has a reply; use send() or reply()"
             )
         await self._until_room()
-        transaction = self._engine.request(message)
+        transaction = self._engine.exchange.request(self._engine.open_epoch(), message)
         self._driver.send_queued()
         return await self._driver.reply_to(transaction)
 
@@ -102,7 +102,7 @@ class Messaging:
                 "request() or reply()"
             )
         await self._until_room()
-        self._engine.send(message)
+        self._engine.exchange.send(self._engine.open_epoch(), message)
         self._driver.send_queued()
         # A program that only sends must not keep the reader from its turn.
         await trio.lowlevel.cancel_shielded_checkpoint()
@@ -114,7 +114,7 @@ class Messaging:
         the primary wants no reply, has had one, or came over a connection that is gone.
         """
         await self._until_room()
-        self._engine.reply(primary, reply)
+        self._engine.exchange.reply(self._engine.open_epoch(), primary, reply)
         self._driver.send_queued()
 
     # Control
@@ -189,10 +189,10 @@ class Messaging:
         await trio.lowlevel.checkpoint_if_cancelled()
         if not engine.selected and call != "select_requested":
             raise self._gone()
-        before = engine.times_left(state)
+        before = engine.history.left(state).times
         self._driver.call(call)
-        await self._driver.until(lambda: engine.times_left(state) > before or None)
-        left = engine.left[state]
+        await self._driver.until(lambda: engine.history.left(state).times > before or None)
+        left = engine.history.left(state)
         return left.event, left.detail
 
     async def _until_room(self) -> None:

@@ -96,8 +96,10 @@ class HsmsServer:
         try:
             async with open_bare_nursery() as nursery:
                 nursery.start_soon(driver.run_accepted, stream)
-                await driver.until(lambda: bool(engine.times_selected) or driver.over or None)
-                if engine.times_selected:
+                await driver.until(
+                    lambda: bool(engine.history.times_selected) or driver.over or None
+                )
+                if engine.history.times_selected:
                     try:
                         await handler(connection)
                     except* HsmsError as errors:

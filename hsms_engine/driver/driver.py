@@ -88,9 +88,9 @@ class Driver:
         self.engine = engine
         self.name = name
         self._dial = dial
-        engine.report = self._report
+        engine.exchange.report = self._report
         engine.record = self._log_step
-        engine.on_primary = self._wake_inbox
+        engine.exchange.on_primary = self._wake_inbox
         # A reader that its user has dropped is dropped here.
         self._readers: weakref.WeakSet[EventReader] = weakref.WeakSet()
         # The task tree of the latest epoch, from its dialling on.
@@ -178,7 +178,8 @@ class Driver:
 
     def send_queued(self) -> None:
         """Send a message just queued: at once when it is alone, else together with others."""
-        if self._transport is not None and self.engine.is_busy:
+        epoch = self.engine.epoch
+        if self._transport and epoch and self.engine.exchange.is_busy(epoch):
             self._transport.flush_soon()
         else:
             self.follow_up()
@@ -294,7 +295,7 @@ class Driver:
     @property
     def ended_by(self) -> str:
         """The event that ended the session or the connection last."""
-        return self.engine.last_end
+        return self.engine.history.last_end
 
     async def reply_to(self, transaction: Transaction) -> Message:
         """Wait for the outcome of a request that is queued. Cancelling abandons it alone."""
@@ -306,7 +307,7 @@ class Driver:
 
             def abort(_: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
                 transaction.on_end = None
-                self.engine.cancel(transaction)
+                self.engine.exchange.cancel(self.engine.epoch, transaction)
                 self._set_alarm()
                 return trio.lowlevel.Abort.SUCCEEDED
 
@@ -330,13 +331,13 @@ class Driver:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         engine = self.engine
-        while not engine.inbox:
+        while not engine.exchange.inbox:
             if engine.phase == "closed" or (engine.epoch is None and not follow):
                 return None
             if self._inbox_news.is_set():
                 self._inbox_news = trio.Event()
             await self._inbox_news.wait()
-        return engine.inbox.popleft()
+        return engine.exchange.inbox.popleft()
 
     # Telling
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from random import Random
 
 from hsms_engine.protocol.epoch import Epoch
+from hsms_engine.protocol.history import History
 from hsms_engine.settings import Settings
 
 # The slowest rate at which a long frame may come in, in bytes a second.
@@ -21,18 +22,19 @@ SLOWEST_FRAME_RATE = 64 * 1024
 class Clockwork:
     """The timers of one link. ``clock`` is monotonic, in seconds."""
 
-    def __init__(self, settings: Settings, clock: Callable[[], float], random: Random) -> None:
+    def __init__(
+        self, settings: Settings, clock: Callable[[], float], random: Random, history: History
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self._random = random
+        self._history = history
         self.started: dict[str, float] = {}
         # When the driver will call ``tick``, and whether that may be too late by now.
         self.alarm = math.inf
         self.alarm_is_stale = False
         # When the last attempt to connect began, for T5; none has.
         self.attempt_began = -math.inf
-        # Attempts that failed since the last one that was selected, for the backoff.
-        self.failures_in_row = 0
         self._jitter = 0.0
 
     def start(self, timer: str) -> None:
@@ -54,7 +56,7 @@ class Clockwork:
     def pause(self) -> float:
         """Seconds between the starts of two attempts: T5, or longer after failures in a row."""
         settings = self.settings
-        doublings = max(self.failures_in_row - 1, 0)
+        doublings = max(self._history.failures_in_row - 1, 0)
         grown = settings.t5 * settings.backoff_factor ** min(doublings, 64)
         pause = max(settings.t5, min(grown, settings.backoff_limit))
         return pause * (1 + settings.backoff_jitter * self._jitter)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
+from hsms_engine.errors import HsmsError
 from hsms_engine.protocol import events
-from statecharts import Hop
-from statecharts.hsms.timers import OPEN_TIME
-
-if TYPE_CHECKING:
-    from hsms_engine.protocol.engine import Engine
 
 # Every leaf of both connection charts; a test holds this table against them.
 PHASES = {
@@ -36,25 +32,38 @@ PHASES = {
 }
 
 
-def link_event(engine: Engine, hop: Hop, epoch: int) -> events.Happened | None:
-    """The event for a change of the connection's phase, if it changed."""
-    at = engine.clock()
-    phase = PHASES[hop.after.leaves]
-    if phase == PHASES[hop.before.leaves]:
+class Moment(NamedTuple):
+    """What events tell besides the state entered. Times are in seconds."""
+
+    at: float
+    epoch: int
+    attempts: int
+    retry_after: float
+    error: HsmsError | None
+    failures: int
+    threshold: int
+    open_for: float
+
+
+def link_event(before: str, after: str, moment: Moment) -> events.Happened | None:
+    """The event for a change of the connection's leaf state, if its phase changed."""
+    phase = PHASES[after]
+    if phase == PHASES[before]:
         return None
+    at, epoch = moment.at, moment.epoch
     match phase:
         case "idle":
             return events.Idle(at, epoch)
         case "blocked":
-            return events.Blocked(at, epoch, engine.retry_after())
+            return events.Blocked(at, epoch, moment.retry_after)
         case "waiting":
-            ended_by_call = PHASES[hop.before.leaves] in ("idle", "separating")
-            error = None if ended_by_call else engine.last_error
-            return events.Waiting(at, epoch, engine.retry_after(), error)
+            ended_by_call = PHASES[before] in ("idle", "separating")
+            error = None if ended_by_call else moment.error
+            return events.Waiting(at, epoch, moment.retry_after, error)
         case "listening":
             return events.Listening(at, epoch)
         case "connecting":
-            return events.Connecting(at, epoch, engine.attempts)
+            return events.Connecting(at, epoch, moment.attempts)
         case "selecting":
             return events.Selecting(at, epoch)
         case "not selected":
@@ -70,20 +79,13 @@ def link_event(engine: Engine, hop: Hop, epoch: int) -> events.Happened | None:
             return None
 
 
-def breaker_event(engine: Engine, hop: Hop, epoch: int) -> events.Happened | None:
-    """The event for a change of the breaker's state, if it changed."""
-    at = engine.clock()
-    if hop.after.leaves == hop.before.leaves:
-        return None
-    match hop.after.leaves:
+def breaker_event(after: str, moment: Moment) -> events.Happened:
+    """The event for a change of the breaker's leaf state."""
+    at, epoch = moment.at, moment.epoch
+    match after:
         case "breaker_open":
-            failures = engine.router.machines["breaker"].values(hop.after)["failures"]
             return events.BreakerOpened(
-                at,
-                epoch,
-                failures,
-                engine.settings.breaker_threshold,
-                engine.clockwork.due(OPEN_TIME.id, engine.epoch) - at,
+                at, epoch, moment.failures, moment.threshold, moment.open_for
             )
         case "ready":
             return events.BreakerHalfOpen(at, epoch)
