@@ -1,0 +1,105 @@
+"""The answers of an equipment that is not there: SML in which a reply may use its request.
+
+An answer book is a text of SML messages. Each is the answer to the primary one function below:
+``S1F14`` answers ``S1F13``. Values of the request are referred to by position::
+
+    S2F26 $ .                              // loopback: the request's item, whole
+    S2F42 <L [2] <B 0> <L <L $*.1 <B 0>> ...$2>> .   // each parameter name with an ack
+
+``hsms_engine.sml.nodes`` has the table of this notation, ``answers.sml`` beside this module is
+the book that comes with the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType
+
+from hsms_engine.message import Message
+from hsms_engine.secs2 import Item
+from hsms_engine.sml import SmlError, Template, fill, parse_templates
+
+__all__ = ["AnswerBook", "AnswersError"]
+
+
+class AnswersError(ValueError):
+    """An answer book cannot be read. One line: file, line, column, problem."""
+
+
+class AnswerBook:
+    """Answers by stream and function of the request, made by ``load`` or ``parse``. Immutable."""
+
+    __slots__ = ("_answers",)
+
+    # By the (stream, function) of what is answered.
+    _answers: Mapping[tuple[int, int], Template]
+
+    def __init__(self, answers: Mapping[tuple[int, int], Template]) -> None:
+        self._answers = MappingProxyType(dict(answers))
+
+    @classmethod
+    def load(cls, path: str | PathLike[str] | None = None) -> AnswerBook:
+        """The book in a file, or the one that comes with the engine.
+
+        Raises :class:`AnswersError` for text that is no answer book or no UTF-8, ``OSError``
+        when the file cannot be read.
+        """
+        if path is None:
+            default = files("hsms_engine") / "answers.sml"
+            return cls.parse(default.read_text("utf-8"), default.name)
+        data = Path(path).read_bytes()
+        try:
+            text = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise AnswersError(f"{path}:{line}: not UTF-8: {error.reason}") from None
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, name: str = "<answers>") -> AnswerBook:
+        """The book in ``text``; errors call it ``name``. Raises :class:`AnswersError`."""
+        answers: dict[tuple[int, int], Template] = {}
+        try:
+            for template in parse_templates(text):
+                key = template.stream, template.function - 1
+                if key in answers:
+                    problem = f"S{template.stream}F{template.function} is answered twice"
+                    raise SmlError.at(problem, text, template.offset)
+                answers[key] = template
+        except SmlError as error:
+            raise AnswersError(f"{name}:{error.line}:{error.column}: {error.problem}") from None
+        return cls(answers)
+
+    def answer(self, message: Message) -> Message | None:
+        """The reply to a message; ``None`` when it wants none or the book has none.
+
+        A request that lacks what the answer refers to is aborted, and so is one that does not
+        decode where the answer needs it: the reply is SxF0 without a body.
+        """
+        template = self._answers.get((message.stream, message.function))
+        if template is None or not message.wait:
+            return None
+        if template.node is None:
+            return Message(template.stream, template.function)
+        try:
+            known = isinstance(template.node, Item)
+            item = fill(template.node, None if known else message.item)
+        except (LookupError, ValueError):
+            return Message(template.stream, 0)
+        return Message(template.stream, template.function, item=item)
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of what is answered: ``S1F1``, ``S1F3``, ..."""
+        return (f"S{stream}F{function}" for stream, function in self._answers)
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def __contains__(self, name: object) -> bool:
+        return name in set(self)
+
+    def __repr__(self) -> str:
+        return f"AnswerBook({' '.join(self)})"

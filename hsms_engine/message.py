@@ -1,0 +1,233 @@
+"""One SECS-II message: stream, function, W-bit and body, as the user holds it.
+
+Invariants:
+
+* A message never changes. What is filled in later (the body of a message built from an
+  item, the item of a message received as bytes) is a function of what was there before.
+* ``body`` is the truth. Two messages are equal when stream, function, W-bit and body are;
+  the session id and the system bytes say where a message travelled, not what it says.
+* Building a message from the wire looks at no byte of its body. A body that does not decode
+  is a fact about ``item``, never about the connection that carried it.
+* A secondary (even function) never has the W-bit when built here; from the wire anything the
+  header can hold is shown as it came.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Self
+
+if TYPE_CHECKING:
+    from hsms_engine.secs2 import Item, Plain
+
+__all__ = ["Message"]
+
+_MAX_STREAM: Final = 127
+_MAX_FUNCTION: Final = 255
+_REPR_LIMIT: Final = 120
+
+
+class Message:
+    """A data message: ``Message(1, 13, wait=True, item=["MDLN", "1.0"])``.
+
+    ``item`` takes an :class:`~hsms_engine.secs2.Item` or plain Python that names its type by
+    itself (see :func:`~hsms_engine.secs2.item_of`); ``body`` takes bytes already encoded. Give
+    one of them, or neither for a message of a header only.
+
+    ``session_id`` (0..65535) and ``system_bytes`` (0..2**32-1) are known for received messages
+    and ``None`` for those the user builds: the connection decides both when it sends.
+
+    Raises ``ValueError`` when stream is not in 0..127, function not in 0..255, or a secondary
+    asks for a reply (SEMI E5: only a primary has the W-bit), and ``TypeError`` when both item
+    and body are given or the item's type cannot be told.
+    """
+
+    __slots__ = (
+        "_body",
+        "_function",
+        "_item",
+        "_session_id",
+        "_stream",
+        "_system_bytes",
+        "_wait",
+    )
+
+    _stream: int
+    _function: int
+    _wait: bool
+    # None until asked for, and then only when the message was built from an item.
+    _body: bytes | None
+    # None until asked for when the message came as bytes; an empty body has no item at all.
+    _item: Item | None
+    _session_id: int | None
+    _system_bytes: int | None
+
+    def __init__(
+        self,
+        stream: int,
+        function: int,
+        wait: bool = False,
+        item: Item | Plain | None = None,
+        *,
+        body: bytes | bytearray | memoryview | None = None,
+        session_id: int | None = None,
+        system_bytes: int | None = None,
+    ) -> None:
+        if not 0 <= stream <= _MAX_STREAM:
+            raise ValueError(f"stream {stream} is not in 0..{_MAX_STREAM}")
+        if not 0 <= function <= _MAX_FUNCTION:
+            raise ValueError(f"function {function} is not in 0..{_MAX_FUNCTION}")
+        if wait and function % 2 == 0:
+            raise ValueError(
+                f"S{stream}F{function} is a secondary (even function): it cannot ask for a reply"
+            )
+        if item is not None and body is not None:
+            raise TypeError("give a message an item or a body, not both")
+        self._stream = stream
+        self._function = function
+        self._wait = bool(wait)
+        self._session_id = session_id
+        self._system_bytes = system_bytes
+        if item is None:
+            self._item = None
+            self._body = b"" if body is None else bytes(body)
+        else:
+            from hsms_engine.secs2 import item_of
+
+            self._item = item_of(item)
+            self._body = None
+
+    @classmethod
+    def received(
+        cls,
+        stream: int,
+        function: int,
+        wait: bool,
+        body: bytes,
+        session_id: int,
+        system_bytes: int,
+    ) -> Self:
+        """A message as the wire brought it. Nothing is checked and nothing is decoded.
+
+        The caller has already taken the fields from a header, where none can be out of range.
+        """
+        message = cls.__new__(cls)
+        message._stream = stream
+        message._function = function
+        message._wait = wait
+        message._body = body
+        message._item = None
+        message._session_id = session_id
+        message._system_bytes = system_bytes
+        return message
+
+    @classmethod
+    def parse(cls, text: str) -> Message:
+        """The one message that ``text`` holds as SML: ``Message.parse('S1F13 W <L [0]> .')``.
+
+        Raises :class:`~hsms_engine.sml.SmlError` when the text is not SML or does not hold
+        exactly one message.
+        """
+        from hsms_engine.sml import parse_one
+
+        statement = parse_one(text)
+        return cls(statement.stream, statement.function, statement.wait, statement.item)
+
+    @property
+    def stream(self) -> int:
+        """0..127, what the message is about."""
+        return self._stream
+
+    @property
+    def function(self) -> int:
+        """0..255; odd asks, even answers."""
+        return self._function
+
+    @property
+    def wait(self) -> bool:
+        """The W-bit: whether the sender wants a reply."""
+        return self._wait
+
+    @property
+    def session_id(self) -> int | None:
+        """The session id (HSMS-SS: device id) it was received with, ``None`` when built here."""
+        return self._session_id
+
+    @property
+    def system_bytes(self) -> int | None:
+        """The transaction it was received in, ``None`` when built here."""
+        return self._system_bytes
+
+    @property
+    def body(self) -> bytes:
+        """The encoded item, ``b""`` for a message of a header only. Encoded once."""
+        body = self._body
+        if body is None:
+            from hsms_engine.secs2 import encode
+
+            # An item is set wherever no body is: see __init__.
+            assert self._item is not None
+            body = self._body = encode(self._item)
+        return body
+
+    @property
+    def item(self) -> Item | None:
+        """The decoded body, ``None`` for a message of a header only. Decoded on first use.
+
+        Raises :class:`~hsms_engine.secs2.DecodeError`, every time, when the body is not SECS-II.
+        """
+        item = self._item
+        if item is None and self._body:
+            from hsms_engine.secs2 import decode
+
+            item = self._item = decode(self._body)
+        return item
+
+    @property
+    def name(self) -> str:
+        """``'S1F13'``."""
+        return f"S{self._stream}F{self._function}"
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether it opens a transaction (odd function). Function 0 aborts one."""
+        return self._function % 2 == 1
+
+    def sml(self) -> str:
+        """The message as SML, one item a line, ending in ``.`` (see :mod:`hsms_engine.sml`).
+
+        Raises :class:`~hsms_engine.secs2.DecodeError` when the body is not SECS-II.
+        """
+        from hsms_engine.sml import Statement, to_sml
+
+        return to_sml(Statement(None, self._stream, self._function, self._wait, self.item))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Message):
+            return NotImplemented
+        return (
+            self._stream == other._stream
+            and self._function == other._function
+            and self._wait == other._wait
+            and self.body == other.body
+        )
+
+    def __hash__(self) -> int:
+        return hash((self._stream, self._function, self._wait, self.body))
+
+    def __repr__(self) -> str:
+        wait = " W" if self._wait else ""
+        where = "" if self._session_id is None else f" session={self._session_id}"
+        if self._system_bytes is not None:
+            where += f" system={self._system_bytes}"
+        text = self._summary()
+        return f"<Message {self.name}{wait}{where}{' ' if text else ''}{text}>"
+
+    def _summary(self) -> str:
+        from hsms_engine.secs2 import DecodeError
+        from hsms_engine.sml import shorten
+
+        try:
+            item = self.item
+        except DecodeError as error:
+            return f"undecodable body of {len(self.body)} bytes: {error}"
+        return "" if item is None else shorten(item, _REPR_LIMIT)

@@ -1,0 +1,76 @@
+"""SECS-II items (SEMI E5): Python values with a type, and their bytes.
+
+::
+
+    body = encode(L("MDLN", U4(1, 2), [True, F4(0.5)]))
+    match decode(body):
+        case L(A(name), U4(values=[first, second]), L(), length=3):
+            ...
+
+Items are immutable, hashable, sized, compare equal when they encode to the same bytes, and are
+checked when they are made. See ``base`` for what an item is, ``numbers``, ``binary`` and ``text``
+for the leaves, ``lists`` for lists and type inference, ``codec`` for the bytes. This package knows
+nothing of messages, SML or connections and needs the standard library only.
+"""
+
+from hsms_engine.secs2.base import MAX_DEPTH, MAX_LENGTH, Item, Leaf
+from hsms_engine.secs2.binary import B
+from hsms_engine.secs2.codec import MAX_ITEMS, DecodeError, decode, encode
+from hsms_engine.secs2.lists import L, Plain, item_of
+from hsms_engine.secs2.numbers import (
+    BOOLEAN,
+    F4,
+    F8,
+    I1,
+    I2,
+    I4,
+    I8,
+    INTEGERS,
+    NUMERICS,
+    REALS,
+    U1,
+    U2,
+    U4,
+    U8,
+    Integer,
+    Real,
+)
+from hsms_engine.secs2.numeric import Numeric
+from hsms_engine.secs2.text import ENCODINGS, A, C, J, Text
+
+__all__ = [
+    "BOOLEAN",
+    "ENCODINGS",
+    "F4",
+    "F8",
+    "I1",
+    "I2",
+    "I4",
+    "I8",
+    "INTEGERS",
+    "MAX_DEPTH",
+    "MAX_ITEMS",
+    "MAX_LENGTH",
+    "NUMERICS",
+    "REALS",
+    "U1",
+    "U2",
+    "U4",
+    "U8",
+    "A",
+    "B",
+    "C",
+    "DecodeError",
+    "Integer",
+    "Item",
+    "J",
+    "L",
+    "Leaf",
+    "Numeric",
+    "Plain",
+    "Real",
+    "Text",
+    "decode",
+    "encode",
+    "item_of",
+]

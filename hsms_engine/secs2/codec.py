@@ -1,0 +1,204 @@
+"""Between items and the bytes of a message body (SEMI E5; wire order is big-endian).
+
+Invariants:
+
+* ``decode`` takes any well-formed encoding, ``encode`` writes the one canonical form: the
+  shortest length fields, truth as 1. So ``encode(decode(x))`` is canonical and
+  ``decode(encode(i)) == i``.
+* Nothing is allocated for a length or count before it is known to fit into the bytes that are
+  there, and no more than ``max_items`` items are ever made: what a peer can cost is bounded.
+* All structure is checked by ``decode``, so reading an item cannot fail later. Values are made
+  when asked for: an array or a large binary costs a header.
+* Bytes given to ``decode`` are copied once at most: payloads up to 65,535 bytes while decoding,
+  larger ones when their value is asked for.
+"""
+
+from __future__ import annotations
+
+from itertools import repeat
+from typing import TYPE_CHECKING, Final
+
+from hsms_engine.secs2.base import MAX_DEPTH, SMALL, Item, Leaf, new
+from hsms_engine.secs2.lists import LEAVES, L
+from hsms_engine.secs2.numbers import BOOLEAN
+from hsms_engine.secs2.text import C
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+MAX_ITEMS: Final = 1 << 20
+"""Items in one body, lists counted, that ``decode`` makes unless told otherwise."""
+
+_TYPES: Final = {leaf.code: leaf for leaf in LEAVES}
+_NAMES: Final = {L.code: "L", **{code: leaf.__name__ for code, leaf in _TYPES.items()}}
+
+
+def _bytes(count: int) -> str:
+    return "1 byte" if count == 1 else f"{count} bytes"
+
+
+class DecodeError(ValueError):
+    """The bytes are not SECS-II. Says where, what was read, and what was expected instead."""
+
+    def __init__(self, offset: int, read: str, expected: str) -> None:
+        super().__init__(offset, read, expected)
+        self.offset = offset
+        """Offset in bytes from the start of the body."""
+        self.read = read
+        self.expected = expected
+
+    def __str__(self) -> str:
+        return f"at byte {self.offset}: read {self.read}, expected {self.expected}"
+
+
+def encode(item: Item) -> bytes:
+    """The canonical encoding of an item."""
+    wire = item._wire
+    if wire is not None:
+        return wire
+    pieces: list[Buffer] = []
+    item._spread(pieces.append)
+    return b"".join(pieces)
+
+
+def decode(data: Buffer, *, max_depth: int = MAX_DEPTH, max_items: int = MAX_ITEMS) -> Item:
+    """The one item that ``data`` holds.
+
+    ``max_depth`` lists within lists (at most 64) and ``max_items`` items in all are accepted.
+    A mutable buffer is copied first; ``bytes`` are not.
+
+    Raises :class:`DecodeError` when ``data`` is not exactly one well-formed item within these
+    limits.
+    """
+    body = data if type(data) is bytes else bytes(data)
+    return _Reader(body, min(max_depth, MAX_DEPTH), max_items).all()
+
+
+def _plain_leaves() -> list[tuple[type[Leaf] | None, int]]:
+    """By format byte: the types whose items of one length byte need no look at their payload.
+
+    The second value is the size of an element minus one: a mask that no length may meet.
+    """
+    table: list[tuple[type[Leaf] | None, int]] = [(None, 0)] * 256
+    for code, leaf in _TYPES.items():
+        if leaf not in {BOOLEAN, C}:
+            table[code << 2 | 1] = (leaf, leaf.size - 1)
+    return table
+
+
+_PLAIN: Final = _plain_leaves()
+# Every item has this many bytes.
+_LEAST: Final = 2
+_HEADER: Final = "an item header of 2 to 4 bytes"
+_SHORT_LIST: Final = L.code << 2 | 1
+_SHORT_BOOLEAN: Final = BOOLEAN.code << 2 | 1
+_TRUE: Final = BOOLEAN(True)
+_FALSE: Final = BOOLEAN(False)
+
+
+class _Reader:
+    """One pass over a body."""
+
+    __slots__ = ("_at", "_body", "_budget", "_end", "_max_depth", "_max_items")
+
+    def __init__(self, body: bytes, max_depth: int, max_items: int) -> None:
+        self._body = body
+        self._end = len(body)
+        self._max_depth = max_depth
+        self._max_items = max_items
+        # How many items may still be made. A list takes for all its items before the first one.
+        self._budget = max_items - 1
+        # Where the next item begins.
+        self._at = 0
+
+    def all(self) -> Item:
+        """The one item of the body."""
+        if self._end < _LEAST:
+            raise DecodeError(0, _bytes(self._end), _HEADER)
+        item = self._other(0, 0)
+        if self._at != self._end:
+            rest = f"{_bytes(self._end - self._at)} more"
+            raise DecodeError(self._at, rest, "the end of the body")
+        return item
+
+    def _list(self, at: int, start: int, count: int, depth: int) -> L:
+        """The list at offset ``at`` whose ``count`` items begin at ``start``."""
+        body = self._body
+        end = self._end
+        left = end - start
+        if count * _LEAST > left:
+            raise DecodeError(at, f"L of {count} items", f"at most {left // 2} in {_bytes(left)}")
+        if depth >= self._max_depth:
+            raise DecodeError(at, f"L nested {depth + 1} deep", f"at most {self._max_depth}")
+        self._budget -= count
+        if self._budget < 0:
+            raise DecodeError(at, f"L of {count} items", f"at most {self._max_items} items in all")
+        plain = _PLAIN
+        make = new
+        items: list[Item] = []
+        append = items.append
+        deepest = 0
+        at = start
+        try:
+            for _ in repeat(None, count):
+                leaf, mask = plain[body[at]]
+                length = body[at + 1]
+                stop = at + 2 + length
+                if leaf is not None and not length & mask and stop <= end:
+                    one = make(leaf)
+                    one._wire = body[at:stop]
+                    append(one)
+                    at = stop
+                elif body[at] == _SHORT_BOOLEAN and length == 1 and stop <= end:
+                    append(_TRUE if body[at + 2] else _FALSE)
+                    at = stop
+                else:
+                    if body[at] == _SHORT_LIST:
+                        other: Item = self._list(at, at + 2, length, depth + 1)
+                    else:
+                        other = self._other(at, depth + 1)
+                    at = self._at
+                    append(other)
+                    if type(other) is L and other._depth > deepest:
+                        deepest = other._depth
+        except IndexError:
+            raise DecodeError(at, _bytes(end - at), _HEADER) from None
+        self._at = at
+        whole = make(L)
+        whole._wire = None
+        whole._parts = tuple(items)
+        whole._depth = deepest + 1
+        return whole
+
+    def _other(self, at: int, depth: int) -> Item:
+        """A list, a leaf of 2 or 3 length bytes, a C, several truth values, or no item at all."""
+        body = self._body
+        format_byte = body[at]
+        code = format_byte >> 2
+        width = format_byte & 3
+        start = at + 1 + width
+        name = _NAMES.get(code)
+        if name is None:
+            raise DecodeError(at, f"format code 0o{code:02o}", "one of SEMI E5's fifteen")
+        if width == 0:
+            raise DecodeError(at, f"format byte 0x{format_byte:02X}", "1 to 3 length bytes in it")
+        if start > self._end:
+            raise DecodeError(at, _bytes(self._end - at), f"an item header of {1 + width} bytes")
+        length = int.from_bytes(body[at + 1 : start], "big")
+        if code == L.code:
+            return self._list(at, start, length, depth)
+        return self._leaf(at, start, _TYPES[code], length)
+
+    def _leaf(self, at: int, start: int, leaf: type[Leaf], length: int) -> Leaf:
+        read = f"{leaf.__name__} of {_bytes(length)}"
+        stop = start + length
+        if stop > self._end:
+            raise DecodeError(at, read, f"at most the {_bytes(self._end - start)} left")
+        try:
+            leaf.check_length(length)
+        except ValueError as error:
+            raise DecodeError(at, read, str(error)) from None
+        self._at = stop
+        if length > SMALL and leaf is not BOOLEAN:
+            return leaf._of_payload(memoryview(self._body)[start:stop], length)
+        return leaf._of_payload(leaf.normal(self._body[start:stop]), length)

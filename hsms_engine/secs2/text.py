@@ -1,0 +1,252 @@
+"""Items of text: A, J, C.
+
+Invariants:
+
+* Text from the wire is never refused and never changed: every byte of an A or J has a character
+  and goes back to the same byte. Only a C may hold what its own encoding cannot read, and then
+  ``value`` says so while ``raw`` still has the bytes.
+* Text from the user is refused when the type cannot carry it: nothing is replaced by ``?``.
+"""
+
+from __future__ import annotations
+
+import codecs
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Final, Self, SupportsIndex, final, overload
+
+from hsms_engine.secs2.base import REPR_BYTES, Leaf, short_headers
+
+# JIS X 0201: ASCII with yen and overline, and half-width katakana from 0xA1. The bytes it leaves
+# undefined stand for the code points of the same number, so that they survive.
+_JIS8: Final = "".join(
+    {0x5C: "\N{YEN SIGN}", 0x7E: "\N{OVERLINE}"}.get(
+        byte, chr(byte + 0xFEC0) if 0xA1 <= byte <= 0xDF else chr(byte)
+    )
+    for byte in range(256)
+)
+_JIS8_BYTES: Final = {ord(character): byte for byte, character in enumerate(_JIS8)}
+
+_SHORT_HEADERS: Final = short_headers(0o20)
+_SHORT_A: Final = _SHORT_HEADERS[0][0]
+
+ENCODINGS: Final = {
+    1: "utf-16-be",
+    2: "utf-8",
+    3: "ascii",
+    4: "latin-1",
+    5: "iso8859-11",
+    6: "tis-620",
+    8: "shift_jis",
+    9: "euc_jp",
+    10: "euc_kr",
+    11: "gb2312",
+    12: "gb2312",
+    13: "big5",
+}
+"""What the header of a localized string says (SEMI E5), as Python names it.
+
+7 (ISCII) and 14 (EUC-TW) exist too, but not in Python.
+"""
+
+
+class Text(Leaf):
+    """What A, J and C share: ``value`` is a ``str``, indexing and iteration give characters."""
+
+    __slots__ = ()
+    __match_args__: tuple[str, ...] = ("value",)
+
+    @property
+    @abstractmethod
+    def value(self) -> str:
+        """The text."""
+
+    def to_python(self) -> str:
+        return self.value
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> str | Self:
+        if isinstance(index, slice):
+            return self._again(self.value[index])
+        return self.value[index]
+
+    @abstractmethod
+    def _again(self, text: str) -> Self:
+        """An item like this one, with other text that it can carry."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.value)
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        if len(self) > REPR_BYTES:
+            return f"{name}({self.first(REPR_BYTES).value!r}, ... {len(self)} characters)"
+        return f"{name}({self.value!r})"
+
+
+@final
+class A(Text):
+    """ASCII text: ``A("MDLN")``, format code 0o20.
+
+    A ``str`` must be ASCII. Equipment that sends other bytes is read: a byte above 127 is the
+    character of the same number (ISO 8859-1), and ``A(b"...")`` sends any bytes on purpose.
+
+    Raises ``ValueError`` for a character above 127, ``TypeError`` for anything but text.
+    """
+
+    __slots__ = ()
+    code = 0o20
+
+    def __init__(self, value: str | bytes | bytearray = "", /) -> None:
+        if type(value) is str:
+            try:
+                payload = value.encode("ascii")
+            except UnicodeEncodeError as error:
+                raise _unfit("A", value, error.start, "ASCII (0..127)") from None
+        else:
+            payload = _text_bytes("A", value)
+        length = len(payload)
+        if length <= 0xFF:
+            self._wire = _SHORT_HEADERS[length] + payload
+        else:
+            self._keep(payload, length)
+
+    @property
+    def value(self) -> str:
+        """The text; a byte above 127 is the character of the same number."""
+        return self.raw.decode("latin-1")
+
+    def to_python(self) -> str:
+        # The most frequent item of all: this spares it two calls.
+        wire = self._wire
+        if wire is not None and wire[0] == _SHORT_A:
+            return str(wire[2:], "latin-1")
+        return self.value
+
+    def _again(self, text: str) -> Self:
+        payload = text.encode("latin-1")
+        return self._of_payload(payload, len(payload))
+
+
+@final
+class J(Text):
+    """JIS-8 text (JIS X 0201): ``J("ｱｲｳ")``, format code 0o21.
+
+    ASCII, but with a yen sign for the backslash and an overline for the tilde, and half-width
+    katakana. Bytes that JIS X 0201 leaves undefined are the characters of the same number.
+
+    Raises ``ValueError`` for a character it does not have, ``TypeError`` for anything but text.
+    """
+
+    __slots__ = ()
+    code = 0o21
+
+    def __init__(self, value: str | bytes | bytearray = "", /) -> None:
+        if isinstance(value, str):
+            try:
+                payload = codecs.charmap_encode(value, "strict", _JIS8_BYTES)[0]
+            except UnicodeEncodeError as error:
+                raise _unfit("J", value, error.start, "JIS X 0201") from None
+        else:
+            payload = _text_bytes("J", value)
+        self._keep(payload, len(payload))
+
+    @property
+    def value(self) -> str:
+        """The text, half-width katakana included."""
+        return codecs.charmap_decode(self.raw, "strict", _JIS8)[0]
+
+    def _again(self, text: str) -> Self:
+        return type(self)(text)
+
+
+@final
+class C(Text):
+    """Localized text with its encoding: ``C("größe")``, ``C("大", 13)``, format code 0o22.
+
+    ``encoding`` is the number of the two header bytes, see ``ENCODINGS``; 2 is UTF-8. With
+    ``bytes`` they are the text already encoded, in any encoding 0..65535. ``len`` counts bytes
+    of text: characters cannot be counted without knowing the encoding. An item of no payload at
+    all, not even the header, is legal on the wire: its encoding is 0.
+
+    Raises ``ValueError`` for text its encoding does not have or an encoding Python does not
+    know, ``TypeError`` for anything but text.
+    """
+
+    __slots__ = ()
+    __match_args__ = ("value", "encoding")
+    code = 0o22
+
+    def __init__(self, value: str | bytes | bytearray = "", /, encoding: int = 2) -> None:
+        if not 0 <= encoding <= 0xFFFF:
+            raise ValueError(f"C encoding {encoding} is not in 0..65535")
+        if isinstance(value, str):
+            try:
+                text = value.encode(_codec(encoding))
+            except UnicodeEncodeError as error:
+                raise _unfit("C", value, error.start, f"encoding {encoding}") from None
+        else:
+            text = _text_bytes("C", value)
+        self._keep(encoding.to_bytes(2, "big") + text, len(text) + 2)
+
+    @classmethod
+    def check_length(cls, length: int) -> None:
+        if length == 1:
+            raise ValueError("none, or two bytes of encoding and the text")
+
+    @property
+    def encoding(self) -> int:
+        """The number of the encoding, 0 for an item without payload."""
+        return int.from_bytes(self._view()[:2], "big")
+
+    @property
+    def value(self) -> str:
+        """The text. ``ValueError`` when it is not what its encoding says."""
+        text = self.raw[2:]
+        return text.decode(_codec(self.encoding)) if text else ""
+
+    def __len__(self) -> int:
+        return max(super().__len__() - 2, 0)
+
+    def first(self, count: int) -> Self:
+        """As for every item, in bytes of text: the last character may be cut."""
+        return super().first(count + 2)
+
+    def _again(self, text: str) -> Self:
+        return type(self)(text, self.encoding)
+
+    def __repr__(self) -> str:
+        if len(self) > REPR_BYTES:
+            text: str | bytes = self.first(REPR_BYTES).raw[2:]
+            more = f", ... {len(self)} bytes"
+        else:
+            more = ""
+            try:
+                text = self.value
+            except ValueError:
+                text = self.raw[2:]
+        return f"C({text!r}{more}, encoding={self.encoding})"
+
+
+def _codec(encoding: int) -> str:
+    name = ENCODINGS.get(encoding)
+    if name is None:
+        raise ValueError(f"encoding {encoding} of a localized string is unknown: use raw")
+    return name
+
+
+def _unfit(name: str, text: str, at: int, what: str) -> ValueError:
+    point = f"{text[at]!r} (U+{ord(text[at]):04X})"
+    return ValueError(f"{name} character {point} at [{at}] is not {what}")
+
+
+def _text_bytes(name: str, value: object) -> bytes:
+    if isinstance(value, str):
+        # A subclass of str is still the text it says.
+        return value.encode("ascii")
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    raise TypeError(f"{name} takes str or bytes, not {type(value).__name__} {value!r}")

@@ -1,0 +1,33 @@
+"""SML, the text form of SECS messages that the trade reads and writes.
+
+::
+
+    EstablishComms: 'S1F13' W          // a name, quotes, the W-bit
+    <L [2]
+      <A "MDLN" 0x0D>                  /* text and codes of bytes */
+      <U4 [0..8] 1 0x10>               # counts are checked
+    > .
+
+``parse`` and ``parse_item`` read it, ``to_sml`` writes it, ``parse(to_sml(x))`` is ``x``. See
+``lexer`` and ``parser`` for the grammar, ``values`` for what each type takes, ``nodes`` for the
+references that answers may hold. There is one SML of GW Associates and a dialect for each tool;
+this reads what they have in common and the differences that do not contradict each other.
+"""
+
+from hsms_engine.sml.errors import SmlError
+from hsms_engine.sml.nodes import Statement, Template, fill
+from hsms_engine.sml.parser import parse, parse_item, parse_one, parse_templates
+from hsms_engine.sml.printer import shorten, to_sml
+
+__all__ = [
+    "SmlError",
+    "Statement",
+    "Template",
+    "fill",
+    "parse",
+    "parse_item",
+    "parse_one",
+    "parse_templates",
+    "shorten",
+    "to_sml",
+]

@@ -1,0 +1,155 @@
+"""Items and statements as SML text that every tool of the trade reads, and this one reads back.
+
+Lists carry their count. Text is shown in quotes where it is printable, anything else as the
+codes of its bytes. Numbers are decimal, binary is hexadecimal. A float is written with the
+fewest digits that give the same bits; a NaN other than the usual one with its bits.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+from math import isnan, nan
+from typing import Final
+
+from hsms_engine.secs2 import BOOLEAN, F4, F8, A, B, C, Integer, Item, J, L, Leaf
+from hsms_engine.sml.nodes import Statement
+
+_INDENT: Final = "  "
+# As many significant digits as the shortest decimal of any F4 may need.
+_F4_DIGITS: Final = range(6, 10)
+
+
+def to_sml(what: Statement | Item) -> str:
+    """SML, one item a line. A statement ends in a full stop, an item does not."""
+    if isinstance(what, Item):
+        return "\n".join(_lines(what, ""))
+    name = "" if what.name is None else f"{what.name}: "
+    head = f"{name}S{what.stream}F{what.function}{' W' if what.wait else ''}"
+    if what.item is None:
+        return f"{head} ."
+    return "\n".join((head, *_lines(what.item, ""))) + " ."
+
+
+def shorten(item: Item, limit: int) -> str:
+    """SML in one line of about ``limit`` characters, ended by ``...`` when that is not all.
+
+    The time it takes depends on ``limit``, not on the size of the item.
+    """
+    text = ""
+    for piece in _pieces(item, limit):
+        text += piece
+        if len(text) > limit:
+            return text[: limit - 3] + "..."
+    return text
+
+
+def _lines(item: Item, indent: str) -> Iterator[str]:
+    match item:
+        case L() if item:
+            yield f"{indent}<L [{len(item)}]"
+            for one in item:
+                yield from _lines(one, indent + _INDENT)
+            yield f"{indent}>"
+        case Leaf():
+            yield indent + _leaf(item)
+        case _:
+            yield f"{indent}<L [0]>"
+
+
+def _pieces(item: Item, limit: int) -> Iterator[str]:
+    if isinstance(item, L):
+        yield f"<L [{len(item)}]"
+        for one in item:
+            yield " "
+            yield from _pieces(one, limit)
+        yield ">"
+    else:
+        assert isinstance(item, Leaf)  # Lists and leaves are all there is.
+        # No encoding takes more than 4 bytes for a character.
+        yield _leaf(item.first(4 * limit))
+
+
+def _leaf(item: Leaf) -> str:
+    return " ".join((f"<{type(item).__name__}", *_values(item))) + ">"
+
+
+def _values(item: Leaf) -> Iterable[str]:
+    match item:
+        case A():
+            return _text(item.value, _is_plain, lambda text: A(text.encode("latin-1")).raw)
+        case J():
+            return _text(item.value, _is_jis8, lambda text: J(text).raw)
+        case C():
+            return _localized(item)
+        case B():
+            return map("0x{:02X}".format, item)
+        case BOOLEAN():
+            return ("T" if value else "F" for value in item)
+        case F4() | F8():
+            return _reals(item)
+        case _:
+            assert isinstance(item, Integer)  # No other leaf is left.
+            return map(str, item)
+
+
+def _text(
+    text: str, is_shown: Callable[[str], bool], encode: Callable[[str], bytes]
+) -> Iterator[str]:
+    for shown, group in groupby(text, is_shown):
+        run = "".join(group)
+        if shown:
+            yield f'"{run}"'
+        else:
+            yield from map("0x{:02X}".format, encode(run))
+
+
+def _is_plain(character: str) -> bool:
+    return " " <= character <= "~" and character != '"'
+
+
+def _is_jis8(character: str) -> bool:
+    katakana = "\N{HALFWIDTH IDEOGRAPHIC FULL STOP}" <= character <= "\uff9f"
+    return _is_plain(character) or katakana or character in "\N{YEN SIGN}\N{OVERLINE}"
+
+
+def _localized(item: C) -> Iterator[str]:
+    if not item.raw:
+        return
+    encoding = item.encoding
+    yield str(encoding)
+    text = _readable(item)
+    if text is None:
+        yield from map("0x{:02X}".format, item.raw[2:])
+    else:
+        yield from _text(text, _is_printable, lambda run: C(run, encoding).raw[2:])
+
+
+def _readable(item: C) -> str | None:
+    """The text, when it can be read and is written with these bytes and no others."""
+    try:
+        text = item.value
+        return text if C(text, item.encoding) == item else None
+    except ValueError:
+        return None
+
+
+def _is_printable(character: str) -> bool:
+    return character.isprintable() and character != '"'
+
+
+def _reals(item: F4 | F8) -> Iterator[str]:
+    single = isinstance(item, F4)
+    for index, value in enumerate(item):
+        if isnan(value):
+            bits = item.raw[index * item.size : (index + 1) * item.size]
+            yield "nan" if bits == type(item)(nan).raw else f"nan(0x{bits.hex().upper()})"
+        else:
+            yield _single(value) if single else repr(value)
+
+
+def _single(value: float) -> str:
+    texts = (f"{value:.{digits}g}" for digits in _F4_DIGITS)
+    text = next(text for text in texts if array("f", [float(text)])[0] == value)
+    return f"{text}.0" if text.lstrip("-").isdigit() else text

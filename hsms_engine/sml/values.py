@@ -1,0 +1,163 @@
+"""The values between ``<U4`` and ``>`` as an item.
+
+What is written is what is meant: a number that its type cannot hold is an error, as is a
+fraction in an integer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import isinf, isnan
+from typing import Final
+
+from hsms_engine.secs2 import BOOLEAN, INTEGERS, REALS, A, B, C, Integer, Item, J, Real
+from hsms_engine.sml.lexer import Token
+
+_TRUTHS: Final = {"T": True, "TRUE": True, "1": True, "F": False, "FALSE": False, "0": False}
+_MAX_ENCODING: Final = 0xFFFF
+_MAX_DIGITS: Final = 400
+
+
+class ValueTokenError(ValueError):
+    """What is wrong with a value, and which one."""
+
+    def __init__(self, problem: str, token: Token) -> None:
+        super().__init__(problem)
+        self.token = token
+
+
+def integer(token: Token) -> int:
+    """The integer that a token spells: decimal, hexadecimal (0x) or binary (0b), with sign."""
+    digits = token.text.lower()
+    try:
+        # No type has as many digits, and Python refuses to show numbers of thousands of them.
+        if token.kind != "number" or len(digits) > _MAX_DIGITS:
+            raise ValueError
+        return int(digits, 0) if _has_prefix(digits) else int(digits)
+    except ValueError:
+        raise ValueTokenError(f"expected an integer, found {token}", token) from None
+
+
+def _has_prefix(digits: str) -> bool:
+    return digits.lstrip("+-").startswith(("0x", "0b"))
+
+
+def _octet(token: Token) -> int:
+    value = integer(token)
+    if not 0 <= value <= 0xFF:
+        raise ValueTokenError(f"byte {token} is not in 0..255", token)
+    return value
+
+
+def _text(values: Sequence[Token], encode: Callable[[str], bytes]) -> bytes:
+    """Strings and numbers, one after the other: ``"two lines" 0x0D 0x0A "of text"``."""
+    pieces = []
+    for token in values:
+        if token.kind == "string":
+            try:
+                pieces.append(encode(token.text[1:-1]))
+            except ValueError as error:
+                raise ValueTokenError(str(error), token) from None
+        else:
+            pieces.append(bytes((_octet(token),)))
+    return b"".join(pieces)
+
+
+def _ascii(values: Sequence[Token]) -> Item:
+    return A(_text(values, lambda text: A(text).raw))
+
+
+def _jis8(values: Sequence[Token]) -> Item:
+    return J(_text(values, lambda text: J(text).raw))
+
+
+def _localized(values: Sequence[Token]) -> Item:
+    """``<C "text">`` is UTF-8, ``<C 13 "text" 0x0A>`` begins with the number of its encoding."""
+    if not values:
+        return C.from_raw(b"")
+    encoding = 2
+    if values[0].kind != "string":
+        encoding = integer(values[0])
+        if not 0 <= encoding <= _MAX_ENCODING:
+            raise ValueTokenError(f"encoding {encoding} is not in 0..{_MAX_ENCODING}", values[0])
+        values = values[1:]
+    return C(_text(values, lambda text: C(text, encoding).raw[2:]), encoding)
+
+
+def _binary(values: Sequence[Token]) -> Item:
+    return B(bytes(map(_octet, values)))
+
+
+def _boolean(values: Sequence[Token]) -> Item:
+    truths = []
+    for token in values:
+        truth = _TRUTHS.get(token.text.upper())
+        if truth is None:
+            raise ValueTokenError(f"expected T or F, found {token}", token)
+        truths.append(truth)
+    return BOOLEAN(truths)
+
+
+def _integers(kind: type[Integer]) -> Callable[[Sequence[Token]], Item]:
+    def make(values: Sequence[Token]) -> Item:
+        numbers = list(map(integer, values))
+        try:
+            return kind(numbers)
+        except ValueError:
+            return kind(map(partial(_checked, kind), numbers, values))
+
+    return make
+
+
+def _checked(kind: type[Integer], number: int, token: Token) -> int:
+    try:
+        return kind(number).value
+    except ValueError as error:
+        raise ValueTokenError(str(error), token) from None
+
+
+def _reals(kind: type[Real]) -> Callable[[Sequence[Token]], Item]:
+    def make(values: Sequence[Token]) -> Item:
+        return kind.from_raw(b"".join(_real(kind, token) for token in values))
+
+    return make
+
+
+def _real(kind: type[Real], token: Token) -> bytes:
+    """One value. ``nan(0x7FC00001)`` is the NaN of these bits: there are many."""
+    text = token.text.lower()
+    if text.startswith("nan("):
+        return _nan(kind, token)
+    try:
+        number = integer(token) if _has_prefix(text) else float(text)
+    except ValueError:
+        raise ValueTokenError(f"expected a number, found {token}", token) from None
+    if isinf(number) and token.kind == "number":
+        raise ValueTokenError(f"{token} is too large even for F8", token)
+    try:
+        return kind(number).raw
+    except ValueError as error:
+        raise ValueTokenError(str(error), token) from None
+
+
+def _nan(kind: type[Real], token: Token) -> bytes:
+    bits = int(token.text[4:-1], 16)
+    if bits.bit_length() <= kind.size * 8:
+        item = kind.from_raw(bits.to_bytes(kind.size, "big"))
+        if isnan(item.value):
+            return item.raw
+    raise ValueTokenError(f"{token} is not a NaN of {kind.__name__}", token)
+
+
+MAKERS: Final[Mapping[str, Callable[[Sequence[Token]], Item]]] = {
+    "A": _ascii,
+    "B": _binary,
+    "BOOLEAN": _boolean,
+    "BOOL": _boolean,
+    "C": _localized,
+    "J": _jis8,
+    **{kind.__name__: _integers(kind) for kind in INTEGERS},
+    **{kind.__name__: _reals(kind) for kind in REALS},
+}
+"""By type name, what makes an item of the tokens of its values."""

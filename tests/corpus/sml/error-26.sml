@@ -1,0 +1,1 @@
+S1F1 <BOOLEAN T 2>

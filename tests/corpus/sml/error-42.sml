@@ -1,0 +1,1 @@
+S1F1 <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L <L 

@@ -1,0 +1,1 @@
+S6F11 W <A "two" 0x0D 10 "lines"> .

@@ -1,0 +1,1 @@
+S6F11 W <A 'S1F1 <L> // no comment'> .

@@ -1,0 +1,1 @@
+S6F11 W <BOOLEAN T F true FALSE 1 0> .

@@ -1,0 +1,1 @@
+S6F11 W <Bool [1] True> .

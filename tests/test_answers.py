@@ -1,0 +1,168 @@
+"""The answer book: replies from SML, with values of the request where the text says so."""
+
+from pathlib import Path
+
+import pytest
+
+from hsms_engine import messages
+from hsms_engine.answers import AnswerBook, AnswersError
+from hsms_engine.message import Message
+from hsms_engine.messages import S1F1, S1F3, S1F11, S1F13, S2F13, S2F25, S2F41
+
+COVERED = [
+    "S1F1", "S1F3", "S1F13", "S1F15", "S1F17", "S2F13", "S2F15", "S2F17", "S2F31", "S2F33",
+    "S2F35", "S2F37", "S2F41", "S5F3",
+]  # fmt: skip
+ARGUMENTS = {
+    "S2F15": ({1: 2},),
+    "S2F31": ("2000010100000000",),
+    "S2F33": (1, {}),
+    "S2F35": (1, {}),
+    "S2F37": (True,),
+    "S2F41": ("START",),
+    "S5F3": (True,),
+}
+
+
+def answered(book: str, request: str) -> str | None:
+    reply = AnswerBook.parse(book).answer(Message.parse(request))
+    return None if reply is None else " ".join(reply.sml().split())
+
+
+@pytest.mark.parametrize("name", COVERED)
+def test_the_shipped_book_answers_what_every_host_asks(name: str) -> None:
+    request: Message = getattr(messages, name)(*ARGUMENTS.get(name, ()))
+    reply = AnswerBook.load().answer(request)
+    assert reply is not None
+    assert (reply.stream, reply.function) == (request.stream, request.function + 1)
+    assert reply.item is not None
+
+
+def test_the_shipped_book_gives_as_many_values_as_ids_were_asked_for() -> None:
+    book = AnswerBook.load()
+    for request in (S1F3, S2F13, S1F11):
+        for count in (0, 1, 5):
+            reply = book.answer(request(*range(count)))
+            assert reply is not None
+            assert reply.item is not None
+            assert len(reply.item) == count
+    named = book.answer(S1F11(7, "x"))
+    assert named == Message.parse('S1F12 <L <L <U4 7> <A> <A>> <L <A "x"> <A> <A>>>')
+
+
+def test_the_shipped_book_sends_a_loopback_back() -> None:
+    assert AnswerBook.load().answer(S2F25(b"abc")) == messages.S2F26(b"abc")
+
+
+@pytest.mark.parametrize(
+    ("answer", "request_item", "reply"),
+    [
+        ("<A 'x'>", "", 'S1F4 <A "x"> .'),
+        ("", "<U4 1>", "S1F4 ."),
+        ("$", "<U4 1>", "S1F4 <U4 1> ."),
+        ("$2.1", "<L <A> <L <U4 7>>>", "S1F4 <U4 7> ."),
+        ("<L $2 <A 'x'> $1>", "<L <U4 1> <U4 2>>", 'S1F4 <L [3] <U4 2> <A "x"> <U4 1> > .'),
+        ("<L <U4 0> ...>", "<L <A> <A>>", "S1F4 <L [2] <U4 0> <U4 0> > ."),
+        ("<L <U4 0> ...>", "<L>", "S1F4 <L [0]> ."),
+        ("<L <U4 0> ...>", "", "S1F4 <L [0]> ."),
+        ("<L $* ...>", "<U4 1 2>", "S1F4 <L [2] <U4 1> <U4 2> > ."),
+        ("<L [1] $>", "<U4 1>", "S1F4 <L [1] <U4 1> > ."),
+        (
+            "<L <B 0> <L <L $*.1 <B 0>> ...$2>>",
+            "<L <A 'GO'> <L <L <A 'P'> <U4 1>> <L <A 'Q'> <U4 2>>>>",
+            'S1F4 <L [2] <B 0x00> <L [2] <L [2] <A "P"> <B 0x00> > <L [2] <A "Q"> <B 0x00> > > > .',
+        ),
+        (
+            "<L <L $1 <L $* ...$*.2> > ...$2>",
+            "<L <A 'x'> <L <L <A> <L <U1 1> <U1 2>>>>>",
+            'S1F4 <L [1] <L [2] <A "x"> <L [2] <U1 1> <U1 2> > > > .',
+        ),
+    ],
+)
+def test_an_answer_uses_values_of_its_request(answer: str, request_item: str, reply: str) -> None:
+    assert answered(f"S1F4 {answer} .", f"S1F3 W {request_item}") == reply
+
+
+@pytest.mark.parametrize(
+    ("answer", "request_item"),
+    [
+        ("$", ""),
+        ("$1", ""),
+        ("$3", "<L <A> <A>>"),
+        ("$1.1", "<L <A>>"),
+        ("<L $* ...>", "<A 'text'>"),
+        ("<L $*.1 ...>", "<L <A>>"),
+        ("<L <L $>>", "<L " * 63 + ">" * 63),
+    ],
+)
+def test_a_request_that_lacks_what_the_answer_uses_is_aborted(
+    answer: str, request_item: str
+) -> None:
+    assert answered(f"S1F4 {answer} .", f"S1F3 W {request_item}") == "S1F0 ."
+
+
+def test_a_request_that_does_not_decode_matters_only_where_it_is_used() -> None:
+    request = Message(1, 3, True, body=b"\x41\x05x")
+    assert AnswerBook.parse("S1F4 <L [0]> .").answer(request) == Message(1, 4, item=())
+    assert AnswerBook.parse("S1F4 $ .").answer(request) == Message(1, 0)
+
+
+def test_what_wants_no_answer_or_has_none_gets_none() -> None:
+    assert answered("S1F2 <L> .", "S1F1") is None
+    assert answered("S1F2 <L> .", "S1F3 W") is None
+    assert AnswerBook.parse("").answer(S1F1()) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("S1F2 <A $>", "f.sml:1:9: expected a value or >, found $"),
+        ("\nS1F1", "f.sml:2:1: S1F1 is no answer: an answer has an even function and no W"),
+        ("S1F1 W", "f.sml:1:1: S1F1 W is no answer: an answer has an even function and no W"),
+        ("S1F0", "f.sml:1:1: S1F0 is no answer: an answer has an even function and no W"),
+        ("S1F2 .\nS1F2 .", "f.sml:2:1: S1F2 is answered twice"),
+        ("S1F2 $*", "f.sml:1:6: $* stands only in an item that an ellipsis repeats"),
+        ("S1F2 <L <L $*>>", "f.sml:1:12: $* stands only in an item that an ellipsis repeats"),
+        ("S1F2 <L $1 ...$*.1>", "f.sml:1:12: $* stands only in an item that an ellipsis repeats"),
+        ("S1F2 <L $.1>", "f.sml:1:10: expected an item or >, found ."),
+        ("S1F2 $1.0", "f.sml:1:6: items of $1.0 are counted from 1"),
+        ("S1F2 <L [2] $1>", "f.sml:1:9: the count is [2], but 1 follow"),
+        ("S1F2 <L ...>", "f.sml:1:9: expected an item or >, found ..."),
+        (f"S1F2 ${'9' * 5000}", "f.sml:1:16: expected a message like S1F13, found 99999999"),
+        ("S1F2 <A 'x", "f.sml:1:9: this string is not closed on its line: write a line feed as"),
+    ],
+)
+def test_a_fault_in_a_book_is_one_line_of_file_line_column_and_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, fault: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("f.sml").write_text(text)
+    with pytest.raises(AnswersError) as raised:
+        AnswerBook.load("f.sml")
+    assert str(raised.value).startswith(fault)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_book_that_is_not_utf8_says_where(tmp_path: Path) -> None:
+    path = tmp_path / "latin.sml"
+    path.write_bytes(b"S1F2 .\n// caf\xe9\n")
+    with pytest.raises(AnswersError, match=r"latin\.sml:2: not UTF-8: "):
+        AnswerBook.load(path)
+    with pytest.raises(FileNotFoundError):
+        AnswerBook.load(tmp_path / "missing.sml")
+
+
+def test_a_book_says_what_it_answers() -> None:
+    book = AnswerBook.parse("S1F2 <L> . S2F42 <L> .")
+    assert list(book) == ["S1F1", "S2F41"]
+    assert len(book) == 2
+    assert "S1F1" in book
+    assert "S1F3" not in book
+    assert repr(book) == "AnswerBook(S1F1 S2F41)"
+    assert book.answer(S2F41("X")) is not None
+    assert book.answer(S1F13()) is None
+
+
+def test_a_text_without_a_name_is_called_answers() -> None:
+    with pytest.raises(AnswersError, match=r"^<answers>:1:1: "):
+        AnswerBook.parse("x")
