@@ -82,7 +82,10 @@ def make_driver(
     settings: Settings, dial: Dial | None, random: Random | None, *, single_use: bool
 ) -> Driver:
     """An active link that is not running yet."""
-    peer = address_text((settings.host, settings.port))
+
+    def peer(current: Settings) -> str:
+        return address_text((current.host, current.port))
+
     engine = Engine(
         ACTIVE_LINK,
         settings,
@@ -96,7 +99,7 @@ def make_driver(
         # Read at each attempt, so that a changed address holds for the next one.
         return await connect_tcp(engine.settings.host, engine.settings.port)
 
-    return Driver(engine, dial or dial_tcp, f"{peer} active")
+    return Driver(engine, dial or dial_tcp, f"{peer(settings)} active")
 
 
 async def come_up(driver: Driver) -> None:

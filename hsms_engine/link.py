@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from hsms_engine.connection import closing, make_driver
-from hsms_engine.driver.tcp import Dial, address_text
+from hsms_engine.driver.tcp import Dial
 from hsms_engine.errors import CircuitOpenError, ConnectError, LocalProtocolError
 from hsms_engine.messaging import Messaging
 from hsms_engine.nursery import open_bare_nursery
@@ -101,9 +101,7 @@ class HsmsLink(Messaging):
         count that reaches a lowered ``breaker_threshold`` opens the breaker. ``host`` and ``port``
         hold for the next attempt. Raises ``SettingsError``.
         """
-        chosen = (settings or self.settings).replace(**changes)
-        self._engine.exchange.peer = address_text((chosen.host, chosen.port))
-        self._driver.configure(chosen)
+        self._driver.configure((settings or self.settings).replace(**changes))
 
     def isolate(self) -> None:
         """Open the breaker by hand, until ``release``. A connection that is up stays up."""

@@ -12,6 +12,12 @@ from contextlib import asynccontextmanager
 import trio
 
 
+def _is_cancellation(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_cancellation(each) for each in error.exceptions)
+    return isinstance(error, trio.Cancelled)
+
+
 @asynccontextmanager
 async def open_bare_nursery() -> AsyncIterator[trio.Nursery]:
     """Like ``trio.open_nursery``, but a single exception leaves it bare."""
@@ -21,7 +27,7 @@ async def open_bare_nursery() -> AsyncIterator[trio.Nursery]:
     except BaseExceptionGroup as group:
         # Cancellation that came along with an error has done its work when the nursery is over.
         # What is inside each exception, a group of the user's own perhaps, is left alone.
-        errors = [each for each in group.exceptions if not isinstance(each, trio.Cancelled)]
+        errors = [each for each in group.exceptions if not _is_cancellation(each)]
         if len(errors) != 1:
             raise
         bare = errors[0]

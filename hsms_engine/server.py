@@ -87,7 +87,7 @@ class HsmsServer:
             self.settings,
             clock=trio.current_time,
             random=self._random,
-            peer=peer,
+            peer=lambda _: peer,
             entity=self.entity,
         )
         driver = Driver(engine, None, f"{peer} passive")

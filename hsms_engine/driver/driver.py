@@ -255,8 +255,10 @@ class Driver:
             if not data:
                 self.tell("tcp_closed", ended_by)
                 return
-            self.engine.receive(bytes(data))
+            bad_length = self.engine.receive(bytes(data))
             self.follow_up()
+            if bad_length is not None and self.engine.epoch is epoch:
+                self.tell("communication_failed", bad_length)
 
     # Waiting
 

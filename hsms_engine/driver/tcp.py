@@ -118,17 +118,17 @@ class Listener:
     def __init__(self, listening: socket.socket) -> None:
         listening.setblocking(False)
         self._socket = listening
+        self._name = listening.getsockname()
 
     @property
     def address(self) -> str:
         """``host:port``, or the path of a Unix socket."""
-        return address_text(self._socket.getsockname())
+        return address_text(self._name)
 
     @property
     def port(self) -> int:
         """The TCP port, 0 for a Unix socket."""
-        name = self._socket.getsockname()
-        return name[1] if isinstance(name, tuple) else 0
+        return self._name[1] if isinstance(self._name, tuple) else 0
 
     async def accept(self) -> tuple[SocketStream, str]:
         """The next connection and its peer's address. Survives what a peer can cause.
@@ -156,11 +156,10 @@ class Listener:
         """Stop listening. Closing twice is fine."""
         if self._socket.fileno() != -1:
             trio.lowlevel.notify_closing(self._socket.fileno())
-            name = self._socket.getsockname()
             self._socket.close()
-            if isinstance(name, str) and name:
+            if isinstance(self._name, str) and self._name:
                 with contextlib.suppress(FileNotFoundError):
-                    Path(name).unlink()
+                    Path(self._name).unlink()
 
 
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

@@ -78,7 +78,11 @@ class Record(NamedTuple):
 
 
 class Engine:
-    """One link, active or passive. ``peer`` is how messages to people name the other end."""
+    """One link, active or passive.
+
+    ``peer`` is how messages to people name the other end; asked again when an attempt begins, so
+    that a changed address names the connection it led to.
+    """
 
     def __init__(
         self,
@@ -87,7 +91,7 @@ class Engine:
         *,
         clock: Callable[[], float],
         random: Random,
-        peer: str,
+        peer: Callable[[Settings], str],
         entity: Entity | None = None,
         single_use: bool = False,
     ) -> None:
@@ -107,7 +111,8 @@ class Engine:
         self.epoch: Epoch | None = None
         self.epochs = 0
         self.counters: Counter[str] = Counter()
-        self.exchange = Exchange(self.clockwork, self.counters, peer)
+        self.exchange = Exchange(self.clockwork, self.counters, peer(settings))
+        self._name_peer = peer
         # What the driver is to do about TCP, in order; it takes them out.
         self.wishes: deque[Wish] = deque()
         self.record: Callable[[Record], None] = _ignore_record
@@ -214,8 +219,12 @@ class Engine:
             if timer in self.clockwork.started and self.clockwork.due(timer, self.epoch) <= now:
                 self._expire(timer)
 
-    def receive(self, data: bytes) -> None:
-        """Bytes have come on the connection, in order."""
+    def receive(self, data: bytes) -> FrameLengthError | None:
+        """Bytes have come on the connection, in order.
+
+        A bad length among them is returned, to be told as ``communication_failed`` when the
+        answers to the frames before it have been sent.
+        """
         epoch = self.epoch
         assert epoch is not None
         epoch.last_received = self.clock()
@@ -234,11 +243,10 @@ class Engine:
                 self._receive_control(epoch, frame)
             if self.epoch is not epoch:
                 self.counters["frames after the end"] += len(frames) - index - 1
-                return
-        if bad is not None:
-            self.tell("communication_failed", bad)
-        else:
+                return None
+        if bad is None:
             self._tell_receiver(epoch, completed=bool(frames))
+        return bad
 
     def wrote(self, epoch: Epoch, count: int) -> None:
         """``count`` more bytes have been handed to the transport."""
@@ -350,6 +358,7 @@ class Engine:
             case OpenTcp():
                 self.history.attempts += 1
                 self.clockwork.begin_attempt()
+                self.exchange.peer = self._name_peer(self.settings)
                 self.wishes.append(known)
             case AbandonTcp() | FinishTcp():
                 self.wishes.append(known)
