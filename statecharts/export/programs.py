@@ -1,0 +1,32 @@
+"""Runs a program that others wrote and gives what it says."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class OracleError(Exception):
+    """A program that is asked for its opinion did not give one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """``agreed`` answers were the same; ``differences`` tells each that was not."""
+
+    agreed: int
+    differences: tuple[str, ...]
+
+
+def run(*command: str, directory: Path, given: str = "") -> str:
+    """The output of a program. Raises ``OracleError`` when it fails."""
+    try:
+        done = subprocess.run(
+            command, cwd=directory, input=given, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError as error:
+        raise OracleError(f"{command[0]} is not installed") from error
+    if done.returncode != 0:
+        raise OracleError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout

@@ -1,0 +1,263 @@
+"""A chart or a system of charts in Promela, for Spin.
+
+Each chart is one byte, its active leaf, and one variable per context variable. The transitions are
+written out per leaf from the declaration (exits inside out, then the transition's own actions, then
+entries), by rules that share no code with python-statemachine: what Spin finds is a third opinion.
+
+An event is one indivisible step of its system, wires included, so that Spin stores exactly the
+states in which our own search stands: their numbers are comparable, and are compared.
+
+Charts with parallel states have more than one active leaf and are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from statecharts.declare import Action, Chart, Effect, Increment, On, Set, State
+from statecharts.guards import render
+from statecharts.machine import Machine
+from statecharts.router import System, SystemSnapshot
+
+# What an effect without a wire brings about, as Promela statements.
+Outside = Callable[[Effect], str]
+
+_WIDTH_OF_BYTE = 255
+
+
+class UnsupportedChartError(ValueError):
+    """The chart has something that this export does not write."""
+
+
+def _leaves(chart: Chart) -> list[State]:
+    return [state for state in chart.walk() if not state.children]
+
+
+@dataclass(frozen=True, slots=True)
+class Implication:
+    """While ``chart`` is in ``state``, ``other`` is in one of ``states``: an invariant as data, so
+    that our search and Spin are asked the same."""
+
+    chart: str
+    state: str
+    other: str
+    states: tuple[str, ...]
+
+    def holds(self, snapshot: SystemSnapshot) -> bool:
+        """Whether it is true of a snapshot."""
+        if self.state not in snapshot[self.chart]:
+            return True
+        return any(state in snapshot[self.other] for state in self.states)
+
+    def to_promela(self, part: Part) -> str:
+        """The same as an expression."""
+        charts = {chart.id: chart for chart in part.system.charts}
+        where = _any([part.inside(charts[self.other], state) for state in self.states])
+        return f"(!{part.inside(charts[self.chart], self.state)} || {where})"
+
+
+class Part:
+    """One system in Promela; ``prefix`` keeps apart what two systems in one model both have."""
+
+    def __init__(
+        self, system: System, machines: Mapping[str, Machine], outside: Outside, prefix: str = ""
+    ) -> None:
+        for chart in system.charts:
+            if any(state.parallel for state in chart.walk()):
+                raise UnsupportedChartError(f"{chart.id} has a parallel state")
+            for name, highest in machines[chart.id].highest.items():
+                if highest > _WIDTH_OF_BYTE:
+                    raise UnsupportedChartError(f"{chart.id}: {name} goes up to {highest}")
+        self.system, self.machines = system, machines
+        self.outside, self.prefix = outside, prefix
+        self.events = {event: chart for chart in system.charts for event in chart.events}
+
+    # Names.
+
+    def at(self, chart: str) -> str:
+        """The variable that holds the active leaf of a chart."""
+        return f"{self.prefix}in_{chart}"
+
+    def leaf(self, chart: str, state: str) -> str:
+        """The constant of a leaf."""
+        return f"{self.prefix}{chart.upper()}_{state}"
+
+    def event(self, event: str) -> str:
+        """The constant of an event."""
+        return f"{self.prefix}E_{event}"
+
+    def inside(self, chart: Chart, state: str) -> str:
+        """An expression: the chart is in ``state``."""
+        leaves = [each.id for each in chart.state(state).walk() if not each.children]
+        return _any(f"{self.at(chart.id)} == {self.leaf(chart.id, leaf)}" for leaf in leaves)
+
+    # Semantics.
+
+    def candidates(self, chart: Chart, leaf: State, event: str | None) -> list[On]:
+        """The transitions on ``event`` seen from a leaf, innermost first, in order."""
+        found: list[On] = []
+        for state in reversed(chart.path(leaf.id)):
+            for on in chart.transitions:
+                if on.source == state.id and on.event == event:
+                    found.append(on)
+                    if not on.when:
+                        return found
+        return found
+
+    def guard(self, chart: Chart, when: str) -> str:
+        """A guard; parameters are numbers here."""
+        prefix = f"{self.at(chart.id)}_v_"
+        return render(when, conjunction="&&", disjunction="||", negation="!", prefix=prefix)
+
+    def enabled(self, chart: Chart, leaf: State, event: str | None) -> str:
+        """An expression: one of the candidates can be taken. Empty when there is none."""
+        found = self.candidates(chart, leaf, event)
+        if not found:
+            return ""
+        here = f"{self.at(chart.id)} == {self.leaf(chart.id, leaf.id)}"
+        if not found[-1].when:
+            return here
+        return f"({here} && {_any(self.guard(chart, on.when) for on in found)})"
+
+    def takes(self, event: str) -> str:
+        """An expression: the chart that has ``event`` takes it now."""
+        chart = self.events[event]
+        return _any(text for leaf in _leaves(chart) if (text := self.enabled(chart, leaf, event)))
+
+    def perform(self, chart: Chart, leaf: State, on: On) -> list[str]:
+        """The statements of one transition taken in a leaf."""
+        if on.to is None:
+            return self.actions(chart, on.do)
+        source, target = chart.path(on.source), chart.path(on.to)
+        # The innermost state strictly around both source and target stays.
+        stays = sum(a.id == b.id for a, b in zip(source[:-1], target[:-1], strict=False))
+        entered = list(target[stays:])
+        while entered[-1].children:
+            entered.append(entered[-1].children[0])
+        statements = [
+            text
+            for state in reversed(chart.path(leaf.id)[stays:])
+            for text in self.actions(chart, state.exit_actions)
+        ]
+        statements += self.actions(chart, on.do)
+        for state in entered:
+            statements += self.actions(chart, state.entry_actions)
+        return [*statements, f"{self.at(chart.id)} = {self.leaf(chart.id, entered[-1].id)}"]
+
+    def actions(self, chart: Chart, actions: tuple[Action, ...]) -> list[str]:
+        made = []
+        for action in actions:
+            match action:
+                case Set(variable, value):
+                    made.append(f"{self.at(chart.id)}_v_{variable} = {value}")
+                case Increment(variable):
+                    name = f"{self.at(chart.id)}_v_{variable}"
+                    highest = self.machines[chart.id].highest[variable]
+                    made.append(f"assert({name} < {highest}); {name}++")
+                case effect:
+                    wired = [
+                        wire.event
+                        for wire in self.system.wires
+                        if wire.source == chart.id and wire.effect == effect
+                    ]
+                    made += [f"{self.prefix}wires!{self.event(event)}" for event in wired]
+                    if not wired and (text := self.outside(effect)):
+                        made.append(text)
+        return made
+
+    # Text.
+
+    def declarations(self) -> Iterator[str]:
+        """Constants and variables."""
+        for number, event in enumerate(self.events, start=1):
+            yield f"#define {self.event(event)} {number}"
+        yield f"chan {self.prefix}wires = [8] of {{ byte }};"
+        yield f"byte {self.prefix}now;"
+        for chart in self.system.charts:
+            for number, leaf in enumerate(_leaves(chart)):
+                yield f"#define {self.leaf(chart.id, leaf.id)} {number}"
+            initial = self.machines[chart.id].initial
+            yield f"byte {self.at(chart.id)} = {self.leaf(chart.id, initial.leaves)};"
+            for name, value in self.machines[chart.id].parameters.items():
+                yield f"#define {self.at(chart.id)}_v_{name} {value}"
+            for name, value in self.machines[chart.id].values(initial).items():
+                yield f"byte {self.at(chart.id)}_v_{name} = {value};"
+
+    def body(self, chart: Chart, leaf: State, found: list[On]) -> str:
+        """What one leaf does: the first candidate whose guard holds."""
+        if not found:
+            return "assert(false)"
+        first, *others = found
+        text = "; ".join(self.perform(chart, leaf, first)) or "skip"
+        if not first.when:
+            return text
+        otherwise = self.body(chart, leaf, others)
+        return f"if :: {self.guard(chart, first.when)} -> {text} :: else -> {otherwise} fi"
+
+    def answer(self, chart: Chart, event: str | None) -> Iterator[str]:
+        """The alternatives of all leaves to one event; leaves that do the same stand together."""
+        groups: dict[str, list[str]] = {}
+        for leaf in _leaves(chart):
+            if here := self.enabled(chart, leaf, event):
+                text = self.body(chart, leaf, self.candidates(chart, leaf, event))
+                groups.setdefault(text, []).append(here)
+        for text, conditions in groups.items():
+            yield f"    :: {_any(conditions)} -> {text}"
+
+    def inlines(self) -> Iterator[str]:
+        """``react``: the event in ``now`` and all that wires make of it, to the end."""
+        for chart in self.system.charts:
+            if any(on.event is None for on in chart.transitions):
+                yield f"inline {self.at(chart.id)}_settle() {{"
+                yield "    do"
+                yield from self.answer(chart, None)
+                yield "    :: else -> break\n    od\n}"
+        yield f"inline {self.prefix}react() {{"
+        yield f"    {self.prefix}wires!{self.prefix}now;"
+        yield f"    do\n    :: nempty({self.prefix}wires) -> {self.prefix}wires?{self.prefix}now;"
+        yield "    if"
+        for event, chart in self.events.items():
+            settles = any(on.event is None for on in chart.transitions)
+            yield f"    :: {self.prefix}now == {self.event(event)} ->"
+            yield "    if"
+            yield from self.answer(chart, event)
+            yield "    :: else -> assert(false)\n    fi" + (
+                f";\n    {self.at(chart.id)}_settle()" if settles else ""
+            )
+        yield "    fi"
+        yield f"    :: empty({self.prefix}wires) -> break\n    od;"
+        yield f"    {self.prefix}now = 0\n}}"
+
+
+def _any(parts: Iterable[str]) -> str:
+    return "(" + " || ".join(parts) + ")"
+
+
+def offered(system: System) -> tuple[str, ...]:
+    """The events an arbitrary surrounding may cause: all but those that wires make."""
+    wired = {wire.event for wire in system.wires}
+    return tuple(e for chart in system.charts for e in chart.events if e not in wired)
+
+
+def _nothing(_: Effect) -> str:
+    return ""
+
+
+def to_promela(
+    system: System,
+    machines: Mapping[str, Machine] | None = None,
+    invariant: Implication | None = None,
+) -> str:
+    """A system whose surrounding does anything it takes, at any time; the invariant is asserted."""
+    bound = {chart.id: (machines or {}).get(chart.id) or Machine(chart) for chart in system.charts}
+    part = Part(system, bound, _nothing)
+    lines = [f"/* {system.title}. Generated from the declared charts. */"]
+    lines += [*part.declarations(), *part.inlines()]
+    lines += ["active proctype system() {", "    do", "    :: atomic {", "        if"]
+    lines += [
+        f"        :: {part.takes(event)} -> now = {part.event(event)}" for event in offered(system)
+    ]
+    asserted = invariant.to_promela(part) if invariant else "true"
+    lines += ["        fi;", f"        react(); assert({asserted})", "    }"]
+    return "\n".join([*lines, "    od", "}"]) + "\n"

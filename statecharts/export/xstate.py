@@ -1,0 +1,193 @@
+"""A chart as an XState v5 machine: a configuration in plain data, and JSON of it.
+
+Two forms. ``timers="events"`` keeps what the chart says literally: ``Start`` and ``Stop`` are
+actions, the end of a timer is an event; it is what the oracle runs. ``timers="after"`` makes each
+timer a delayed transition of the state that owns it, which is what people expect to see and to
+simulate in Stately's tools.
+
+What is needed for SCXML's meaning:
+
+* ``reenter`` where the target is the source; elsewhere both agree without it (lint refuses targets
+  below the source, where they do not);
+* in the form with ``after``, a state inside the timer's owner may answer the timer in its own way.
+  A delayed transition belongs to the owner alone, so such an answer is written there, guarded by
+  ``in <state>``, innermost first. Leaving the owner leaves all inside it, so nothing else changes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from enum import Enum
+from typing import Any, Literal
+
+from statecharts.declare import Action, Chart, Increment, On, Set, State, Timer
+from statecharts.guards import render
+
+_WIDTH = 90
+
+Timers = Literal["events", "after"]
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Timer(id=id):
+            return id
+        case Enum(value=content):
+            return _plain(content)
+        case int() | float() | str():
+            return value
+        case _:
+            return str(value)
+
+
+def action_object(action: Action) -> dict[str, Any]:
+    """An action as XState's ``{type, params}``; two effects are equal exactly when these are."""
+    match action:
+        case Set(variable, value):
+            return {"type": "set", "params": {"variable": variable, "value": value}}
+        case Increment(variable):
+            return {"type": "increment", "params": {"variable": variable}}
+        case _:
+            params = {each.name: _plain(getattr(action, each.name)) for each in fields(action)}
+            made: dict[str, Any] = {"type": type(action).__name__}
+            return made | {"params": params} if params else made
+
+
+def javascript(guard: str) -> str:
+    """A guard as an expression over XState's ``context``."""
+    return render(guard, conjunction="&&", disjunction="||", negation="!", prefix="context.")
+
+
+def context(chart: Chart, parameters: Mapping[str, int] | None = None) -> dict[str, int]:
+    """The initial context: variables at 0, and the parameters as constants."""
+    defaults = {each.name: each.default for each in chart.parameters}
+    variables = dict.fromkeys((each.name for each in chart.variables), 0)
+    return variables | defaults | dict(parameters or {})
+
+
+def _transition(on: On, written_at: str) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    if on.to is not None:
+        made["target"] = f"#{on.to}"
+        if on.to == written_at:
+            made["reenter"] = True
+    if on.source != written_at:
+        made["guard"] = f"in {on.source}" + (f" and ({on.when})" if on.when else "")
+    elif on.when:
+        made["guard"] = on.when
+    if on.do:
+        made["actions"] = [action_object(action) for action in on.do]
+    return made
+
+
+def _timeouts(chart: Chart, owner: State) -> list[On]:
+    """What answers the timer of ``owner``, innermost first."""
+    assert owner.timer is not None
+    depth = {state.id: len(chart.path(state.id)) for state in owner.walk()}
+    found = [
+        on for on in chart.transitions if on.event == owner.timer.expired and on.source in depth
+    ]
+    return sorted(found, key=lambda on: -depth[on.source])
+
+
+def milliseconds(timer: Timer) -> int:
+    """XState's unit."""
+    return round(timer.seconds * 1000)
+
+
+def _state(chart: Chart, state: State, timers: Timers, *, named: bool) -> dict[str, Any]:
+    made: dict[str, Any] = {"id": state.id, "description": state.name}
+    if state.parallel:
+        made["type"] = "parallel"
+    elif state.children:
+        made["initial"] = state.children[0].id
+    entry = state.entry_actions if timers == "events" else state.enter
+    leave = state.exit_actions if timers == "events" else state.exit
+    if entry:
+        made["entry"] = [action_object(action) for action in entry]
+    if leave:
+        made["exit"] = [action_object(action) for action in leave]
+    if timers == "after" and state.timer:
+        delay = state.timer.id if named else str(milliseconds(state.timer))
+        made["after"] = {delay: [_transition(on, state.id) for on in _timeouts(chart, state)]}
+    hidden = {timer.expired for timer in chart.timers} if timers == "after" else set()
+    by_event: dict[str | None, list[dict[str, Any]]] = {}
+    for on in chart.transitions:
+        if on.source == state.id and on.event not in hidden:
+            by_event.setdefault(on.event, []).append(_transition(on, state.id))
+    if always := by_event.pop(None, None):
+        made["always"] = always
+    if by_event:
+        made["on"] = by_event
+    if state.children:
+        made["states"] = {
+            child.id: _state(chart, child, timers, named=named) for child in state.children
+        }
+    return made
+
+
+def machine_config(
+    chart: Chart,
+    timers: Timers = "events",
+    parameters: Mapping[str, int] | None = None,
+    *,
+    named_delays: bool = False,
+) -> dict[str, Any]:
+    """The argument of XState's ``createMachine``, all in plain data.
+
+    With ``timers="after"`` delays are milliseconds, or with ``named_delays`` the timers' ids.
+    """
+    config: dict[str, Any] = {"id": chart.id, "description": chart.title}
+    if values := context(chart, parameters):
+        config["context"] = values
+    config["initial"] = chart.states[0].id
+    config["states"] = {
+        state.id: _state(chart, state, timers, named=named_delays) for state in chart.states
+    }
+    return config
+
+
+def guards(chart: Chart) -> dict[str, str]:
+    """Every guard of the chart and what it is in JavaScript."""
+    return {on.when: javascript(on.when) for on in chart.transitions if on.when}
+
+
+def inner_guards(chart: Chart) -> dict[str, tuple[str, str]]:
+    """The guards only the form with ``after`` has: name to (state, further JavaScript)."""
+    found: dict[str, tuple[str, str]] = {}
+    for owner in chart.walk():
+        if owner.timer:
+            for on in _timeouts(chart, owner):
+                if on.source != owner.id:
+                    name = str(_transition(on, owner.id)["guard"])
+                    found[name] = (on.source, javascript(on.when) if on.when else "")
+    return found
+
+
+def compact(value: object, indent: int = 0, before: int = 0) -> str:
+    """JSON text in which what fits on one line, ``before`` characters into it, stands on one."""
+    line = json.dumps(value)
+    if indent + before + len(line) < _WIDTH:
+        return line
+    inner = indent + 2
+    match value:
+        case dict():
+            keys = [f"{json.dumps(key)}: " for key in value]
+            rows = [
+                key + compact(each, inner, len(key))
+                for key, each in zip(keys, value.values(), strict=True)
+            ]
+        case list():
+            rows = [compact(each, inner) for each in value]
+        case _:
+            return line
+    margin = "\n" + " " * inner
+    first, last = ("{", "}") if isinstance(value, dict) else ("[", "]")
+    return f"{first}{margin}{f',{margin}'.join(rows)}\n{' ' * indent}{last}"
+
+
+def to_json(chart: Chart, timers: Timers = "after") -> str:
+    """The configuration as JSON text, for Stately's tools."""
+    return compact(machine_config(chart, timers)) + "\n"

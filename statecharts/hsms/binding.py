@@ -1,0 +1,48 @@
+"""Binds the charts of a system to machines, so that searches share what they have worked out.
+
+A search takes a ``Bind``: the machine for a chart and its parameters. The default gives one machine
+to all who ask for the same; a mutation run gives its mutant instead of the chart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+
+from ..declare import Chart
+from ..machine import Machine
+from ..router import Router, System
+from .systems import CHARTS
+
+Parameters = Mapping[str, int]
+Bind = Callable[[str, Parameters], Machine]
+
+
+@cache
+def _machine(id: str, parameters: tuple[tuple[str, int], ...]) -> Machine:
+    return Machine(next(chart for chart in CHARTS if chart.id == id), **dict(parameters))
+
+
+def machine(id: str, parameters: Parameters) -> Machine:
+    """The one machine of this HSMS chart with these parameters."""
+    return _machine(id, tuple(sorted(parameters.items())))
+
+
+def with_chart(chart: Chart) -> Bind:
+    """Machines as ever, but ``chart`` in place of the one with its id."""
+
+    def bind(id: str, parameters: Parameters) -> Machine:
+        return Machine(chart, **parameters) if id == chart.id else machine(id, parameters)
+
+    return bind
+
+
+def bound(system: System, parameters: Mapping[str, Parameters], bind: Bind = machine) -> Router:
+    """A router of the system with the machines that ``bind`` makes.
+
+    Raises ``ChartError`` or ``ValueError`` where a chart in place of another does not fit.
+    """
+    machines = {chart.id: bind(chart.id, parameters.get(chart.id, {})) for chart in system.charts}
+    charts = tuple(each.chart for each in machines.values())
+    return Router(replace(system, charts=charts), machines)

@@ -1,0 +1,113 @@
+"""What may happen to an HSMS end whose peer is anything at all.
+
+``HsmsOutside`` is the environment in which a link is searched alone: while TCP is open every frame
+may arrive at any time, in any order and number, and bytes may stop anywhere; users may call what is
+allowed; every running timer may fire. It uses the same ``World`` as the driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ..declare import Effect
+from ..explore.alone import Alone, May, TimersOnly
+from ..router import System
+from .binding import Bind, Parameters, bound, machine
+from .transaction import TRANSACTION
+from .world import ImpossibleEffectError, Tcp, World, after_all
+
+# Reported about a connection that is up; what a driver promises to report only where it fits
+# (a second frame does not begin inside the first) is left out where no transition takes it.
+_WHILE_OPEN = {
+    "tcp_closed": May.ALWAYS,
+    "communication_failed": May.ALWAYS,
+    "flushed": May.IF_TAKEN,
+}
+_TRAFFIC = dict.fromkeys(
+    (
+        "frame_began",
+        "frame_progressed",
+        "frame_completed",
+        "write_blocked",
+        "write_progressed",
+        "write_drained",
+    ),
+    May.IF_TAKEN,
+)
+_BY_TIMER = {"traffic_seen": "linktest_interval", "t6_linktest_excused": "t6_linktest"}
+_AT_ANY_TIME = frozenset({"reconfigured", "linktest_reconfigured", "stale_result_reported"})
+
+
+class HsmsOutside:
+    """The environment of a link: everything but what its own wires make happen."""
+
+    initial = World()
+    misfits: tuple[type[Exception], ...] = (ImpossibleEffectError,)
+
+    def __init__(self, system: System, *, traffic: bool = True) -> None:
+        self._while_open = _WHILE_OPEN | (
+            _TRAFFIC if traffic else dict.fromkeys(_TRAFFIC, May.NEVER)
+        )
+        self._frames = {event for chart in system.charts for event in chart.received}
+        self._local = {event for chart in system.charts for event in chart.local}
+        self._expiries = {timer.expired: timer.id for c in system.charts for timer in c.timers}
+        # Receiver and transmitter are not the only ones who give a connection up.
+        self._wired = {wire.event for wire in system.wires} - {"communication_failed"}
+
+    def may(self, world: World, event: str) -> May:
+        """Whether a driver could see this event now."""
+        if event in self._wired:
+            return May.NEVER
+        if event in self._local:
+            return May.IF_TAKEN
+        if event in _AT_ANY_TIME:
+            return May.ALWAYS
+        match event:
+            case "tcp_opened" | "tcp_failed":
+                return May.ALWAYS if world.tcp is Tcp.OPENING else May.NEVER
+            case "tcp_accepted":
+                return May.IF_TAKEN if world.tcp is Tcp.CLOSED else May.NEVER
+            case "data_received" if world.gate:
+                return May.NEVER
+            case "flushed" if world.finished:
+                return May.NEVER
+        if (timer := _BY_TIMER.get(event, self._expiries.get(event))) is not None:
+            return May.ALWAYS if timer in world.timers else May.NEVER
+        if world.tcp is not Tcp.OPEN:
+            return May.NEVER
+        return May.ALWAYS if event in self._frames else self._while_open[event]
+
+    def after(self, world: World, event: str, effects: Iterable[Effect]) -> World:
+        """The world after a step, by the rule that the driver applies."""
+        return after_all(world, event, effects)
+
+    def describe(self, world: World) -> dict[str, str]:
+        """The parts of the world, for people."""
+        return {
+            "tcp": world.tcp.value,
+            "gate": "open" if world.gate else "closed",
+            "timers": ", ".join(sorted(world.timers)) or "none",
+        }
+
+
+def link_alone(
+    system: System,
+    parameters: Mapping[str, Parameters],
+    bind: Bind = machine,
+    *,
+    traffic: bool = True,
+) -> Alone[World]:
+    """A link against anything. Without ``traffic``, receiver and transmitter see no byte."""
+    return Alone(bound(system, parameters, bind), HsmsOutside(system, traffic=traffic))
+
+
+TRANSACTION_ALONE = System("data_transaction", "Data transaction", (TRANSACTION,), ())
+
+
+def chart_alone(
+    system: System, parameters: Parameters, bind: Bind = machine
+) -> Alone[frozenset[str]]:
+    """The one chart of ``system`` against anything its timers allow."""
+    (chart,) = system.charts
+    router = bound(system, {chart.id: parameters}, bind)
+    return Alone(router, TimersOnly(*router.system.charts[0].events))

@@ -1,0 +1,141 @@
+"""What is written for xstate and for Spin, where the form of it matters by itself."""
+
+import json
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import pytest
+
+from statecharts import Chart, Effect, Machine, On, Router, State, System, Variable
+from statecharts.export import machine_config, to_json, to_promela, to_typescript
+from statecharts.export.promela import Implication, UnsupportedChartError
+from statecharts.export.xstate import action_object
+from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS, LINKTEST, RECEIVER
+from tests.support.odd_charts import COUNTING, NESTED, ODD, PARALLEL, TIMED
+
+
+def alone(chart: Chart) -> System:
+    return System(chart.id, chart.title, (chart,), ())
+
+
+def test_a_state_that_is_entered_again_says_so_and_no_other_does() -> None:
+    states = machine_config(NESTED)["states"]["one"]["states"]["two"]["states"]
+    (again,) = states["three"]["on"]["again"]
+    (up,) = states["three"]["on"]["up"]
+    assert again == {
+        "target": "#three",
+        "reenter": True,
+        "actions": [{"type": "Say", "params": {"word": "again"}}],
+    }
+    assert "reenter" not in up
+
+
+def test_timers_are_events_or_delays_of_the_state_that_owns_them() -> None:
+    events = machine_config(RECEIVER)["states"]["in_frame"]
+    assert events["entry"] == [{"type": "Start", "params": {"timer": "frame_deadline"}}]
+    assert "after" not in events
+    delays = machine_config(RECEIVER, "after")["states"]["in_frame"]
+    assert list(delays["after"]) == ["60000"]
+    assert "entry" not in delays
+    assert "frame_deadline_expired" not in delays["on"]
+    named = machine_config(RECEIVER, "after", named_delays=True)["states"]["in_frame"]
+    assert list(named["after"]) == ["frame_deadline"]
+
+
+def test_an_inner_answer_to_a_timer_stands_at_its_owner_innermost_first() -> None:
+    after = machine_config(TIMED, "after")["states"]["waiting"]["after"]["9000"]
+    assert [each.get("guard") for each in after] == [
+        "in innermost and (tries < 2)",
+        "in inner",
+        None,
+    ]
+    assert after[0]["reenter"] is True
+
+
+def test_variables_and_parameters_are_the_context() -> None:
+    assert machine_config(BREAKER)["context"] == {"failures": 0, "threshold": 5}
+    assert machine_config(BREAKER, parameters={"threshold": 2})["context"]["threshold"] == 2
+    assert "context" not in machine_config(RECEIVER)
+
+
+@pytest.mark.parametrize("chart", [*CHARTS, *ODD], ids=lambda chart: str(chart.id))
+def test_the_text_is_the_configuration_in_lines_that_can_be_read(chart: Chart) -> None:
+    text = to_json(chart)
+    assert json.loads(text) == machine_config(chart, "after")
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+class Colour(Enum):
+    RED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Paint(Effect):
+    colour: Colour
+    coats: int
+    parts: tuple[str, ...]
+
+
+def test_what_an_effect_carries_is_told_in_plain_values() -> None:
+    assert action_object(Paint(Colour.RED, 2, ("door",))) == {
+        "type": "Paint",
+        "params": {"colour": 1, "coats": 2, "parts": "('door',)"},
+    }
+
+
+def test_a_text_that_is_too_long_for_a_line_stays_whole() -> None:
+    title = "a title " * 20
+    assert f'"description": "{title}"' in to_json(replace(RECEIVER, title=title))
+
+
+def test_the_module_names_every_event_and_effect() -> None:
+    text = to_typescript(LINKTEST)
+    assert '| "watch_began"' in text
+    assert "linktest_interval_expired" not in text
+    assert 'Send: (_, _params: { frame: "Linktest.req" | "Reject.req 3" }) => {},' in text
+    assert '"misses >= linktest_threshold": ({ context }) => (context.misses >=' in text
+    assert 'stateIn("#selecting")' in to_typescript(ACTIVE)
+    assert 'and([stateIn("#innermost"), ({ context }) => (context.tries < 2)])' in to_typescript(
+        TIMED
+    )
+
+
+def test_promela_refuses_what_it_cannot_say() -> None:
+    with pytest.raises(UnsupportedChartError, match="parallel has a parallel state"):
+        to_promela(alone(PARALLEL))
+    wide = replace(COUNTING, variables=(Variable("count", 256), Variable("mode", 2)))
+    with pytest.raises(UnsupportedChartError, match="count goes up to 256"):
+        to_promela(alone(wide))
+
+
+def test_an_invariant_is_the_same_in_both_languages() -> None:
+    machines = {"breaker": Machine(BREAKER), "connection_active": Machine(ACTIVE)}
+    permit = Implication("breaker", "probing", "connection_active", ("connecting", "selecting"))
+    system = replace(ACTIVE_LINK, charts=(ACTIVE, BREAKER), wires=())
+    router = Router(system, machines)
+    breaker, connection = machines["breaker"], machines["connection_active"]
+    probing = breaker.snapshot(("half_open", "probing"), (5,))
+    idle = connection.initial
+    connecting = connection.snapshot(("connecting",))
+    assert permit.holds(router.initial)
+    assert not permit.holds(router.snapshot((idle, probing)))
+    assert permit.holds(router.snapshot((connecting, probing)))
+    assert (
+        "(!(in_breaker == BREAKER_probing) || "
+        "((in_connection_active == CONNECTION_ACTIVE_connecting) || "
+        "(in_connection_active == CONNECTION_ACTIVE_selecting)))"
+    ) in to_promela(system, machines, permit)
+
+
+def test_a_chart_without_anything_is_written_without_anything() -> None:
+    chart = Chart(
+        id="bare",
+        title="Bare",
+        reported=("tick",),
+        states=(State("only"),),
+        transitions=(On("tick", "only"),),
+    )
+    text = to_typescript(chart)
+    assert "delays" not in text
+    assert "guards" not in text
+    assert 'import { setup } from "xstate";' in text
