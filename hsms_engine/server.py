@@ -92,21 +92,25 @@ class HsmsServer:
         )
         driver = Driver(engine, None, f"{peer} passive")
         connection = HsmsConnection(driver)
+        async with open_bare_nursery() as nursery:
+            nursery.start_soon(self._run, driver, connection, stream)
+            await driver.until(lambda: bool(engine.history.times_selected) or driver.over or None)
+            if engine.history.times_selected:
+                try:
+                    await handler(connection)
+                except* HsmsError as errors:
+                    # The end of this connection is not the end of the others. As text, because a
+                    # log record that is kept must not keep the connection.
+                    _LOG.info("%s: handler ended: %s", peer, str(errors.exceptions))
+                await connection.aclose()
+
+    async def _run(
+        self, driver: Driver, connection: HsmsConnection, stream: trio.abc.Stream
+    ) -> None:
+        """Run a connection; its place is free when it is over, whatever its handler still does."""
         self.connections.append(connection)
         try:
-            async with open_bare_nursery() as nursery:
-                nursery.start_soon(driver.run_accepted, stream)
-                await driver.until(
-                    lambda: bool(engine.history.times_selected) or driver.over or None
-                )
-                if engine.history.times_selected:
-                    try:
-                        await handler(connection)
-                    except* HsmsError as errors:
-                        # The end of this connection is not the end of the others.
-                        for error in errors.exceptions:
-                            _LOG.info("%s: handler ended: %s", peer, error)
-                    await connection.aclose()
+            await driver.run_accepted(stream)
         finally:
             self.connections.remove(connection)
 

@@ -7,7 +7,7 @@ import pytest
 
 # By Debian's names, which most distributions share.
 PACKAGES = {
-    "cc": "gcc",
+    "cc": "build-essential",
     "dot": "graphviz",
     "ip": "iproute2",
     "node": "nodejs",

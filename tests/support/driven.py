@@ -1,0 +1,367 @@
+"""A real driver as the subject of a tour: each event of the charts is made to happen, not told.
+
+A frame is written by a peer, TCP is opened and closed, a call is made, a timer is aged until it is
+due. Only what no outside can cause by itself is told to the engine directly (``TOLD``). What the
+driver does by itself while it writes and reads (``receiver``, ``transmitter``) is left out of the
+comparison; those charts have their own tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from random import Random
+
+import trio
+import trio.testing
+
+from hsms_engine import Settings
+from hsms_engine.driver.driver import Driver
+from hsms_engine.protocol.engine import Engine, Record
+from hsms_engine.protocol.entity import Entity
+from hsms_engine.wire import Frame, RejectReason, SType, control_frame, data_frame, encode
+from statecharts import Effect, Start, Stop, System
+from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
+from statecharts.hsms.timers import FRAME_DEADLINE, T8, WRITE_TIMEOUT
+from statecharts.hsms.vocabulary import EndTraffic
+
+# Reports that stand for a decision the driver takes from several facts at once.
+TOLD = frozenset({"traffic_seen", "reconfigured", "linktest_reconfigured", "stale_result_reported"})
+_OF_TRAFFIC = frozenset(
+    {
+        EndTraffic(),
+        *(each(timer) for each in (Start, Stop) for timer in (T8, FRAME_DEADLINE, WRITE_TIMEOUT)),
+    }
+)
+_LONG_AGO = -1_000_000.0
+_ANY = 0x0BADCAFE
+
+# Our end of a stream, and the peer's.
+Pair = tuple[trio.abc.HalfCloseableStream, trio.abc.Stream]
+
+
+def compared(effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+    """Effects without those of reading and writing."""
+    return tuple(each for each in effects if each not in _OF_TRAFFIC)
+
+
+class HeldStream(trio.abc.HalfCloseableStream):
+    """A stream that sends nothing until it is released: ``flushed`` comes when it is to."""
+
+    def __init__(self, inner: trio.abc.HalfCloseableStream) -> None:
+        self._inner = inner
+        self.released = trio.Event()
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self.released.wait()
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self.released.wait()
+
+    async def send_eof(self) -> None:
+        await self._inner.send_eof()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._inner.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class _Dialled:
+    """One TCP connect that waits to be settled."""
+
+    def __init__(self) -> None:
+        self.settled = trio.Event()
+        self.answer: trio.abc.Stream | OSError = OSError("not settled")
+
+    async def outcome(self) -> trio.abc.Stream:
+        await self.settled.wait()
+        if isinstance(self.answer, OSError):
+            raise self.answer
+        return self.answer
+
+
+def _settings() -> Settings:
+    """Every timer as long as it may be: none ends by itself while a tour is on its way."""
+    return Settings(
+        t5=240,
+        t6=240,
+        t7=240,
+        t8=120,
+        connect_timeout=240,
+        write_timeout=3_600,
+        frame_deadline=3_600,
+        linger=10,
+        linktest_interval=86_400,
+        breaker_threshold=2,
+        breaker_open_time=86_400,
+        # Whatever a tour sends, its peer reads nothing of it.
+        outbox_size=2**30,
+    )
+
+
+class DrivenEnd:
+    """One end, restarted for each tour. ``pairs`` gives a pair of streams for each connection."""
+
+    def __init__(
+        self,
+        system: System,
+        pairs: AsyncIterator[Pair],
+        nursery: trio.Nursery,
+    ) -> None:
+        self._system = system
+        self._pairs = pairs
+        self._peer: trio.abc.Stream | None = None
+        self._nursery = nursery
+        self._compared = {
+            chart.id for chart in system.charts if chart.id not in ("receiver", "transmitter")
+        }
+        self._start()
+
+    def _start(self) -> None:
+        self._entity = Entity(1)
+        self._engine = Engine(
+            ACTIVE_LINK if self._is_active else PASSIVE_LINK,
+            _settings(),
+            clock=trio.current_time,
+            random=Random(0),
+            peer=lambda _: "the peer",
+            entity=None if self._is_active else self._entity,
+        )
+        self._records: list[Record] = []
+        self._leaves: list[dict[str, str]] = []
+        # Where the charts were after the latest step that was asked for.
+        self._here: dict[str, str] = {}
+        self._recorded = trio.Event()
+        self._driver = Driver(self._engine, self._dial, "tour")
+        self._driver.recorders.append(self._note)
+        self._dialled: _Dialled | None = None
+        self._scope = trio.CancelScope()
+        if self._is_active:
+            self._nursery.start_soon(self._run)
+
+    @property
+    def _is_active(self) -> bool:
+        return self._system is ACTIVE_LINK
+
+    async def _run(self) -> None:
+        with self._scope:
+            await self._driver.run()
+
+    async def _run_accepted(self, stream: trio.abc.Stream) -> None:
+        with self._scope:
+            await self._driver.run_accepted(stream)
+
+    async def _dial(self) -> trio.abc.Stream:
+        self._dialled = dialled = _Dialled()
+        try:
+            return await dialled.outcome()
+        finally:
+            self._dialled = None
+
+    def _note(self, record: Record) -> None:
+        if self._engine.router.owner[record.event] in self._compared:
+            self._records.append(record)
+            snapshot = self._engine.snapshot
+            self._leaves.append({id: snapshot[id].leaves for id in self._compared})
+            recorded, self._recorded = self._recorded, trio.Event()
+            recorded.set()
+
+    async def end(self) -> None:
+        """End all that runs."""
+        self._scope.cancel()
+        if self._peer is not None:
+            await self._peer.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def restart(self) -> None:
+        """Back to the beginning."""
+        await self.end()
+        self._start()
+        await trio.testing.wait_all_tasks_blocked()
+
+    async def take(self, event: str) -> tuple[tuple[Effect, ...], dict[str, str]]:
+        """Make ``event`` happen. The effects it had, in order, and where the charts are then."""
+        if not self._is_active and self._engine.epochs and self._engine.epoch is None:
+            # A passive engine serves one connection; the next one has another.
+            while not self._driver.over:
+                await trio.testing.wait_all_tasks_blocked()
+            was_closed = self._here["connection_passive"] == "closed"
+            self._start()
+            if was_closed:
+                self._engine.tell("close_requested")
+        seen = len(self._records)
+        await self._cause(event)
+        while True:
+            for number in range(seen, len(self._records)):
+                record = self._records[number]
+                if record.event == event:
+                    self._here = self._leaves[number]
+                    return compared(record.effects), self._here
+                # Ageing the interval makes the peer's last frame a sign of life, which is none.
+                assert record.event == "traffic_seen", (event, record)
+            await self._recorded.wait()
+
+    async def _cause(self, event: str) -> None:
+        engine, driver = self._engine, self._driver
+        if event in TOLD:
+            driver.tell(event)
+        elif event == "close_requested" and not self._is_active and engine.epoch is None:
+            engine.tell(event)
+        elif event.endswith("_requested"):
+            driver.call(event)
+        elif event.endswith(("_expired", "_excused")):
+            self._age(event)
+        else:
+            await self._happen(event)
+
+    async def _happen(self, event: str) -> None:
+        match event:
+            case "tcp_opened":
+                await self._connect(accepted=False)
+            case "tcp_accepted":
+                await self._connect(accepted=True)
+            case "tcp_failed":
+                await self._settle_dial(ConnectionRefusedError("refused"))
+            case "tcp_closed":
+                await self._the_peer.aclose()
+            case "communication_failed":
+                await self._the_peer.send_all(b"\0\0\0\0")
+            case "flushed":
+                self._held.released.set()
+            case "competing_select_req_received":
+                # Another connection has the session, even where ours was selected before.
+                entity, holds = self._entity, self._engine.selected
+                if holds:
+                    entity.give_back(self._engine)
+                entity.take(self)
+                await self._the_peer.send_all(encode(control_frame(SType.SELECT_REQ, _ANY)))
+                while self._records[-1].event != event:
+                    await self._recorded.wait()
+                entity.give_back(self)
+                if holds:
+                    entity.take(self._engine)
+            case _:
+                await self._the_peer.send_all(encode(self._frame(event)))
+
+    async def _connect(self, *, accepted: bool) -> None:
+        if self._peer is not None:
+            await self._peer.aclose()
+        ours, self._peer = await anext(self._pairs)
+        self._held = HeldStream(ours)
+        if accepted:
+            self._nursery.start_soon(self._run_accepted, self._held)
+        else:
+            await self._settle_dial(self._held)
+
+    @property
+    def _the_peer(self) -> trio.abc.Stream:
+        assert self._peer is not None
+        return self._peer
+
+    async def _settle_dial(self, answer: trio.abc.Stream | OSError) -> None:
+        while self._dialled is None:
+            await trio.testing.wait_all_tasks_blocked()
+        self._dialled.answer = answer
+        self._dialled.settled.set()
+
+    def _age(self, event: str) -> None:
+        """Make a running timer one that was started long ago."""
+        clockwork, epoch = self._engine.clockwork, self._engine.epoch
+        timer = event.removesuffix("_expired").removesuffix("_excused")
+        clockwork.started[timer] += _LONG_AGO
+        clockwork.attempt_began = _LONG_AGO if timer == "t5" else clockwork.attempt_began
+        if epoch is not None and timer == "linktest_interval":
+            epoch.last_received = epoch.last_sent = 2 * _LONG_AGO
+        if epoch is not None and timer == "t6_linktest":
+            excused = event.endswith("_excused")
+            epoch.last_received = trio.current_time() if excused else 2 * _LONG_AGO
+        clockwork.alarm_is_stale = True
+        self._driver.follow_up()
+
+    def _frame(self, event: str) -> Frame:
+        epoch = self._engine.epoch
+        assert epoch is not None
+        own = epoch.own
+        # Where no such request was sent yet on this connection, one of before is answered.
+        own.select = own.select if own.select is not None else _ANY - 1
+        own.deselect = own.deselect if own.deselect is not None else _ANY - 2
+        own.linktest = own.linktest if own.linktest is not None else _ANY - 3
+        reject = RejectReason.TRANSACTION_NOT_OPEN
+        match event:
+            case "select_req_received":
+                return control_frame(SType.SELECT_REQ, _ANY)
+            case "select_rsp_accepted":
+                return control_frame(SType.SELECT_RSP, own.select)
+            case "select_rsp_already_active":
+                return control_frame(SType.SELECT_RSP, own.select, byte3=1)
+            case "select_rsp_refused":
+                return control_frame(SType.SELECT_RSP, own.select, byte3=2)
+            case "select_rejected":
+                return control_frame(SType.REJECT_REQ, own.select, 1, reject)
+            case "deselect_req_received":
+                return control_frame(SType.DESELECT_REQ, _ANY)
+            case "deselect_rsp_ended":
+                return control_frame(SType.DESELECT_RSP, own.deselect)
+            case "deselect_rsp_busy":
+                return control_frame(SType.DESELECT_RSP, own.deselect, byte3=2)
+            case "deselect_rejected":
+                return control_frame(SType.REJECT_REQ, own.deselect, 3, reject)
+            case "linktest_req_received":
+                return control_frame(SType.LINKTEST_REQ, _ANY)
+            case "linktest_rsp_received":
+                return control_frame(SType.LINKTEST_RSP, own.linktest)
+            case "linktest_rejected":
+                return control_frame(SType.REJECT_REQ, own.linktest, 5, reject)
+            case "separate_req_received":
+                return control_frame(SType.SEPARATE_REQ, _ANY)
+            case "unknown_reject_received":
+                return control_frame(SType.REJECT_REQ, _ANY, 1, reject)
+            case "unexpected_rsp_received":
+                return control_frame(SType.LINKTEST_RSP, _ANY)
+            case "unsupported_stype_received":
+                return control_frame(8, _ANY)
+            case "unsupported_ptype_received":
+                return control_frame(SType.LINKTEST_REQ, _ANY)._replace(ptype=1)
+            case "control_with_body_received":
+                return control_frame(SType.LINKTEST_REQ, _ANY)._replace(body=b"body")
+            case "data_received":
+                return data_frame(0, 1, 1, True, _ANY, b"")
+            case _:
+                raise KeyError(f"nothing is known that makes {event} happen")
+
+
+async def memory_pairs() -> AsyncGenerator[Pair, None]:
+    """Streams in memory."""
+    while True:
+        ours, theirs = trio.testing.memory_stream_pair()
+        yield ours, theirs
+
+
+async def tcp_pairs() -> AsyncGenerator[Pair, None]:
+    """Real TCP over loopback, through the engine's own sockets."""
+    from hsms_engine.driver.tcp import connect_tcp, listen_tcp
+
+    listener = await listen_tcp("127.0.0.1", 0)
+    try:
+        while True:
+            theirs = await connect_tcp("127.0.0.1", listener.port)
+            ours, _ = await listener.accept()
+            yield ours, theirs
+    finally:
+        listener.close()
+
+
+@asynccontextmanager
+async def driven(
+    system: System,
+    pairs: Callable[[], AsyncGenerator[Pair, None]],
+) -> AsyncIterator[DrivenEnd]:
+    """A driven end, and all that it started ended behind it."""
+    async with aclosing(pairs()) as made, trio.open_nursery() as nursery:
+        end = DrivenEnd(system, made, nursery)
+        yield end
+        await end.end()
+        nursery.cancel_scope.cancel()
