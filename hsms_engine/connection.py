@@ -18,7 +18,7 @@ from hsms_engine.driver.driver import Driver
 from hsms_engine.driver.tcp import Dial, address_text, connect_tcp
 from hsms_engine.errors import ConnectError, ConnectionLostError, HsmsError
 from hsms_engine.messaging import Messaging
-from hsms_engine.nursery import open_bare_nursery
+from hsms_engine.nursery import is_cancellation, open_bare_nursery
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.settings import Settings
@@ -124,12 +124,10 @@ async def closing(messaging: Messaging) -> AsyncIterator[None]:
     """
     try:
         yield
-    except trio.Cancelled:
+    except BaseException as error:
         messaging.close_soon()
-        raise
-    except BaseException:
-        messaging.close_soon()
-        with trio.CancelScope(shield=True):
-            await messaging.aclose()
+        if not is_cancellation(error):
+            with trio.CancelScope(shield=True):
+                await messaging.aclose()
         raise
     await messaging.aclose()

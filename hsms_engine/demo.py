@@ -48,16 +48,23 @@ class Timeline:
     def __init__(self) -> None:
         self._start = trio.current_time()
         self._states = {"chart": "-", "breaker": "-"}
-        self._print("elapsed", "what happened", "chart state", "breaker state")
+        # Lines to be printed with the next note: a recorder of steps does nothing that may fail.
+        self._pending = [self._line("elapsed", "what happened", "chart state", "breaker state")]
 
     @staticmethod
-    def _print(elapsed: str, what: str, chart: str, breaker: str) -> None:
-        print(f"{elapsed:>8}  {what:<72}  {chart:<14}  {breaker}".rstrip(), flush=True)
+    def _line(elapsed: str, what: str, chart: str, breaker: str) -> str:
+        return f"{elapsed:>8}  {what:<72}  {chart:<14}  {breaker}".rstrip()
+
+    def _add(self, what: str) -> None:
+        elapsed = f"{trio.current_time() - self._start:.3f}"
+        line = self._line(elapsed, what, self._states["chart"], self._states["breaker"])
+        self._pending.append(line)
 
     def note(self, what: str) -> None:
         """One line."""
-        elapsed = f"{trio.current_time() - self._start:.3f}"
-        self._print(elapsed, what, self._states["chart"], self._states["breaker"])
+        self._add(what)
+        lines, self._pending = self._pending, []
+        print("\n".join(lines), flush=True)
 
     def watch(self, link: HsmsLink) -> None:
         """Write down every change of state of ``link``, from now on."""
@@ -71,7 +78,7 @@ class Timeline:
             _SHOWN[hop.chart]: hop.after.leaves for hop in record.hops if hop.chart in _SHOWN
         }
         if self._states != before:
-            self.note(f"    {record.event}")
+            self._add(f"    {record.event}")
 
     def check(self, what: str, seen: object, expected: object) -> None:
         """A step of the demo. Raises ``WrongStepError`` when it is not as told."""

@@ -68,7 +68,10 @@ class Messaging:
         return self._driver.events()
 
     def on_step(self, recorder: Callable[[Record], None]) -> None:
-        """Have every step of the charts recorded: what ``statecharts.testgen.conforms`` reads."""
+        """Have every step of the charts recorded: what ``statecharts.testgen.conforms`` reads.
+
+        ``recorder`` is called from within the step and must not raise: that would end the link.
+        """
         self._driver.recorders.append(recorder)
 
     # Messages
@@ -173,7 +176,9 @@ class Messaging:
         Waits at most ``linger`` for the peer. Cancelled, it closes without waiting.
         """
         self.close_soon()
-        await self._driver.until(lambda: self._engine.phase == "closed" or None)
+        await self._driver.until(
+            lambda: self._engine.phase == "closed" or self._driver.over or None
+        )
 
     def close_soon(self) -> None:
         """Begin to end it without waiting; ``aclose`` also waits until it is over."""

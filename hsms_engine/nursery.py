@@ -12,9 +12,10 @@ from contextlib import asynccontextmanager
 import trio
 
 
-def _is_cancellation(error: BaseException) -> bool:
+def is_cancellation(error: BaseException) -> bool:
+    """Whether an exception is trio's ``Cancelled``, or a group of nothing else."""
     if isinstance(error, BaseExceptionGroup):
-        return all(_is_cancellation(each) for each in error.exceptions)
+        return all(is_cancellation(each) for each in error.exceptions)
     return isinstance(error, trio.Cancelled)
 
 
@@ -27,7 +28,7 @@ async def open_bare_nursery() -> AsyncIterator[trio.Nursery]:
     except BaseExceptionGroup as group:
         # Cancellation that came along with an error has done its work when the nursery is over.
         # What is inside each exception, a group of the user's own perhaps, is left alone.
-        errors = [each for each in group.exceptions if not _is_cancellation(each)]
+        errors = [each for each in group.exceptions if not is_cancellation(each)]
         if len(errors) != 1:
             raise
         bare = errors[0]

@@ -15,12 +15,13 @@ import logging
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar, assert_never
 
 import trio
 
 from hsms_engine.driver.tcp import RECEIVE_SIZE, Dial, Stream
 from hsms_engine.driver.transport import BROKEN, Transport
+from hsms_engine.errors import ClosedError
 from hsms_engine.message import Message
 from hsms_engine.protocol.engine import Engine, Record
 from hsms_engine.protocol.epoch import Epoch, Primary
@@ -141,11 +142,13 @@ class Driver:
     def _end(self) -> None:
         """Nothing runs any more: tell the charts, and with them all who wait."""
         self.over = True
-        self.engine.end()
-        self.engine.wishes.clear()
-        for reader in self._readers:
-            reader.end()
-        self._wake_all()
+        try:
+            self.engine.end()
+        finally:
+            self.engine.wishes.clear()
+            for reader in self._readers:
+                reader.end()
+            self._wake_all()
 
     def tell(self, event: str, detail: Exception | None = None) -> None:
         """Give the charts one event, and do at once what follows from it."""
@@ -163,7 +166,7 @@ class Driver:
             self._transport.flush()
         wishes = self.engine.wishes
         while wishes:
-            match wishes.popleft():
+            match wish := wishes.popleft():
                 case OpenTcp():
                     assert self._nursery is not None
                     assert self._dial is not None
@@ -174,6 +177,8 @@ class Driver:
                 case FinishTcp():
                     assert self._transport is not None
                     self._transport.finish()
+                case _:
+                    assert_never(wish)
         self._set_alarm()
 
     def send_queued(self) -> None:
@@ -277,9 +282,14 @@ class Driver:
         self._inbox_news.set()
 
     async def until(self, ready: Callable[[], T | None]) -> T:
-        """Wait until ``ready`` gives something; asked again each time the charts have moved."""
+        """Wait until ``ready`` gives something; asked again each time the charts have moved.
+
+        Raises ``ClosedError`` when it never will, because nothing runs any more.
+        """
         await trio.lowlevel.checkpoint_if_cancelled()
         while (found := ready()) is None:
+            if self.over:
+                raise ClosedError(f"{self.engine.peer}: the link has ended")
             await self._moved.wait()
         return found
 
@@ -309,6 +319,8 @@ class Driver:
 
             def abort(_: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
                 transaction.on_end = None
+                # A transaction without an outcome is one of the connection that is up.
+                assert self.engine.epoch is not None
                 self.engine.exchange.cancel(self.engine.epoch, transaction)
                 self._set_alarm()
                 return trio.lowlevel.Abort.SUCCEEDED

@@ -59,6 +59,8 @@ class SocketStream(trio.abc.HalfCloseableStream):
             rest = rest[await self.send_some(rest) :]
 
     async def wait_send_all_might_not_block(self) -> None:
+        if self._socket.fileno() == -1:
+            raise trio.ClosedResourceError("the stream is closed")
         try:
             await trio.lowlevel.wait_writable(self._socket.fileno())
         except OSError as error:

@@ -102,8 +102,8 @@ class Ending:
                 return str(self.detail or self.event.replace("_", " "))
 
     def _frame_in_progress(self) -> str:
-        if self.epoch is None:
-            return ""
+        # Only a connection that is up is in a frame.
+        assert self.epoch is not None
         decoder = self.epoch.decoder
         return (
             f": declared length {decoder.pending_length}, {decoder.missing} bytes missing, "

@@ -250,8 +250,6 @@ class Engine:
 
     def wrote(self, epoch: Epoch, count: int) -> None:
         """``count`` more bytes have been handed to the transport."""
-        if epoch is not self.epoch:
-            return
         epoch.written += count
         self.counters["bytes sent"] += count
         now = self.clock()
@@ -291,11 +289,15 @@ class Engine:
             return LocalProtocolError(
                 f"{self.peer}: a data message is not allowed in {self.phase}; nothing was sent"
             )
-        after_text = f"; next attempt in {self.retry_after():.1f} s"
+        retry_after = self.retry_after()
+        follows = (
+            f"next attempt in {retry_after:.1f} s"
+            if math.isfinite(retry_after)
+            else "no attempt will be made until it is enabled or released"
+        )
         why = f" ({self.history.last_error})" if self.history.last_error else ""
         return LinkDownError(
-            f"{self.peer}: the link is {self.phase}, not selected{after_text}{why}",
-            self.retry_after(),
+            f"{self.peer}: the link is {self.phase}, not selected; {follows}{why}", retry_after
         )
 
     def statistics(self) -> Statistics:

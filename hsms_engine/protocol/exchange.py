@@ -93,11 +93,10 @@ class Exchange:
         self._queue(epoch, reply, primary.system_bytes)
         primary.answered = True
 
-    def cancel(self, epoch: Epoch | None, transaction: Transaction) -> None:
+    def cancel(self, epoch: Epoch, transaction: Transaction) -> None:
         """The caller no longer waits. Sends nothing, and does not un-send."""
-        if transaction.outcome is None and epoch is not None:
-            cancelled = ClosedError(f"{transaction.name} was cancelled")
-            self._end(epoch, transaction, "request_cancelled", cancelled)
+        cancelled = ClosedError(f"{transaction.name} was cancelled")
+        self._end(epoch, transaction, "request_cancelled", cancelled)
 
     def is_busy(self, epoch: Epoch) -> bool:
         """Whether more messages are likely to be queued soon, and better sent together."""

@@ -70,11 +70,6 @@ class Transactions:
     def __len__(self) -> int:
         return len(self._open)
 
-    @property
-    def next_system_bytes(self) -> int:
-        """The number the next message would take."""
-        return self._next
-
     def take_system_bytes(self) -> int:
         """A number no open transaction has, also after wrapping at 2**32."""
         number = self._next

@@ -1,0 +1,85 @@
+"""The listener of a fake equipment: where TCP is refused, kept waiting and turned away.
+
+What is accepted here and not handed on never reaches an engine.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from hsms_engine.driver.tcp import Listener, SocketStream, address_text, listen_tcp
+from hsms_engine.fake.stream import GARBAGE, Equipment, FakeStream
+
+
+class FakeListener:
+    """A listener that may be shut and opened again on the same port."""
+
+    def __init__(self, equipment: Equipment, host: str, port: int) -> None:
+        self._equipment = equipment
+        self._host = host
+        self.port = port
+        # Listening exactly while this is not None.
+        self._inner: Listener | None = None
+        self._opened = trio.Event()
+        self._is_over = False
+
+    @property
+    def address(self) -> str:
+        """``host:port``."""
+        return address_text((self._host, self.port))
+
+    async def open(self) -> None:
+        """Listen, or find out the port and do not. Raises ``OSError``."""
+        inner = await listen_tcp(self._host, self.port)
+        self.port = inner.port
+        self._inner = inner
+        await self.reconsider()
+
+    async def reconsider(self) -> None:
+        """Behaviours have changed. Raises ``OSError`` when the port was taken meanwhile."""
+        refuses = self._equipment.behaviours.refuse_tcp
+        if refuses and self._inner is not None:
+            self._inner.close()
+            self._inner = None
+            self._opened = trio.Event()
+        elif not refuses:
+            if self._inner is None:
+                self._inner = await listen_tcp(self._host, self.port)
+            self._opened.set()
+
+    async def accept(self) -> tuple[FakeStream, str]:
+        """The next connection that is to be served."""
+        while True:
+            socket, peer = await self._accept()
+            self._equipment.tell("accepted", peer=peer)
+            try:
+                await trio.sleep(self._equipment.behaviours.delay_accept)
+            except trio.Cancelled:
+                socket.close()
+                raise
+            behaviours = self._equipment.behaviours
+            if behaviours.accept_and_close:
+                socket.close()
+            elif behaviours.accept_and_say_nothing:
+                self._equipment.hold(socket, drain=True)
+            else:
+                if behaviours.send_garbage == "accept":
+                    socket.send_nowait(GARBAGE)
+                return FakeStream(self._equipment, socket, peer), peer
+
+    async def _accept(self) -> tuple[SocketStream, str]:
+        while True:
+            if self._inner is None:
+                await self._opened.wait()
+                continue
+            try:
+                return await self._inner.accept()
+            except trio.ClosedResourceError:
+                if self._is_over:
+                    raise
+
+    def close(self) -> None:
+        """Stop listening for good."""
+        self._is_over = True
+        if self._inner is not None:
+            self._inner.close()

@@ -1,0 +1,211 @@
+"""The byte stream of a fake equipment: where bytes are delayed, cut, changed and lost.
+
+Invariants:
+
+* The engine above sees a stream like any other. When a connection turns silent, the engine is told
+  that TCP broke and the socket stays open, held by the equipment.
+* ``_left`` counts the bytes still to be sent of the frame in progress, so that a frame is only
+  touched as a whole, also when behaviours change while one is on its way.
+* Without a behaviour that touches frames nothing is copied and ``send_nowait`` sends at once.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Protocol
+
+import trio
+
+from hsms_engine.driver.tcp import SocketStream
+from hsms_engine.fake.behaviours import Behaviours
+from hsms_engine.wire import Decoder, Frame, FrameLengthError, SType, control_frame, encode
+
+GARBAGE: Final = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+"""What a web server would say: as a length, its first four bytes are more than a gigabyte."""
+
+_STYPE_AT = 9
+_SYSTEM_BYTES = slice(10, 14)
+_STOPPED = "stopped reading"
+_DEAF = "went deaf"
+_KINDS = {SType.SELECT_RSP: "select", SType.LINKTEST_RSP: "linktest"}
+
+
+class Equipment(Protocol):
+    """What the network needs of its equipment."""
+
+    behaviours: Behaviours
+    streams: set[FakeStream]
+
+    def hold(self, stream: SocketStream, *, drain: bool) -> None: ...
+
+    def tell(self, event: str, **details: object) -> None: ...
+
+
+def kind_of(frame: memoryview) -> str | None:
+    """The name behaviours have for a frame; None when none of them is for such a frame."""
+    stype = frame[_STYPE_AT]
+    if stype == SType.DATA:
+        function = frame[7]
+        return "reply" if function % 2 == 0 else None
+    return _KINDS.get(SType(stype))
+
+
+class FakeStream(trio.abc.HalfCloseableStream):
+    """An accepted connection, with the behaviours in force between it and the engine."""
+
+    def __init__(self, equipment: Equipment, socket: SocketStream, peer: str) -> None:
+        self._equipment = equipment
+        self._socket = socket
+        self.peer = peer
+        self._left = 0
+        # When Select.rsp was sent; the silence of a behaviour is counted from here.
+        self._selected_at = math.inf
+        self._receiving = trio.CancelScope()
+        self._is_silent = False
+        # Cuts the requests apart, so that Select.req can be taken out. Decided once: a decoder
+        # cannot begin in the middle.
+        refuses = bool(equipment.behaviours.refuse_select)
+        self._requests = Decoder() if refuses else None
+        equipment.streams.add(self)
+
+    # Silence
+
+    def reconsider(self) -> None:
+        """Behaviours have changed, or Select.rsp was sent."""
+        self._receiving.deadline, _ = self._silence()
+
+    def _silence(self) -> tuple[float, str]:
+        """When this connection falls silent, and how."""
+        behaviours = self._equipment.behaviours
+        choices = [(behaviours.stop_reading, _STOPPED), (behaviours.deaf_after, _DEAF)]
+        return min(
+            ((self._selected_at + after, how) for after, how in choices if after is not None),
+            default=(math.inf, ""),
+        )
+
+    def _swallows(self) -> bool:
+        return self._is_silent or trio.current_time() >= self._silence()[0]
+
+    def _fall_silent(self, why: str, *, drain: bool) -> trio.BrokenResourceError:
+        """Give the socket away; the error with which the engine's connection ends."""
+        self._is_silent = True
+        self._equipment.tell("fell silent", peer=self.peer, why=why)
+        self._equipment.hold(self._socket, drain=drain)
+        return trio.BrokenResourceError(f"the fake equipment {why}")
+
+    # Receiving
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        while True:
+            data = b""
+            silent_at, _ = self._silence()
+            with trio.CancelScope(deadline=silent_at) as self._receiving:
+                data = await self._socket.receive_some(max_bytes)
+            silent_at, how = self._silence()
+            if trio.current_time() >= silent_at:
+                raise self._fall_silent(how, drain=how == _DEAF)
+            if self._receiving.cancelled_caught:
+                # It was to fall silent and, meanwhile, is not any more.
+                continue
+            if not data or self._requests is None:
+                return data
+            if rest := self._without_select(self._requests, data):
+                return rest
+
+    def _without_select(self, requests: Decoder, data: bytes) -> bytes:
+        """Answer every Select.req with the status that refuses it; what else there is."""
+        try:
+            frames, bad = requests.feed(data), b""
+        except FrameLengthError as error:
+            frames, bad = list(error.frames), error.raw
+        return b"".join(encode(each) for each in frames if not self._refused(each)) + bad
+
+    def _refused(self, frame: Frame) -> bool:
+        status = self._equipment.behaviours.refuse_select
+        if frame.stype != SType.SELECT_REQ or not status:
+            return False
+        response = control_frame(SType.SELECT_RSP, frame.system_bytes, byte3=status)
+        # A peer that leaves no room for 14 bytes reads nothing and learns of no status either.
+        self._socket.send_nowait(encode(response))
+        self._equipment.tell("select refused", peer=self.peer, status=status)
+        return True
+
+    # Sending
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        if self._swallows():
+            return len(data)
+        if self._equipment.behaviours.touches_frames:
+            return 0
+        count = self._socket.send_nowait(data)
+        self._sent(memoryview(data), count)
+        return count
+
+    async def send_some(self, data: memoryview) -> int:
+        if self._swallows():
+            await trio.lowlevel.checkpoint()
+            return len(data)
+        if self._left:
+            count = await self._socket.send_some(data[: self._left])
+            self._left -= count
+            return count
+        if not self._equipment.behaviours.touches_frames:
+            count = await self._socket.send_some(data)
+            self._sent(data, count)
+            return count
+        frame = data[: 4 + int.from_bytes(data[:4])]
+        await self._send_touched(frame)
+        return len(frame)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[await self.send_some(rest) :]
+
+    async def _send_touched(self, frame: memoryview) -> None:
+        kind = kind_of(frame)
+        if kind == "select":
+            await trio.sleep(self._equipment.behaviours.delay_select)
+        behaviours = self._equipment.behaviours
+        if kind is not None and kind == behaviours.send_garbage:
+            await self._socket.send_all(GARBAGE)
+            return
+        if kind is not None and kind == behaviours.cut_mid_frame:
+            await self._socket.send_all(frame[: len(frame) // 2])
+            # With this the engine closes it.
+            raise trio.BrokenResourceError("the fake equipment closed it in mid-frame")
+        if kind is not None and kind == behaviours.stall_mid_frame:
+            await self._socket.send_all(frame[: len(frame) // 2])
+            raise self._fall_silent("stalled in mid-frame", drain=True)
+        if kind is not None and kind == behaviours.wrong_system_bytes:
+            wrong = bytearray(frame)
+            number = int.from_bytes(wrong[_SYSTEM_BYTES]) + 1
+            wrong[_SYSTEM_BYTES] = (number % 2**32).to_bytes(4)
+            frame = memoryview(wrong)
+        await self._socket.send_all(frame)
+        self._sent(frame, len(frame))
+
+    def _sent(self, data: memoryview, count: int) -> None:
+        """The first ``count`` bytes of ``data``, which ends with a frame's end, are sent."""
+        begin = self._left
+        while begin < count:
+            if data[begin + _STYPE_AT] == SType.SELECT_RSP:
+                self._selected_at = trio.current_time()
+                self.reconsider()
+            begin += 4 + int.from_bytes(data[begin : begin + 4])
+        self._left = begin - count
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._socket.wait_send_all_might_not_block()
+
+    async def send_eof(self) -> None:
+        await self._socket.send_eof()
+
+    def close(self) -> None:
+        self._equipment.streams.discard(self)
+        if not self._is_silent:
+            self._socket.close()
+
+    async def aclose(self) -> None:
+        self.close()
+        await trio.lowlevel.checkpoint()
