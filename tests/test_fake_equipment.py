@@ -1,0 +1,682 @@
+"""The fake equipment does what it says: every behaviour, against the real client on loopback.
+
+Nothing sleeps here to wait for a state, and no time is measured: what must not come in time is held
+back for an hour, and the timer that ends the waiting is a short one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from hsms_engine import (
+    AbortedError,
+    ConnectError,
+    ConnectionLostError,
+    HsmsConnection,
+    HsmsError,
+    HsmsLink,
+    Message,
+    RemoteProtocolError,
+    ReplyTimeoutError,
+    SelectRefusedError,
+    Settings,
+    open_hsms,
+    open_link,
+)
+from hsms_engine.answers import AnswerBook
+from hsms_engine.driver.tcp import connect_tcp
+from hsms_engine.fake import BehaviourError, Behaviours, FakeEquipment, serve_fake
+from hsms_engine.fake.behaviours import KNOWN
+from hsms_engine.fake.listener import FakeListener
+from hsms_engine.messages import S1F1, S1F13, S5F2
+from tests.support.leaks import leak_check, no_task_left
+from tests.support.raw_peer import (
+    LINKTEST_RSP,
+    RawPeer,
+    data,
+    linktest_req,
+    raw,
+    select_req,
+    separate_req,
+)
+
+__all__ = ["leak_check", "no_task_left"]
+
+HOST = "127.0.0.1"
+# A timer that is meant to expire, and one that must not, in seconds.
+SHORT = 0.05
+NEVER = 3600.0
+# Ends a test that hangs.
+PATIENCE = 20.0
+
+DRAIN_BODY = b"\x23\x0f\x42\x40" + bytes(1_000_000)
+
+
+@asynccontextmanager
+async def fake(*behaviours: str, **options: Any) -> AsyncIterator[FakeEquipment]:
+    """A fake equipment, for as long as the block runs."""
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            serve = partial(serve_fake, behaviours=behaviours, **options)
+            equipment = await nursery.start(serve)
+            yield equipment
+            await equipment.aclose()
+
+
+def dial(equipment: FakeEquipment, **settings: Any) -> Any:
+    """A client of it, with ``settings`` that may be short."""
+    chosen = Settings(allow_short_timers=True, linktest_interval=None, **settings)
+    return open_hsms(HOST, equipment.port, chosen)
+
+
+def dial_link(equipment: FakeEquipment) -> Any:
+    """A client whose timers can be made short once it is selected."""
+    settings = Settings(port=equipment.port, allow_short_timers=True, linktest_interval=None)
+    return open_link(settings)
+
+
+async def lose_reply(link: HsmsLink) -> None:
+    """Send S1F1, whose reply does not come."""
+    link.configure(t3=SHORT)
+    with pytest.raises(ReplyTimeoutError):
+        await link.request(S1F1())
+    link.configure(t3=Settings().t3)
+
+
+async def raw_peer(equipment: FakeEquipment) -> RawPeer:
+    return RawPeer(await connect_tcp(HOST, equipment.port))
+
+
+async def is_answered(connection: HsmsConnection | HsmsLink) -> bool:
+    return (await connection.request(S1F1())).name == "S1F2"
+
+
+# Answering
+
+
+@pytest.mark.parametrize(
+    "request_text",
+    [
+        "S1F1 W",
+        "S1F3 W <L <U4 1> <U4 2>>",
+        "S1F13 W <L [0]>",
+        "S1F17 W",
+        "S2F13 W <L <U4 1>>",
+        "S2F15 W <L <L <U4 1> <U4 2>>>",
+        "S2F17 W",
+        'S2F31 W <A "2000010100000000">',
+        "S2F33 W <L <U4 1> <L>>",
+        "S2F35 W <L <U4 1> <L>>",
+        "S2F37 W <L <BOOLEAN T> <L>>",
+        'S2F41 W <L <A "START"> <L>>',
+        "S5F3 W <L <B 0x80> <U4 1>>",
+    ],
+)
+async def test_it_answers_from_its_book(request_text: str) -> None:
+    request = Message.parse(request_text)
+    async with fake() as equipment, dial(equipment) as connection:
+        reply = await connection.request(request)
+    assert (reply.stream, reply.function) == (request.stream, request.function + 1)
+    assert reply == AnswerBook.load().answer(request)
+
+
+async def test_it_echoes_what_its_book_does_not_have() -> None:
+    request = Message(64, 1, True, ["as", "it came"])
+    async with fake() as equipment, dial(equipment) as connection:
+        reply = await connection.request(request)
+    assert reply == Message(64, 2, item=["as", "it came"])
+
+
+async def test_it_aborts_function_255_which_has_no_secondary() -> None:
+    async with fake() as equipment, dial(equipment) as connection:
+        with pytest.raises(AbortedError):
+            await connection.request(Message(64, 255, True))
+        assert await is_answered(connection)
+
+
+async def test_it_takes_a_primary_without_w_and_says_nothing() -> None:
+    async with fake("answer-everything") as equipment, dial(equipment) as connection:
+        await connection.send(Message(6, 3))
+        assert await is_answered(connection)
+        assert [each.name for each in equipment.received] == ["S6F3", "S1F1"]
+        assert (equipment.counts["replied"], equipment.counts["not replied"]) == (1, 0)
+
+
+async def test_its_answers_can_be_replaced() -> None:
+    book = AnswerBook.parse('S1F2 <L <A "other"> <A "2"> > .')
+    async with fake(answers=book) as equipment, dial(equipment) as connection:
+        reply = await connection.request(S1F1())
+    assert reply == Message(1, 2, item=["other", "2"])
+
+
+async def test_it_sends_alarms_and_events_while_it_answers() -> None:
+    names: set[str] = set()
+    async with fake(alarms=0.001, events=0.001) as equipment, dial(equipment) as connection:
+        async for primary in connection:
+            names.add(primary.name)
+            await connection.reply(primary, Message(primary.stream, primary.function + 1))
+            assert await is_answered(connection)
+            if names == {"S5F1", "S6F11"}:
+                break
+        await equipment.until(lambda: equipment.counts["acknowledged"] >= 2)
+
+
+async def test_an_alarm_nobody_acknowledges_is_told_and_the_next_one_comes() -> None:
+    settings = Settings(port=0, t3=SHORT, allow_short_timers=True)
+    async with fake(settings=settings, alarms=0.001) as equipment, dial(equipment) as connection:
+        assert (await anext(connection)).name == "S5F1"
+        await equipment.until(lambda: equipment.counts["not acknowledged"] >= 1)
+        # The equipment reports its T3 with S9F9, as an equipment does.
+        names = {(await anext(connection)).name, (await anext(connection)).name}
+        assert names == {"S9F9", "S5F1"}
+
+
+async def test_no_alarm_is_sent_between_deselect_and_select() -> None:
+    async with fake(alarms=0.001) as equipment, dial(equipment) as connection:
+        await connection.deselect()
+        await equipment.until(lambda: equipment.counts["not acknowledged"] >= 2)
+        assert connection.statistics().counts["rejects sent"] == 0
+        await connection.select()
+        assert (await anext(connection)).name == "S5F1"
+
+
+async def test_a_primary_can_be_sent_by_hand() -> None:
+    async with fake() as equipment, dial(equipment) as connection:
+        other = await raw_peer(equipment)
+        await other.ping()
+        await equipment.send(Message(6, 3))
+        assert (await anext(connection)).name == "S6F3"
+        await other.close()
+
+
+@pytest.mark.parametrize("emission", ["alarms", "events"])
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 1e6, float("nan")])
+async def test_a_period_out_of_range_is_refused(emission: str, seconds: float) -> None:
+    with pytest.raises(ValueError, match=rf"{emission}=.* is not in 0\.001\.\.86400 s"):
+        await serve_fake(**{emission: seconds})  # type: ignore[arg-type]  # one of two floats
+
+
+# Before it is selected
+
+
+async def test_refuse_tcp_refuses_and_listens_again_on_the_same_port() -> None:
+    async with fake("refuse-tcp") as equipment:
+        with pytest.raises(ConnectError, match="refused") as caught:
+            async with dial(equipment):
+                pass
+        assert caught.value.phase == "tcp connect"
+        assert equipment.counts["accepted"] == 0
+        await equipment.behave()
+        async with dial(equipment) as connection:
+            await equipment.behave("refuse-tcp")
+            await equipment.behave("refuse-tcp", "drop-replies=2")
+            # Who is connected stays so.
+            assert await is_answered(connection)
+            with pytest.raises(ConnectError, match="refused"):
+                async with dial(equipment):
+                    pass
+
+
+async def test_refuse_tcp_ends_with_the_program() -> None:
+    async with fake("refuse-tcp") as equipment:
+        assert equipment.connections == []
+
+
+async def test_accept_and_close_closes_during_select() -> None:
+    async with fake("accept-and-close") as equipment:
+        with pytest.raises(ConnectError) as caught:
+            async with dial(equipment):
+                pass
+        assert caught.value.phase == "select"
+        assert (equipment.counts["accepted"], equipment.counts["selected"]) == (1, 0)
+
+
+async def test_accept_and_say_nothing_lets_t6_expire_and_reads_on() -> None:
+    async with fake("accept-and-say-nothing") as equipment:
+        with pytest.raises(ConnectError, match="T6"):
+            async with dial(equipment, t6=SHORT):
+                pass
+        await equipment.until(lambda: equipment.counts["let go"] == 1)
+        assert (equipment.counts["accepted"], equipment.counts["selected"]) == (1, 0)
+
+
+async def test_silent_connections_are_bounded() -> None:
+    settings = Settings(port=0, max_connections=1)
+    async with fake("accept-and-say-nothing", settings=settings) as equipment:
+        held, surplus = await raw_peer(equipment), await raw_peer(equipment)
+        await surplus.end()
+        await held.send(b"still read")
+        for peer in (held, surplus):
+            await peer.close()
+
+
+async def test_delay_accept_keeps_select_waiting() -> None:
+    async with fake(f"delay-accept={NEVER}") as equipment:
+        with pytest.raises(ConnectError, match="T6"):
+            async with dial(equipment, t6=SHORT):
+                pass
+        assert (equipment.counts["accepted"], equipment.counts["selected"]) == (1, 0)
+        await equipment.kill()
+        await equipment.behave("delay-accept=0.001")
+        await equipment.restart()
+        async with dial(equipment) as connection:
+            assert await is_answered(connection)
+
+
+async def test_delay_select_keeps_only_select_waiting() -> None:
+    async with fake(f"delay-select={NEVER}") as equipment:
+        with pytest.raises(ConnectError, match="T6"):
+            async with dial(equipment, t6=SHORT):
+                pass
+        # It has selected for its part; only its answer is late.
+        assert equipment.counts["selected"] == 1
+        peer = await raw_peer(equipment)
+        await peer.send(select_req(1))
+        await equipment.until(lambda: equipment.counts["selected"] == 2)
+        # What is not held back has gone before the answer to someone who asks later.
+        other = await raw_peer(equipment)
+        await other.ping()
+        await equipment.kill()
+        await peer.end()
+        for each in (peer, other):
+            await each.close()
+        await equipment.restart()
+        await equipment.behave("delay-select=0.001")
+        async with dial(equipment) as connection:
+            assert await is_answered(connection)
+
+
+@pytest.mark.parametrize("status", [1, 2, 3, 255])
+async def test_refuse_select_answers_with_that_status(status: int) -> None:
+    async with fake(f"refuse-select={status}") as equipment:
+        with pytest.raises(SelectRefusedError) as caught:
+            async with dial(equipment):
+                pass
+        assert caught.value.status == status
+        assert (equipment.counts["select refused"], equipment.counts["selected"]) == (1, 0)
+
+
+async def test_refuse_select_leaves_it_not_selected() -> None:
+    async with fake("refuse-select") as equipment:
+        peer = await raw_peer(equipment)
+        await peer.send(select_req(1) + linktest_req(2) + data(1, 1, 3, wait=True))
+        await peer.expect(raw(2, 1, byte3=2), raw(LINKTEST_RSP, 2), raw(7, 3, byte2=0, byte3=4))
+        # It still closes on what is no HSMS.
+        await peer.send(b"GET / HTTP/1.1\r\n\r\n")
+        await peer.end()
+        await peer.close()
+
+
+async def test_refuse_select_can_be_taken_back_on_a_connection() -> None:
+    async with fake("refuse-select") as equipment:
+        peer = await raw_peer(equipment)
+        await peer.send(select_req(1))
+        await peer.expect(raw(2, 1, byte3=2))
+        await equipment.behave()
+        await peer.select(2)
+        assert equipment.counts["selected"] == 1
+        await peer.close()
+
+
+# While it is selected
+
+
+async def test_delay_replies_delays_each_for_itself() -> None:
+    async with (
+        fake(f"delay-replies={NEVER}") as equipment,
+        dial(equipment) as connection,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(connection.request, S1F13())
+        await equipment.until(lambda: equipment.counts["received"] == 1)
+        await equipment.behave("delay-replies=0.001")
+        assert await is_answered(connection)
+        assert connection.statistics().open_transactions == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_reply_to_a_connection_that_has_gone_is_told() -> None:
+    async with fake() as equipment:
+        peer = await raw_peer(equipment)
+        await peer.select()
+        await peer.send(data(1, 1, 2, wait=True) + separate_req(3))
+        await equipment.until(lambda: equipment.counts["not replied"] == 1)
+        await peer.end()
+        await peer.close()
+
+
+async def test_a_reply_that_is_delayed_ends_with_its_connection() -> None:
+    async with fake(f"delay-replies={NEVER}") as equipment:
+        async with dial(equipment, t3=SHORT) as connection:
+            with pytest.raises(ReplyTimeoutError):
+                await connection.request(S1F1())
+        await equipment.until(lambda: equipment.counts["ended"] == 1)
+        assert (equipment.counts["replied"], equipment.counts["not replied"]) == (0, 0)
+
+
+async def test_drop_replies_drops_every_nth() -> None:
+    async with fake("drop-replies=3") as equipment, dial_link(equipment) as link:
+        await link.wait_selected()
+        for _ in range(2):
+            assert await is_answered(link)
+            assert await is_answered(link)
+            await lose_reply(link)
+        assert equipment.counts["dropped"] == 2
+
+
+async def test_wrong_system_bytes_make_a_reply_nobodys() -> None:
+    async with fake("wrong-system-bytes") as equipment, dial(equipment, t3=SHORT) as connection:
+        with pytest.raises(ReplyTimeoutError):
+            await connection.request(S1F1())
+        assert connection.statistics().counts["unexpected secondaries"] == 1
+        await connection.linktest()
+
+
+async def test_wrong_system_bytes_of_select_are_no_select() -> None:
+    async with fake("wrong-system-bytes=select") as equipment:
+        with pytest.raises(ConnectError, match="T6"):
+            async with dial(equipment, t6=SHORT):
+                pass
+        assert equipment.counts["selected"] == 1
+
+
+async def test_wrong_system_bytes_wrap() -> None:
+    async with fake("wrong-system-bytes=linktest") as equipment:
+        peer = await raw_peer(equipment)
+        await peer.send(linktest_req(0xFFFF_FFFF))
+        await peer.expect(raw(LINKTEST_RSP, 0))
+        await peer.close()
+
+
+async def test_send_garbage_in_place_of_a_reply() -> None:
+    async with fake("send-garbage") as equipment, dial(equipment) as connection:
+        with pytest.raises(ConnectionLostError, match="may not speak HSMS"):
+            await connection.request(S1F1())
+        with pytest.raises(RemoteProtocolError, match="may not speak HSMS"):
+            await anext(connection)
+
+
+@pytest.mark.parametrize("when", ["select", "accept"])
+async def test_send_garbage_before_it_is_selected(when: str) -> None:
+    async with fake(f"send-garbage={when}") as equipment:
+        with pytest.raises(ConnectError, match="may not speak HSMS"):
+            async with dial(equipment):
+                pass
+
+
+async def test_cut_mid_frame_ends_tcp_inside_a_reply() -> None:
+    async with fake("cut-mid-frame") as equipment:
+        peer = await raw_peer(equipment)
+        await peer.select()
+        await peer.send(data(64, 1, 7, wait=True))
+        await peer.expect(data(64, 2, 7)[:7])
+        await peer.end()
+        await peer.close()
+        async with dial(equipment) as connection:
+            with pytest.raises(ConnectionLostError, match="closed TCP"):
+                await connection.request(S1F1())
+
+
+async def test_cut_mid_frame_ends_tcp_inside_select() -> None:
+    async with fake("cut-mid-frame=select") as equipment:
+        with pytest.raises(ConnectError, match="closed TCP"):
+            async with dial(equipment):
+                pass
+
+
+@pytest.mark.parametrize("when", ["reply", "select"])
+async def test_stall_mid_frame_lets_t8_expire(when: str) -> None:
+    async with fake(f"stall-mid-frame={when}") as equipment:
+        with pytest.raises((ConnectError, ConnectionLostError), match="T8"):
+            async with dial(equipment, t8=SHORT) as connection:
+                await connection.request(S1F1())
+        await equipment.until(lambda: equipment.counts["let go"] == 1)
+
+
+@pytest.mark.parametrize("more", [(), ("delay-replies=0.001",)])
+async def test_separate_after_so_many_primaries(more: tuple[str, ...]) -> None:
+    async with fake("separate-after=2", *more) as equipment, dial(equipment) as connection:
+        assert await is_answered(connection)
+        assert await is_answered(connection)
+        # Ended by a Separate, the iteration is over without an error.
+        assert [primary async for primary in connection] == []
+
+
+async def test_stop_reading_fills_the_way_to_it() -> None:
+    async def send_for_ever(connection: HsmsConnection) -> None:
+        while True:
+            await connection.send(Message(6, 3, body=DRAIN_BODY))
+
+    async with fake("stop-reading") as equipment:
+        async with dial(equipment, write_timeout=SHORT) as connection:
+            with pytest.raises(ConnectionLostError, match="write_timeout"):
+                await send_for_ever(connection)
+        assert (equipment.counts["fell silent"], equipment.counts["received"]) == (1, 0)
+
+
+async def test_deaf_is_found_out_by_linktest() -> None:
+    async with fake("deaf-after") as equipment, dial_link(equipment) as link:
+        await link.wait_selected()
+        link.configure(t6=SHORT)
+        with pytest.raises(HsmsError, match="linktest"):
+            await link.linktest()
+        await equipment.until(lambda: equipment.counts["let go"] == 1)
+
+
+async def test_a_connection_that_is_up_goes_deaf_when_told_and_swallows_what_comes() -> None:
+    async with fake() as equipment, dial_link(equipment) as link:
+        await link.wait_selected()
+        assert await is_answered(link)
+        await equipment.behave(f"deaf-after={NEVER}")
+        assert await is_answered(link)
+        await equipment.behave("deaf-after=0", f"stop-reading={NEVER}")
+        await lose_reply(link)
+        assert equipment.counts["received"] == 2
+
+
+async def test_deafness_taken_back_in_time_is_none() -> None:
+    async with fake() as equipment, dial(equipment) as connection:
+        (stream,) = equipment.streams
+        equipment.behaviours = Behaviours(deaf_after=0.0)
+        stream.reconsider()
+        equipment.behaviours = Behaviours()
+        await wait_all_tasks_blocked()
+        assert await is_answered(connection)
+
+
+# Bytes
+
+
+async def test_a_reply_larger_than_the_buffers_is_whole() -> None:
+    body = DRAIN_BODY * 8
+    async with fake() as equipment, dial(equipment) as connection:
+        reply = await connection.request(Message(64, 1, True, body=body))
+        assert reply.body == body
+        await equipment.behave("wrong-system-bytes=linktest")
+        reply = await connection.request(Message(64, 1, True, body=body))
+        assert reply.body == body
+
+
+async def test_behaviours_that_change_in_mid_frame_leave_that_frame_alone() -> None:
+    async with fake() as equipment:
+        peer = await raw_peer(equipment)
+        await peer.select()
+        await peer.send(data(64, 1, 7, wait=True, body=DRAIN_BODY * 8))
+        await equipment.until(lambda: equipment.counts["replied"] == 1)
+        # The kernel does not hold all of it, and nothing of it has been read yet.
+        await equipment.behave("wrong-system-bytes")
+        await peer.send(data(64, 1, 8, wait=True))
+        await peer.expect(data(64, 2, 7, body=DRAIN_BODY * 8), data(64, 2, 9))
+        await peer.close()
+
+
+async def test_what_is_on_its_way_when_it_goes_deaf_is_swallowed() -> None:
+    async with fake() as equipment:
+        peer = await raw_peer(equipment)
+        await peer.select()
+        await peer.send(data(64, 1, 7, wait=True, body=DRAIN_BODY * 8))
+        await equipment.until(lambda: equipment.counts["replied"] == 1)
+        await equipment.behave("deaf-after")
+        await equipment.until(lambda: equipment.counts["fell silent"] == 1)
+        await peer.close()
+
+
+async def test_its_stream_is_a_trio_stream_like_any_other() -> None:
+    async with fake() as equipment:
+        peer = await raw_peer(equipment)
+        await peer.ping()
+        (stream,) = equipment.streams
+        await stream.wait_send_all_might_not_block()
+        await stream.send_all(linktest_req(1) + linktest_req(2))
+        await peer.expect(linktest_req(1), linktest_req(2))
+        await peer.close()
+
+
+async def test_silent_it_swallows_whatever_the_engine_writes() -> None:
+    async with fake() as equipment:
+        peer = await raw_peer(equipment)
+        await peer.select()
+        (stream,) = equipment.streams
+        await equipment.behave("deaf-after")
+        # Told to be deaf, and its reader has not had the time to notice.
+        await equipment.send(Message(6, 3))
+        await equipment.until(lambda: equipment.counts["fell silent"] == 1)
+        await stream.send_all(linktest_req(1))
+        await equipment.kill()
+        await peer.end()
+        await peer.close()
+
+
+async def test_its_listener_says_where_it_listens() -> None:
+    async with fake() as equipment:
+        assert FakeListener(equipment, "::1", 5000).address == "[::1]:5000"
+
+
+# Together, and over time
+
+
+async def test_behaviours_combine() -> None:
+    behaviours = ("delay-replies=0.001", "drop-replies=2", "wrong-system-bytes=linktest")
+    async with fake(*behaviours) as equipment, dial_link(equipment) as link:
+        await link.wait_selected()
+        assert await is_answered(link)
+        await lose_reply(link)
+        # T6 excuses a linktest when another frame has come meanwhile, as the wrong one has.
+        link.configure(t6=1.0)
+        await link.linktest()
+        assert link.statistics().counts["rejects sent"] == 1
+
+
+async def test_it_is_killed_and_comes_back_on_the_same_port() -> None:
+    async with fake() as equipment:
+        port = equipment.port
+        link_settings = Settings(port=port, t5=SHORT, allow_short_timers=True)
+        async with open_link(link_settings) as link:
+            await link.wait_selected()
+            await equipment.kill()
+            with pytest.raises(ConnectError):
+                await link.connect()
+            assert equipment.connections == []
+            await equipment.restart()
+            await link.wait_selected()
+            assert (await link.request(S1F1())).name == "S1F2"
+        assert equipment.port == port
+        assert equipment.counts["listening"] == 2
+        await equipment.kill()
+
+
+async def test_killed_it_says_no_separate_and_lets_go_of_everyone() -> None:
+    async with fake("accept-and-say-nothing") as equipment:
+        silent = await raw_peer(equipment)
+        await equipment.until(lambda: equipment.counts["accepted"] == 1)
+        await equipment.behave("stop-reading")
+        stuck = await raw_peer(equipment)
+        await stuck.select()
+        await equipment.until(lambda: equipment.counts["fell silent"] == 1)
+        await equipment.behave()
+        selected = await raw_peer(equipment)
+        await selected.select()
+        await equipment.kill()
+        for peer in (silent, stuck, selected):
+            await peer.end()
+            await peer.close()
+
+
+async def test_closed_it_separates() -> None:
+    async with fake() as equipment, dial(equipment) as connection:
+        await equipment.aclose()
+        assert [primary async for primary in connection] == []
+
+
+async def test_the_end_of_the_client_while_an_alarm_is_open_is_the_end_of_that_connection() -> None:
+    async with fake(alarms=0.001) as equipment:
+        async with dial(equipment) as connection:
+            assert (await anext(connection)).name == "S5F1"
+        await equipment.until(lambda: equipment.counts["ended"] == 1)
+        async with dial(equipment) as connection:
+            await connection.reply(await anext(connection), S5F2())
+
+
+# Names
+
+
+async def test_every_behaviour_has_a_field_and_every_field_a_behaviour() -> None:
+    names = {name.replace("-", "_") for name in KNOWN} - {"answer_everything"}
+    assert names == set(Behaviours.__dataclass_fields__)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("answer-everything", {}),
+        ("refuse-tcp", {"refuse_tcp": True}),
+        ("delay-accept=0", {"delay_accept": 0.0}),
+        ("delay-select=0.5", {"delay_select": 0.5}),
+        ("refuse-select", {"refuse_select": 2}),
+        ("refuse-select=255", {"refuse_select": 255}),
+        ("drop-replies", {"drop_replies": 1}),
+        ("wrong-system-bytes", {"wrong_system_bytes": "reply"}),
+        ("cut-mid-frame=select", {"cut_mid_frame": "select"}),
+        ("stop-reading", {"stop_reading": 0.0}),
+        ("deaf-after=3600", {"deaf_after": 3600.0}),
+    ],
+)
+async def test_a_behaviour_is_read(text: str, expected: dict[str, Any]) -> None:
+    assert Behaviours.parse([text]) == Behaviours(**expected)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (["explode"], "unknown behaviour 'explode'; there are answer-everything, refuse-tcp, "),
+        ([""], "unknown behaviour ''"),
+        (["refuse-tcp=1"], "refuse-tcp takes no argument, not '1'"),
+        (["delay-select"], "delay-select needs a number of seconds in 0..3600: "),
+        (["delay-select=soon"], "delay-select=soon is not a number of seconds in 0..3600"),
+        (["delay-select=-1"], "delay-select=-1 is not a number of seconds in 0..3600"),
+        (["delay-select=nan"], "delay-select=nan is not a number of seconds in 0..3600"),
+        (["delay-select=3601"], "delay-select=3601 is not a number of seconds in 0..3600"),
+        (["refuse-select=0"], "refuse-select=0 is not a whole number in 1..255"),
+        (["refuse-select=256"], "refuse-select=256 is not a whole number in 1..255"),
+        (["refuse-select=two"], "refuse-select=two is not a whole number in 1..255"),
+        (["drop-replies=" + "9" * 5000], "is not a whole number in 1..1000000"),
+        (["separate-after"], "separate-after needs a whole number in 1..1000000: "),
+        (["cut-mid-frame=accept"], "cut-mid-frame=accept is not one of reply|select"),
+        (["deaf-after", "deaf-after=1"], "deaf-after is given twice"),
+    ],
+)
+async def test_a_wrong_behaviour_is_refused_in_one_line(texts: list[str], message: str) -> None:
+    with pytest.raises(BehaviourError) as caught:
+        Behaviours.parse(texts)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    async with fake() as equipment:
+        with pytest.raises(BehaviourError):
+            await equipment.behave(*texts)
