@@ -58,6 +58,7 @@ CHARTS = frozenset({"statecharts", "statemachine"})
 
 FLOORS = (
     Floor("statecharts/draw/*", CHARTS, PURE, late=frozenset({"graphviz"})),
+    Floor("statecharts/testgen/*", CHARTS, PURE, late=frozenset({"hypothesis"})),
     Floor("statecharts/*", CHARTS, PURE),
     Floor("hsms_engine/wire.py", frozenset(), PURE),
     Floor("hsms_engine/secs2/*", frozenset({"hsms_engine.secs2"}), PURE),

@@ -30,7 +30,7 @@ from ..explore.pair import Offer, Pair
 from ..machine import NotAllowedError
 from ..native import ChartFaultError
 from ..router import Router, System, SystemSnapshot
-from .binding import Bind, bound, machine
+from .binding import Bind, Parameters, bound, machine
 from .breaker import BREAKER
 from .linktest import LINKTEST
 from .systems import ACTIVE_LINK, PASSIVE_LINK
@@ -113,6 +113,14 @@ class Scenario:
     failures: bool = False
     threshold: int = 1
     linktest_threshold: int = 1
+
+    @property
+    def parameters(self) -> dict[str, Parameters]:
+        """The parameters of the charts by their ids."""
+        return {
+            BREAKER.id: {"threshold": self.threshold},
+            LINKTEST.id: {"linktest_threshold": self.linktest_threshold},
+        }
 
 
 class End(NamedTuple):
@@ -231,14 +239,10 @@ Ends = Pair[End, tuple[Item, ...]]
 
 def two_ends(scenario: Scenario, bind: Bind = machine) -> Ends:
     """The model of both ends and the cable. ``bind`` makes the machine of a chart."""
-    parameters = {
-        BREAKER.id: {"threshold": scenario.threshold},
-        LINKTEST.id: {"linktest_threshold": scenario.linktest_threshold},
-    }
     failing = _FAILURE if scenario.failures else ()
     active = Side(
         "active",
-        bound(ACTIVE_END, parameters, bind),
+        bound(ACTIVE_END, scenario.parameters, bind),
         READ_BY_ACTIVE,
         scenario.active_calls,
         _ACTIVE_REPORTS + failing,
@@ -246,7 +250,7 @@ def two_ends(scenario: Scenario, bind: Bind = machine) -> Ends:
     )
     passive = Side(
         "passive",
-        bound(PASSIVE_END, parameters, bind),
+        bound(PASSIVE_END, scenario.parameters, bind),
         READ_BY_PASSIVE,
         scenario.passive_calls,
         failing,
