@@ -56,7 +56,7 @@ diagrams: $(INSTALLED) tools
 	@$(PY) -m statecharts.draw diagrams
 
 prove: $(INSTALLED) tools
-	@$(PY) -m statecharts.prove
+	@$(PY) -m tests.prove
 
 bench: $(INSTALLED)
 	@$(PY) -m benchmarks

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hsms_engine.errors import CircuitOpenError, LocalProtocolError
+from hsms_engine.protocol.routers import machine_for
 from hsms_engine.settings import Settings
-from statecharts import Machine, NotAllowedError
+from statecharts import NotAllowedError
 from statecharts.hsms import BREAKER
 from statecharts.hsms.vocabulary import Count, GrantPermit
 
@@ -63,7 +64,7 @@ class CircuitBreaker:
         self._clock = clock
         self._on_change = on_change
         self._check(threshold, open_time)
-        self._machine = Machine(BREAKER, threshold=threshold)
+        self._machine = machine_for(BREAKER, "threshold", threshold)
         self._snapshot = self._machine.initial
         self._open_time = open_time
         self._opened_at = -math.inf
@@ -143,7 +144,7 @@ class CircuitBreaker:
         """Other values, from now on: history is kept and a running period is re-timed."""
         self._check(threshold, open_time)
         self._notice_time()
-        self._machine = Machine(BREAKER, threshold=threshold)
+        self._machine = machine_for(BREAKER, "threshold", threshold)
         self._snapshot = self._machine.adopt(self._snapshot)
         self._open_time = open_time
         self._advance("reconfigured")

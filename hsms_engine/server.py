@@ -101,8 +101,9 @@ class HsmsServer:
                 except* HsmsError as errors:
                     # The end of this connection is not the end of the others. As text, because a
                     # log record that is kept must not keep the connection.
-                    why = "; ".join(str(error) for error in errors.exceptions)
-                    _LOG.info("%s: handler ended: %s", peer, why)
+                    if _LOG.isEnabledFor(logging.INFO):
+                        why = "; ".join(str(error) for error in errors.exceptions)
+                        _LOG.info("%s: handler ended: %s", peer, why)
                 await connection.aclose()
 
     async def _run(

@@ -17,12 +17,12 @@ from statecharts.hsms.model import ACTIVE_END, PASSIVE_END
 from statecharts.hsms.outside import link_alone
 from statecharts.hsms.world import World
 from statecharts.testgen import coverage, tours
-from tests.support.driven import Pair, compared, driven, memory_pairs, tcp_pairs
+from tests.support.driven import TOUR_PARAMETERS, Pair, compared, driven, memory_pairs, tcp_pairs
 
 Pairs = Callable[[], AsyncGenerator[Pair, None]]
 
 GRAPHS = {
-    ACTIVE_LINK: Graph(link_alone(ACTIVE_END, {"breaker": {"threshold": 2}})),
+    ACTIVE_LINK: Graph(link_alone(ACTIVE_END, TOUR_PARAMETERS)),
     PASSIVE_LINK: Graph(link_alone(PASSIVE_END, {})),
 }
 
@@ -39,7 +39,7 @@ async def test_the_driver_takes_every_edge_of_the_charts(system: System, pairs: 
     made = tours(graph)
     steps = 0
     with trio.fail_after(120):
-        async with driven(system, pairs) as end:
+        async with driven(system, pairs, TOUR_PARAMETERS) as end:
             for tour in made:
                 await end.restart()
                 for stop in tour:

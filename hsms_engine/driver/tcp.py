@@ -61,10 +61,7 @@ class SocketStream(trio.abc.HalfCloseableStream):
     async def wait_send_all_might_not_block(self) -> None:
         if self._socket.fileno() == -1:
             raise trio.ClosedResourceError("the stream is closed")
-        try:
-            await trio.lowlevel.wait_writable(self._socket.fileno())
-        except OSError as error:
-            raise trio.BrokenResourceError(_words(error)) from error
+        await trio.lowlevel.wait_writable(self._socket.fileno())
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         size = RECEIVE_SIZE if max_bytes is None else max_bytes

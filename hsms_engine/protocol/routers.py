@@ -10,7 +10,8 @@ _routers: dict[tuple[str, int, int, bool], Router] = {}
 _machines: dict[tuple[str, int], Machine] = {}
 
 
-def _machine(chart: Chart, parameter: str, value: int) -> Machine:
+def machine_for(chart: Chart, parameter: str, value: int) -> Machine:
+    """The machine of ``chart`` with this value of its parameter, made once for all."""
     if (known := _machines.get((chart.id, value))) is None:
         known = _machines[chart.id, value] = Machine(chart, **{parameter: value})
     return known
@@ -29,7 +30,7 @@ def router_for(system: System, settings: Settings, *, single_use: bool) -> Route
             LINKTEST.id: ("linktest_threshold", settings.linktest_threshold),
         }
         machines = {
-            chart.id: _machine(chart, *bound[chart.id])
+            chart.id: machine_for(chart, *bound[chart.id])
             for chart in system.charts
             if chart.id in bound
         }

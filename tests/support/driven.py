@@ -8,7 +8,7 @@ comparison; those charts have their own tests.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from random import Random
 
@@ -17,6 +17,7 @@ import trio.testing
 
 from hsms_engine import Settings
 from hsms_engine.driver.driver import Driver
+from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.engine import Engine, Record
 from hsms_engine.protocol.entity import Entity
 from hsms_engine.wire import Frame, RejectReason, SType, control_frame, data_frame, encode
@@ -27,7 +28,7 @@ from statecharts.hsms.vocabulary import EndTraffic
 
 # Reports that stand for a decision the driver takes from several facts at once.
 TOLD = frozenset({"traffic_seen", "reconfigured", "linktest_reconfigured", "stale_result_reported"})
-_OF_TRAFFIC = frozenset(
+OF_TRAFFIC = frozenset(
     {
         EndTraffic(),
         *(each(timer) for each in (Start, Stop) for timer in (T8, FRAME_DEADLINE, WRITE_TIMEOUT)),
@@ -42,7 +43,7 @@ Pair = tuple[trio.abc.HalfCloseableStream, trio.abc.Stream]
 
 def compared(effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
     """Effects without those of reading and writing."""
-    return tuple(each for each in effects if each not in _OF_TRAFFIC)
+    return tuple(each for each in effects if each not in OF_TRAFFIC)
 
 
 class HeldStream(trio.abc.HalfCloseableStream):
@@ -83,7 +84,12 @@ class _Dialled:
         return self.answer
 
 
-def _settings() -> Settings:
+Parameters = Mapping[str, Mapping[str, int]]
+# What the tours are made for.
+TOUR_PARAMETERS: Parameters = {"breaker": {"threshold": 2}}
+
+
+def _settings(parameters: Parameters) -> Settings:
     """Every timer as long as it may be: none ends by itself while a tour is on its way."""
     return Settings(
         t5=240,
@@ -95,7 +101,8 @@ def _settings() -> Settings:
         frame_deadline=3_600,
         linger=10,
         linktest_interval=86_400,
-        breaker_threshold=2,
+        breaker_threshold=parameters.get("breaker", {}).get("threshold", 5),
+        linktest_threshold=parameters.get("linktest", {}).get("linktest_threshold", 1),
         breaker_open_time=86_400,
         # Whatever a tour sends, its peer reads nothing of it.
         outbox_size=2**30,
@@ -110,8 +117,10 @@ class DrivenEnd:
         system: System,
         pairs: AsyncIterator[Pair],
         nursery: trio.Nursery,
+        parameters: Parameters,
     ) -> None:
         self._system = system
+        self._parameters = parameters
         self._pairs = pairs
         self._peer: trio.abc.Stream | None = None
         self._nursery = nursery
@@ -124,11 +133,12 @@ class DrivenEnd:
         self._entity = Entity(1)
         self._engine = Engine(
             ACTIVE_LINK if self._is_active else PASSIVE_LINK,
-            _settings(),
+            _settings(self._parameters),
             clock=trio.current_time,
             random=Random(0),
             peer=lambda _: "the peer",
             entity=None if self._is_active else self._entity,
+            single_use=bool(self._parameters.get("connection_active", {}).get("single_use")),
         )
         self._records: list[Record] = []
         self._leaves: list[dict[str, str]] = []
@@ -181,6 +191,10 @@ class DrivenEnd:
         await self.end()
         self._start()
         await trio.testing.wait_all_tasks_blocked()
+
+    def compares(self, event: str) -> bool:
+        """Whether `event` is one of a chart that is compared."""
+        return self._engine.router.owner.get(event) in self._compared
 
     async def take(self, event: str) -> tuple[tuple[Effect, ...], dict[str, str]]:
         """Make ``event`` happen. The effects it had, in order, and where the charts are then."""
@@ -358,10 +372,12 @@ async def tcp_pairs() -> AsyncGenerator[Pair, None]:
 async def driven(
     system: System,
     pairs: Callable[[], AsyncGenerator[Pair, None]],
+    parameters: Parameters,
 ) -> AsyncIterator[DrivenEnd]:
     """A driven end, and all that it started ended behind it."""
-    async with aclosing(pairs()) as made, trio.open_nursery() as nursery:
-        end = DrivenEnd(system, made, nursery)
+    async with aclosing(pairs()) as made, open_bare_nursery() as nursery:
+        end = DrivenEnd(system, made, nursery, parameters)
+        await trio.testing.wait_all_tasks_blocked()
         yield end
         await end.end()
         nursery.cancel_scope.cancel()

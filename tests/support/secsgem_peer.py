@@ -1,8 +1,8 @@
 """secsgem 0.3 as a process of its own: ``python secsgem_peer.py active|passive``.
 
-Each line read is a port, and one whole connection to make there; the lines written are ``ready`` when
-secsgem is enabled, then ``done`` or ``failed WHAT``. Each connection has a fresh handler and, where
-secsgem listens, a fresh port: its listener does not survive being used again.
+Each line read is a port, and one whole connection to make there; the lines written are ``ready``
+when secsgem is enabled, then ``done`` or ``failed WHAT``. Each connection has a fresh handler and,
+where secsgem listens, a fresh port: its listener does not survive being used again.
 """
 
 import logging

@@ -1,0 +1,96 @@
+"""The labels of a state graph: who did what, of which kind, and what was asked for.
+
+Kinds are what assumptions speak of ("no user acts", "a timer fires only when nothing can be
+delivered"), so every move has exactly one. A move is interned by its model: equal moves are one
+object and one number, so that an edge of the graph costs a few bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, TypeVar
+
+from ..declare import Effect
+
+State = TypeVar("State")
+View = TypeVar("View")
+View_co = TypeVar("View_co", covariant=True)
+
+
+class Kind(Enum):
+    """Where a move comes from."""
+
+    USER = "a local call"
+    PEER = "a frame of an arbitrary peer"
+    DELIVERY = "a frame or marker leaves the queue"
+    TIMER = "a timer fires"
+    REPORT = "the driver reports progress"
+    FAULT = "something breaks"
+    REPAIR = "something is whole again"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One labelled step. ``taken`` are (chart, transition number) pairs, for coverage."""
+
+    actor: str
+    event: str
+    kind: Kind
+    effects: tuple[Effect, ...] = ()
+    taken: tuple[tuple[str, int], ...] = ()
+    carries: str = ""
+
+    def __str__(self) -> str:
+        carried = f" ({self.carries})" if self.carries else ""
+        asked = f" / {', '.join(str(effect) for effect in self.effects)}" if self.effects else ""
+        return f"{self.actor}: {self.event}{carried}{asked}"
+
+
+class ImpossibleMoveError(Exception):
+    """A model could not make a move that may happen: an effect or an event does not fit."""
+
+    def __init__(self, move: Move, reason: str) -> None:
+        self.move, self.reason = move, reason
+        super().__init__(f"{move}: {reason}")
+
+
+class Moves:
+    """Numbers moves in the order in which they are first met."""
+
+    def __init__(self) -> None:
+        self.all: list[Move] = []
+        self._numbers: dict[Move, int] = {}
+
+    def number(self, move: Move) -> int:
+        """The number of ``move``; the same for an equal one."""
+        if (known := self._numbers.get(move)) is None:
+            known = self._numbers[move] = len(self.all)
+            self.all.append(move)
+        return known
+
+
+class Model(Protocol[State, View_co]):
+    """Something that can be searched: where it starts, and what can happen in each state.
+
+    States are compared and hashed by the million: make them small integers, tuples of them, or
+    interned objects. ``actions`` gives (number in ``moves``, next state) pairs and raises
+    ``ImpossibleMoveError`` for a move that may happen and cannot be made.
+    """
+
+    @property
+    def moves(self) -> list[Move]: ...
+
+    @property
+    def initial(self) -> Iterable[State]: ...
+
+    def actions(self, state: State) -> Iterable[tuple[int, State]]: ...
+
+    def view(self, state: State) -> View_co:
+        """The state as properties read it."""
+        ...
+
+    def describe(self, state: State) -> dict[str, str]:
+        """The state as people read it: part to value."""
+        ...

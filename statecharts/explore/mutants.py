@@ -1,0 +1,100 @@
+"""Every single-fault mutant of a chart: what a slip of the pen could have made of it.
+
+A check is worth as much as the faults it finds. Each mutant differs from the chart in one place; a
+set of properties and obligations that lets one live, although it behaves differently, says too
+little. Mutants are declarations like any other, made with ``dataclasses.replace``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ..declare import Action, Chart, On, Set, State
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A chart with one fault. ``fault`` names it, uniquely for the chart.
+
+    ``transition`` is the number of the transition that is changed or dropped, None for a state.
+    """
+
+    fault: str
+    chart: Chart
+    transition: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.chart.id}: {self.fault}"
+
+
+def mutants(chart: Chart) -> Iterator[Mutant]:
+    """All single-fault mutants, in the order of the declaration."""
+    for index, on in enumerate(chart.transitions):
+        before, rest = chart.transitions[:index], chart.transitions[index + 1 :]
+        yield Mutant(f"drop transition {on}", replace(chart, transitions=before + rest), index)
+        for fault, changed in _transition_faults(chart, on):
+            transitions = (*before, changed, *rest)
+            whole = replace(chart, transitions=transitions)
+            yield Mutant(f"{fault} of transition {on}", whole, index)
+    for state in chart.walk():
+        for fault, altered in _state_faults(chart, state):
+            states = tuple(_with(each, altered) for each in chart.states)
+            yield Mutant(f"{fault} of state {state.id}", replace(chart, states=states))
+
+
+def _transition_faults(chart: Chart, on: On) -> Iterator[tuple[str, On]]:
+    for fault, actions in _action_faults(on.do):
+        yield fault, replace(on, do=actions)
+    if on.when:
+        yield "negate the guard", replace(on, when=f"not ({on.when})")
+        yield "drop the guard", replace(on, when="")
+    if on.to is None:
+        yield "leave and enter again instead", replace(on, to=on.source)
+    else:
+        if on.event is not None:
+            yield "no target", replace(on, to=None)
+        for state in chart.walk():
+            if _rest(state) != _rest(chart.state(on.to)):
+                yield f"target {state.id} instead", replace(on, to=state.id)
+
+
+def _rest(state: State) -> tuple[str, ...]:
+    """The leaves in which entering ``state`` ends: two targets with the same ones are no fault."""
+    if state.parallel:
+        return tuple(leaf for child in state.children for leaf in _rest(child))
+    return _rest(state.children[0]) if state.children else (state.id,)
+
+
+def _state_faults(chart: Chart, state: State) -> Iterator[tuple[str, State]]:
+    for fault, actions in _action_faults(state.enter):
+        yield f"{fault} on entry", replace(state, enter=actions)
+    for fault, actions in _action_faults(state.exit):
+        yield f"{fault} on exit", replace(state, exit=actions)
+    if state.timer is not None:
+        yield f"drop timer {state.timer.id}", replace(state, timer=None)
+        for timer in chart.timers:
+            if timer != state.timer:
+                yield f"timer {timer.id} instead", replace(state, timer=timer)
+    if len(state.children) > 1 and not state.parallel:
+        first, second, *others = state.children
+        yield f"start in {second.id}", replace(state, children=(second, first, *others))
+
+
+def _action_faults(actions: tuple[Action, ...]) -> Iterator[tuple[str, tuple[Action, ...]]]:
+    for index, action in enumerate(actions):
+        before, rest = actions[:index], actions[index + 1 :]
+        yield f"drop {action}", before + rest
+        if rest:
+            yield f"swap {action} and {rest[0]}", (*before, rest[0], action, *rest[1:])
+        if isinstance(action, Set):
+            other = replace(action, value=0 if action.value else 1)
+            yield f"{other} instead of {action}", (*before, other, *rest)
+
+
+def _with(state: State, altered: State) -> State:
+    """``state`` with the one below it that has the id of ``altered`` replaced by it."""
+    if state.id == altered.id:
+        return altered
+    children = tuple(_with(child, altered) for child in state.children)
+    return state if children == state.children else replace(state, children=children)

@@ -1,0 +1,127 @@
+"""Response obligations: on this event, in these states, exactly these effects and that next state.
+
+A property says what must never happen; an obligation says what must. Without obligations a chart
+that simply does not answer passes every other check. They are written from the standard, as a
+table, and compared with every reachable snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ..declare import Effect, Start, Stop
+from ..machine import NotAllowedError
+from ..native import ChartFaultError
+from ..router import Router, SystemSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Obligation:
+    """One clause. It applies where all of ``where`` and none of ``but`` hold.
+
+    Then each of ``events`` must ask for exactly ``asks``, in this order, and lead to where all of
+    ``goes`` hold. A chart of which ``goes`` says nothing must not change. Timers are left out: they
+    belong to states, and a property says to which. But a timer that ran before and runs afterwards
+    goes on, unless it is in ``renews``: then it begins anew.
+
+    A condition is the id of an active state, or ``variable=value``; in ``goes``, ``*chart`` leaves
+    a chart to other claims.
+    """
+
+    clause: str
+    events: tuple[str, ...]
+    where: tuple[str, ...]
+    asks: tuple[Effect, ...] = ()
+    goes: tuple[str, ...] = ()
+    but: tuple[str, ...] = ()
+    renews: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """An obligation that a system does not keep, where, and what it does instead."""
+
+    obligation: Obligation
+    event: str
+    snapshot: SystemSnapshot
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.obligation.clause}: {self.event} in {self.snapshot} {self.what}"
+
+
+class Examiner:
+    """Compares a system with a table of obligations."""
+
+    def __init__(self, router: Router) -> None:
+        self.router = router
+        self._charts = {
+            name: chart.id
+            for chart in router.system.charts
+            for name in (*(s.id for s in chart.walk()), *(v.name for v in chart.variables))
+        }
+
+    def breaches(
+        self, snapshots: Iterable[SystemSnapshot], table: Iterable[Obligation]
+    ) -> Iterator[Breach]:
+        """Every breach in these snapshots; a clause that never applies is one too."""
+        known = list(dict.fromkeys(snapshots))
+        for duty in table:
+            applies = [each for each in known if self.applies(duty, each)]
+            if not applies:
+                yield Breach(duty, "", known[0], "never applies: it claims nothing")
+            for snapshot in applies:
+                for event in duty.events:
+                    if what := self.differs(duty, snapshot, event):
+                        yield Breach(duty, event, snapshot, what)
+
+    def applies(self, duty: Obligation, snapshot: SystemSnapshot) -> bool:
+        """Whether the clause speaks of this snapshot."""
+        return all(self._holds(snapshot, each) for each in duty.where) and not any(
+            self._holds(snapshot, each) for each in duty.but
+        )
+
+    def _holds(self, snapshot: SystemSnapshot, condition: str) -> bool:
+        name, _, value = condition.partition("=")
+        if not value:
+            return condition in snapshot
+        chart = self._charts[name]
+        return self.router.machines[chart].values(snapshot[chart])[name] == int(value)
+
+    def differs(self, duty: Obligation, snapshot: SystemSnapshot, event: str) -> str | None:
+        """What the system does instead of its duty; None when it does its duty."""
+        try:
+            after, effects, _ = self.router.step(snapshot, event)
+        except NotAllowedError:
+            return "is not taken"
+        except ChartFaultError as fault:
+            return str(fault)
+        asked = tuple(each for each in effects if not isinstance(each, Start | Stop))
+        if asked != duty.asks:
+            return f"asks for {_words(asked)}, not {_words(duty.asks)}"
+        if (renewed := _renewed(effects)) != set(duty.renews):
+            return f"begins {renewed or 'no timer'} anew, not {set(duty.renews) or 'any'}"
+        goals = [each for each in duty.goes if not each.startswith("*")]
+        if not all(self._holds(after, goal) for goal in goals):
+            return f"leads to {after}, not to {' and '.join(goals)}"
+        free = {each.removeprefix("*") for each in duty.goes if each.startswith("*")}
+        free |= {self._charts[goal.partition("=")[0]] for goal in goals}
+        changed = {id for id in after.charts if after[id] != snapshot[id]} - free
+        return f"changes {' and '.join(sorted(changed))}" if changed else None
+
+
+def _renewed(effects: tuple[Effect, ...]) -> set[str]:
+    stopped: set[str] = set()
+    renewed: set[str] = set()
+    for effect in effects:
+        match effect:
+            case Stop(timer):
+                stopped.add(timer.id)
+            case Start(timer) if timer.id in stopped:
+                renewed.add(timer.id)
+    return renewed
+
+
+def _words(effects: tuple[Effect, ...]) -> str:
+    return ", ".join(str(effect) for effect in effects) or "nothing"

@@ -1,0 +1,173 @@
+"""Two ends that write to each other's queue: a model of states that are single integers.
+
+What one end can do depends on itself and on what both share (a cut cable), and what it sends is
+appended to the other end. So the moves of each end are tables, filled when first needed, and a
+state of the whole is ``left, right, shared`` packed into one integer; a move adds a number to it.
+This is what makes the search fast, and it changes nothing about what the rules say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Generic, NamedTuple, Protocol, TypeVar
+
+from .moves import Move, Moves
+
+End = TypeVar("End", bound=Hashable)
+Mail = TypeVar("Mail", bound=Hashable)
+
+# Sixteen values to share, and 2**28 different ends on either side.
+SHARED = 4
+HALF = 28
+_SHARED_MASK = (1 << SHARED) - 1
+_HALF_MASK = (1 << HALF) - 1
+_RIGHT = _HALF_MASK << SHARED
+_LEFT = _RIGHT << HALF
+_LEFT_KEY = _LEFT | _SHARED_MASK
+_RIGHT_KEY = _RIGHT | _SHARED_MASK
+
+
+class Offer(NamedTuple, Generic[End, Mail]):
+    """What an end can do: it becomes ``after`` and sends ``mail``, if the other end has room."""
+
+    move: Move
+    after: End
+    mail: Mail | None = None
+
+
+class Rules(Protocol[End, Mail]):
+    """One end. ``receive`` gives the end with mail queued, or None when it cannot be queued now."""
+
+    @property
+    def initial(self) -> End: ...
+
+    def offers(self, end: End, shared: int) -> Iterable[Offer[End, Mail]]: ...
+
+    def receive(self, end: End, mail: Mail) -> End | None: ...
+
+    def describe(self, end: End) -> dict[str, str]: ...
+
+
+class _Post(dict[int, int | None], Generic[End, Mail]):
+    """One mail: the other end's number in place, to what changes when it is queued there."""
+
+    def __init__(self, table: _Table[End, Mail], mail: Mail) -> None:
+        super().__init__()
+        self.table, self.mail = table, mail
+
+    def __missing__(self, key: int) -> int | None:
+        after = self.table.rules.receive(self.table.end(key), self.mail)
+        change = self[key] = None if after is None else self.table.change(key, after)
+        return change
+
+
+_Row = tuple[list[tuple[int, int]], list[tuple[int, int, dict[int, int | None]]]]
+
+
+class _Table(Generic[End, Mail]):
+    """The numbered ends of one side and, per end and shared value, what it can do."""
+
+    def __init__(self, rules: Rules[End, Mail], shift: int) -> None:
+        self.rules = rules
+        self.shift = shift
+        self.ends: list[End] = []
+        self.rows: dict[int, _Row] = {}
+        self._numbers: dict[End, int] = {}
+        self._posts: dict[Mail, _Post[End, Mail]] = {}
+
+    def number(self, end: End) -> int:
+        if (known := self._numbers.get(end)) is None:
+            known = self._numbers[end] = len(self.ends)
+            self.ends.append(end)
+        return known
+
+    def end(self, state: int) -> End:
+        return self.ends[(state >> self.shift) & _HALF_MASK]
+
+    def change(self, before: int, after: End) -> int:
+        """What to add to a state to replace this side's end."""
+        return (self.number(after) - ((before >> self.shift) & _HALF_MASK)) << self.shift
+
+    def fill(self, key: int, moves: Moves, other: _Table[End, Mail]) -> _Row:
+        """The row of an end: (move, change) pairs, and (move, change, post) where mail is sent."""
+        row: _Row = ([], [])
+        for move, after, mail in self.rules.offers(self.end(key), key & _SHARED_MASK):
+            number, change = moves.number(move), self.change(key, after)
+            if mail is None:
+                row[0].append((number, change))
+            else:
+                row[1].append((number, change, other.post(mail)))
+        self.rows[key] = row
+        return row
+
+    def post(self, mail: Mail) -> _Post[End, Mail]:
+        if (known := self._posts.get(mail)) is None:
+            known = self._posts[mail] = _Post(self, mail)
+        return known
+
+
+class Both(NamedTuple, Generic[End]):
+    """A state of the whole: what properties read."""
+
+    left: End
+    right: End
+    shared: int
+
+
+class Pair(Generic[End, Mail]):
+    """The model of two ends. ``weather`` is what can happen to the value they share."""
+
+    def __init__(
+        self,
+        left: Rules[End, Mail],
+        right: Rules[End, Mail],
+        weather: Mapping[int, tuple[tuple[Move, int], ...]],
+    ) -> None:
+        self._numbers = Moves()
+        self._left: _Table[End, Mail] = _Table(left, SHARED + HALF)
+        self._right: _Table[End, Mail] = _Table(right, SHARED)
+        self._weather = {
+            value: [(self._numbers.number(move), after - value) for move, after in moves]
+            for value, moves in weather.items()
+        }
+
+    @property
+    def moves(self) -> list[Move]:
+        return self._numbers.all
+
+    @property
+    def initial(self) -> tuple[int, ...]:
+        left = self._left.number(self._left.rules.initial) << (SHARED + HALF)
+        return (left | self._right.number(self._right.rules.initial) << SHARED,)
+
+    def view(self, state: int) -> Both[End]:
+        return Both(self._left.end(state), self._right.end(state), state & _SHARED_MASK)
+
+    def actions(self, state: int) -> list[tuple[int, int]]:
+        out = [(move, state + change) for move, change in self._weather[state & _SHARED_MASK]]
+        self._act(state, state & _LEFT_KEY, self._left, state & _RIGHT, self._right, out)
+        self._act(state, state & _RIGHT_KEY, self._right, state & _LEFT, self._left, out)
+        return out
+
+    def _act(
+        self,
+        state: int,
+        key: int,
+        mine: _Table[End, Mail],
+        other: int,
+        theirs: _Table[End, Mail],
+        out: list[tuple[int, int]],
+    ) -> None:
+        plain, mailed = mine.rows.get(key) or mine.fill(key, self._numbers, theirs)
+        out += [(move, state + change) for move, change in plain]
+        for move, change, post in mailed:
+            if (queued := post[other]) is not None:
+                out.append((move, state + change + queued))
+
+    def describe(self, state: int) -> dict[str, str]:
+        left, right, shared = self.view(state)
+        return {
+            **self._left.rules.describe(left),
+            **self._right.rules.describe(right),
+            "shared": str(shared),
+        }

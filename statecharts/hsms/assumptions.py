@@ -1,0 +1,27 @@
+"""What the claims about time and fairness take for granted. Each is named where it is used."""
+
+from __future__ import annotations
+
+from ..explore.moves import Kind
+from ..explore.properties import Assumption
+
+QUIET = Assumption(
+    "quiet",
+    "no user acts and nothing breaks any more; what can go on without interruption does in the end",
+    never=frozenset({Kind.USER, Kind.FAULT}),
+    fair=frozenset({Kind.DELIVERY, Kind.REPORT, Kind.TIMER}),
+)
+SETTLED = Assumption(
+    "settled",
+    "as quiet, and the cable is not cut; a timer fires only where no frame is left to deliver and "
+    "no report is due: frames are faster than timers",
+    never=frozenset({Kind.USER, Kind.FAULT}),
+    patient=True,
+    fair=frozenset({Kind.DELIVERY, Kind.REPORT, Kind.TIMER, Kind.REPAIR}),
+)
+TIME_PASSES = Assumption(
+    "time passes",
+    "the peer and the users fall silent; timers that run fire in the end",
+    never=frozenset({Kind.USER, Kind.PEER, Kind.FAULT, Kind.REPORT}),
+    fair=frozenset({Kind.TIMER}),
+)

@@ -1,0 +1,110 @@
+"""What is claimed of two HSMS ends and the cable between them."""
+
+from __future__ import annotations
+
+from ..explore.pair import Both
+from ..explore.properties import (
+    Always,
+    CanAlwaysReach,
+    EveryStep,
+    LeadsTo,
+    Property,
+    Sometimes,
+    Stays,
+)
+from ..router import SystemSnapshot
+from .assumptions import QUIET, SETTLED
+from .model import HEALTHY, End, Marker
+from .vocabulary import Outgoing, Send
+
+View = Both[End]
+
+
+def _any(snapshot: SystemSnapshot, *states: str) -> bool:
+    return any(state in snapshot for state in states)
+
+
+def _selected(end: End) -> bool:
+    return "selected" in end.snapshot
+
+
+def _both_selected(ends: View) -> bool:
+    return _selected(ends.left) and _selected(ends.right)
+
+
+def _one_selected(ends: View) -> bool:
+    return _selected(ends.left) != _selected(ends.right)
+
+
+def _wants_to_be_selected(ends: View) -> bool:
+    """The dialling end is enabled and not isolated, the other one listens."""
+    return not (
+        _any(ends.left.snapshot, "idle", "resting", "disabling", "closing", "closed", "isolated")
+        or _any(ends.right.snapshot, "closing", "closed")
+    )
+
+
+def _at_peace(ends: View) -> bool:
+    """Both selected, and nothing on its way that would change it."""
+    return ends.shared == HEALTHY and all(
+        "communicating" in end.snapshot and _PEACEFUL.issuperset(end.inbox)
+        for end in (ends.left, ends.right)
+    )
+
+
+_PEACEFUL = frozenset(
+    {
+        Marker.DATA,
+        Marker.OLD_LINKTEST_REQ,
+        Marker.OLD_LINKTEST_RSP,
+        Outgoing.LINKTEST_REQ,
+        Outgoing.LINKTEST_RSP,
+        Outgoing.REJECT_NOT_OPEN,
+        Outgoing.REJECT_NOT_SELECTED,
+    }
+)
+
+TWO_ENDS: tuple[Property[View], ...] = (
+    Sometimes("selected", "both ends are SELECTED", _both_selected),
+    LeadsTo(
+        "agreement",
+        "one end SELECTED and the other not is not for ever, even on a cut cable",
+        _one_selected,
+        lambda ends: not _one_selected(ends),
+        QUIET,
+    ),
+    LeadsTo(
+        "recovery",
+        "once the network is whole, both ends come to SELECTED by themselves",
+        _wants_to_be_selected,
+        _both_selected,
+        SETTLED,
+    ),
+    Stays("peace", "both ends stay SELECTED, linktests included", _at_peace, SETTLED),
+    CanAlwaysReach(
+        "way back",
+        "whatever users and faults have done, both ends can be SELECTED again",
+        _both_selected,
+        lambda ends: (
+            not any(_any(end.snapshot, "closed", "closing") for end in (ends.left, ends.right))
+        ),
+    ),
+    Always(
+        "bounded",
+        "no queue grows without bound",
+        lambda ends: max(len(ends.left.inbox), len(ends.right.inbox)) <= LONGEST_INBOX,
+    ),
+)
+# More than any search has met, and far less than a queue that grows by one in every round.
+LONGEST_INBOX = 16
+
+# With users that deselect there is something to reject.
+SESSIONS: tuple[Property[View], ...] = (
+    *TWO_ENDS,
+    EveryStep(
+        "rejects end",
+        "a Reject.req is never answered",
+        lambda _before, move, _after: not any(isinstance(each, Send) for each in move.effects),
+        lambda move: move.carries.startswith("Reject.req"),
+    ),
+)

@@ -1,0 +1,274 @@
+"""What is claimed of one HSMS end whose peer is anything, and of the charts that stand alone.
+
+The claims are written from E37's rules, in names of states and effects, and not from the
+transitions: a chart that is wrong disagrees with them. What every search claims besides, without a
+name here: no effect is ever asked for that its ``World`` cannot do (send with an open socket, dial
+with a closed one, start a stopped timer), and every event that can happen is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..declare import Effect
+from ..explore.alone import Here
+from ..explore.moves import Move
+from ..explore.properties import (
+    WHATEVER,
+    Always,
+    CanAlwaysReach,
+    EveryStep,
+    LeadsTo,
+    Property,
+    Sometimes,
+    Stays,
+)
+from ..router import SystemSnapshot
+from .assumptions import TIME_PASSES
+from .vocabulary import OpenGate, OpenTcp, Outgoing, Send
+from .world import Tcp, World
+
+Link = Here[World]
+
+# E37's table of timers: where each of them runs. Written apart from the charts, which must agree.
+RUNS_IN: dict[str, tuple[str, ...]] = {
+    "t5": ("waiting", "resting"),
+    "t6": (
+        "selecting",
+        "reselecting",
+        "select_unanswered",
+        "deselecting",
+        "deselect_unanswered",
+    ),
+    "t7": ("not_selected",),
+    "t8": ("receiving",),
+    "frame_deadline": ("receiving",),
+    "write_timeout": ("backlogged",),
+    "connect_timeout": ("connecting",),
+    "linger": ("leaving",),
+    "linktest_interval": ("quiet",),
+    "t6_linktest": ("probing_link",),
+    "open_time": ("breaker_open",),
+}
+
+_ATTEMPT = ("connecting", "selecting")
+
+
+def _any(snapshot: SystemSnapshot, *states: str) -> bool:
+    return any(state in snapshot for state in states)
+
+
+def _asks(*effects: Effect) -> Callable[[Move], bool]:
+    return lambda move: not set(effects).isdisjoint(move.effects)
+
+
+def _timers_are_right(here: Link) -> bool:
+    return here.world.timers == {
+        timer for timer, states in RUNS_IN.items() if _any(here.snapshot, *states)
+    }
+
+
+def _tcp_is_right(here: Link) -> bool:
+    if "connected" in here.snapshot:
+        return here.world.tcp is Tcp.OPEN
+    return here.world.tcp is (Tcp.OPENING if "connecting" in here.snapshot else Tcp.CLOSED)
+
+
+def _gate_opened_before_answer(before: Link, move: Move, _after: Link) -> bool:
+    answer = move.effects.index(Send(Outgoing.SELECT_RSP_ESTABLISHED))
+    return before.world.gate or OpenGate() in move.effects[:answer]
+
+
+def _attempt_is_settled(before: Link, move: Move, after: Link) -> bool:
+    if not _any(before.snapshot, *_ATTEMPT) or _any(after.snapshot, *_ATTEMPT):
+        return True
+    was, now = before.snapshot["breaker"], after.snapshot["breaker"]
+    if move.event in ("isolate_requested", "reset_requested"):
+        return not _any(after.snapshot, "selected")
+    if "selected" in after.snapshot:
+        return "breaker_closed" in now and now.values == (0,)
+    if _any(after.snapshot, "resting", "closed"):
+        return "ready" in now if "probing" in was else now == was
+    opened = "breaker_open" in now
+    return opened if "probing" in was else opened or now.values[0] == was.values[0] + 1
+
+
+def _nobody_forgotten(here: Link) -> bool:
+    """Whoever waits for the breaker waits for one that will speak up."""
+    return "blocked" not in here.snapshot or _any(here.snapshot, "breaker_open", "isolated")
+
+
+def _permit_is_held(here: Link) -> bool:
+    if _any(here.snapshot, *_ATTEMPT):
+        return _any(here.snapshot, "breaker_closed", "probing")
+    return "probing" not in here.snapshot
+
+
+_REJECTS = frozenset(
+    {"unknown_reject_received", "select_rejected", "deselect_rejected", "linktest_rejected"}
+)
+
+ANY_LINK: tuple[Property[Link], ...] = (
+    Always("timers", "every timer runs exactly in the states that E37 gives it", _timers_are_right),
+    Always(
+        "sockets", "TCP is open, opening or closed as the state says: one socket", _tcp_is_right
+    ),
+    Always(
+        "gate",
+        "data passes exactly while SELECTED",
+        lambda here: here.world.gate == ("selected" in here.snapshot),
+    ),
+    Always(
+        "watch",
+        "linktests run exactly while SELECTED, and a failed one is never left standing",
+        lambda here: (
+            ("watching" in here.snapshot) == ("selected" in here.snapshot)
+            and "silent" not in here.snapshot
+        ),
+    ),
+    Always(
+        "traffic",
+        "frames are half read or half written only on an open connection",
+        lambda here: (
+            "connected" in here.snapshot
+            or not _any(here.snapshot, "receiving", "broken_off", "backlogged", "stalled")
+        ),
+    ),
+    EveryStep(
+        "selected before answered",
+        "SELECTED is committed before Select.rsp 0 leaves",
+        _gate_opened_before_answer,
+        _asks(Send(Outgoing.SELECT_RSP_ESTABLISHED)),
+    ),
+    EveryStep(
+        "separate",
+        "Separate.req leaves from SELECTED only, and what follows is a graceful close",
+        lambda before, _, after: before.world.gate and "leaving" in after.snapshot,
+        _asks(Send(Outgoing.SEPARATE_REQ)),
+    ),
+    EveryStep(
+        "rejects end",
+        "a Reject.req is never answered",
+        lambda _before, move, _after: not any(isinstance(each, Send) for each in move.effects),
+        lambda move: move.event in _REJECTS,
+    ),
+    EveryStep(
+        "close",
+        "a call to close ends in Closed, or is on its way there",
+        lambda _before, _, after: _any(after.snapshot, "closed", "closing"),
+        lambda move: move.event == "close_requested",
+    ),
+    LeadsTo(
+        "leaving ends",
+        "a graceful close comes to an end although the peer says nothing",
+        lambda here: "leaving" in here.snapshot,
+        lambda here: here.world.tcp is Tcp.CLOSED,
+        TIME_PASSES,
+    ),
+    LeadsTo(
+        "silence is noticed",
+        "a connection whose peer has fallen silent is given up",
+        lambda here: "connected" in here.snapshot,
+        lambda here: "connected" not in here.snapshot,
+        TIME_PASSES,
+    ),
+    Stays(
+        "closed is final",
+        "nothing leads out of Closed",
+        lambda here: "closed" in here.snapshot,
+        WHATEVER,
+    ),
+    CanAlwaysReach(
+        "way back",
+        "short of Closed there is always a way to SELECTED",
+        lambda here: "selected" in here.snapshot,
+        lambda here: not _any(here.snapshot, "closed", "closing"),
+    ),
+)
+
+# What else is claimed of the end that dials, and of an end that does so once.
+SINGLE_USE: tuple[Property[Link], ...] = (
+    *ANY_LINK,
+    Always(
+        "once",
+        "an end for one connection never waits to retry",
+        lambda here: "waiting" not in here.snapshot,
+    ),
+)
+DIALLING_LINK: tuple[Property[Link], ...] = (
+    *ANY_LINK,
+    EveryStep(
+        "permit",
+        "a dial begins only when the breaker is closed or has given its one probe away",
+        lambda _before, _, after: _any(after.snapshot, "breaker_closed", "probing"),
+        _asks(OpenTcp()),
+    ),
+    Always(
+        "one probe",
+        "an attempt runs only with a permit, and no permit of a probe is held by nobody",
+        _permit_is_held,
+    ),
+    Always(
+        "nobody forgotten",
+        "who is blocked will be told when the breaker lets it try",
+        _nobody_forgotten,
+    ),
+    Always(
+        "asking is instant",
+        "the breaker answers in the same step",
+        lambda here: "asking" not in here.snapshot,
+    ),
+    EveryStep(
+        "attempts are settled",
+        "an attempt that fails counts once, one that comes to SELECTED clears the count, and one "
+        "that its user gives up counts as neither and gives its permit back",
+        _attempt_is_settled,
+        lambda _: True,
+    ),
+    LeadsTo(
+        "open ends",
+        "an open breaker is not open for ever, with nobody asking",
+        lambda here: "breaker_open" in here.snapshot,
+        lambda here: "breaker_open" not in here.snapshot,
+        TIME_PASSES,
+    ),
+    Sometimes("half-open", "a probe is let through", lambda here: "probing" in here.snapshot),
+)
+
+
+BREAKER_ALONE: tuple[Property[Here[frozenset[str]]], ...] = (
+    LeadsTo(
+        "open ends",
+        "an open breaker is not open for ever, with nobody asking",
+        lambda here: "breaker_open" in here.snapshot,
+        lambda here: "breaker_open" not in here.snapshot,
+        TIME_PASSES,
+    ),
+    CanAlwaysReach(
+        "way back",
+        "whatever has happened, the breaker can be closed again",
+        lambda here: "breaker_closed" in here.snapshot,
+    ),
+    Always(
+        "open time",
+        "the open time runs exactly while the breaker is open",
+        lambda here: (here.world == {"open_time"}) == ("breaker_open" in here.snapshot),
+    ),
+)
+
+TRANSACTION_ALONE: tuple[Property[Here[frozenset[str]]], ...] = (
+    Always(
+        "T3",
+        "T3 runs exactly while the primary is written and nothing has ended the transaction",
+        lambda here: (here.world == {"t3"}) == ("open" in here.snapshot),
+    ),
+    Stays(
+        "ends once",
+        "a transaction that has ended does not end again",
+        lambda here: "pending" not in here.snapshot,
+        WHATEVER,
+    ),
+    CanAlwaysReach(
+        "can end", "every transaction can end", lambda here: "pending" not in here.snapshot
+    ),
+)

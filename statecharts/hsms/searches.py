@@ -1,0 +1,176 @@
+"""Everything that is searched: which model, which claims. ``make prove`` runs this list.
+
+Each chart is searched in the smallest surroundings in which all of its transitions can be taken;
+``NEVER_TAKEN`` says of the others why not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic
+
+from ..explore.alone import Alone, Here, WorldState
+from ..explore.obligations import Obligation
+from ..explore.pair import Both
+from ..explore.properties import Property
+from ..router import System
+from .binding import Bind, Parameters
+from .breaker import BREAKER
+from .connection import ACTIVE
+from .end_properties import SESSIONS, TWO_ENDS
+from .linktest import LINKTEST
+from .model import ACTIVE_END, PASSIVE_END, End, Ends, Scenario, two_ends
+from .obligations import BREAKS, DIALS, DIALS_ONCE, LISTENS, TRANSACTS
+from .outside import chart_alone, link_alone
+from .properties import (
+    ANY_LINK,
+    BREAKER_ALONE,
+    DIALLING_LINK,
+    SINGLE_USE,
+    TRANSACTION_ALONE,
+)
+from .systems import ACTIVE_LINK, PASSIVE_LINK
+from .transaction import TRANSACTION
+from .world import World
+
+
+@dataclass(frozen=True, slots=True)
+class AloneSearch(Generic[WorldState]):
+    """Charts against anything, and what is claimed of them. ``model`` binds them to machines."""
+
+    name: str
+    charts: tuple[str, ...]
+    model: Callable[[Bind], Alone[WorldState]]
+    properties: tuple[Property[Here[WorldState]], ...]
+    duties: tuple[Obligation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndsSearch:
+    """Two ends under a scenario, and what is claimed of them."""
+
+    name: str
+    charts: tuple[str, ...]
+    scenario: Scenario
+    properties: tuple[Property[Both[End]], ...]
+
+    def model(self, bind: Bind) -> Ends:
+        """The model, with the machines that ``bind`` makes."""
+        return two_ends(self.scenario, bind)
+
+
+_TWO: dict[str, Parameters] = {
+    BREAKER.id: {"threshold": 2},
+    LINKTEST.id: {"linktest_threshold": 2},
+}
+_ONCE: dict[str, Parameters] = {**_TWO, ACTIVE.id: {"single_use": 1}}
+
+
+def _ids(system: System) -> tuple[str, ...]:
+    return tuple(chart.id for chart in system.charts)
+
+
+def _link(
+    name: str,
+    system: System,
+    parameters: Mapping[str, Parameters],
+    properties: tuple[Property[Here[World]], ...],
+    duties: tuple[Obligation, ...],
+    *,
+    traffic: bool = True,
+) -> AloneSearch[World]:
+    return AloneSearch(
+        name,
+        _ids(system),
+        lambda bind: link_alone(system, parameters, bind, traffic=traffic),
+        properties,
+        duties,
+    )
+
+
+# An end against a peer, users and a network that may do anything.
+LINKS = (
+    _link("dialling end", ACTIVE_LINK, _TWO, DIALLING_LINK, DIALS),
+    _link("dialling end, once", ACTIVE_LINK, _ONCE, SINGLE_USE, DIALS_ONCE),
+    _link("listening end", PASSIVE_LINK, _TWO, ANY_LINK, LISTENS),
+)
+# The same with no byte on the wire: six times smaller, for mutants of what frames do not pass.
+LINKS_WITHOUT_TRAFFIC = (
+    _link("dialling end", ACTIVE_LINK, _TWO, DIALLING_LINK, DIALS, traffic=False),
+    _link("dialling end, once", ACTIVE_LINK, _ONCE, SINGLE_USE, DIALS_ONCE, traffic=False),
+    _link("listening end", PASSIVE_LINK, _TWO, ANY_LINK, LISTENS, traffic=False),
+)
+
+_BREAKER = System("breaker_alone", "Circuit breaker", (BREAKER,), ())
+_TRANSACTION = System("transaction_alone", "Data transaction", (TRANSACTION,), ())
+
+# A chart by itself: where several ask one breaker, and where there is no connection to speak of.
+CHARTS_ALONE: tuple[AloneSearch[frozenset[str]], ...] = (
+    AloneSearch(
+        "breaker",
+        (BREAKER.id,),
+        lambda bind: chart_alone(_BREAKER, {"threshold": 2}, bind),
+        BREAKER_ALONE,
+        BREAKS,
+    ),
+    AloneSearch(
+        "transaction",
+        (TRANSACTION.id,),
+        lambda bind: chart_alone(_TRANSACTION, {}, bind),
+        TRANSACTION_ALONE,
+        TRANSACTS,
+    ),
+)
+
+_CALLS = ("enable_requested", "disable_requested", "close_requested")
+_SESSION_CALLS = ("select_requested", "deselect_requested")
+_BREAKER_CALLS = ("isolate_requested", "release_requested", "reset_requested")
+_PEER_CALLS = ("close_requested",)
+
+CABLE = Scenario(cable=True, failures=True)
+USERS = Scenario(_CALLS, _PEER_CALLS, cable=True, failures=True)
+DESELECTING = Scenario(("enable_requested", *_SESSION_CALLS), ("deselect_requested",))
+SESSION = Scenario(
+    (*_CALLS, *_SESSION_CALLS), (*_PEER_CALLS, "deselect_requested"), cable=True, failures=True
+)
+BY_HAND = Scenario(
+    (*_CALLS, *_SESSION_CALLS, *_BREAKER_CALLS),
+    (*_PEER_CALLS, "deselect_requested"),
+    cable=True,
+    failures=True,
+    threshold=2,
+)
+EVERYTHING = Scenario(
+    (*_CALLS, *_SESSION_CALLS),
+    (*_PEER_CALLS, "deselect_requested"),
+    data=True,
+    cable=True,
+    failures=True,
+)
+
+
+def _ends(name: str, scenario: Scenario, properties: tuple[Property[Both[End]], ...]) -> EndsSearch:
+    charts = tuple(dict.fromkeys((*_ids(ACTIVE_END), *_ids(PASSIVE_END))))
+    return EndsSearch(name, charts, scenario, properties)
+
+
+# Two ends, a cable, users and faults; each scenario lets more of it happen.
+SMALL_ENDS = (
+    _ends("two ends, cable cut", CABLE, TWO_ENDS),
+    _ends("two ends, users", USERS, TWO_ENDS),
+    _ends("two ends, deselecting", DESELECTING, SESSIONS),
+)
+ENDS = (
+    *SMALL_ENDS,
+    _ends("two ends, sessions", SESSION, SESSIONS),
+    _ends("two ends, breaker by hand", BY_HAND, SESSIONS),
+)
+
+# Transitions that no search takes, and why they are there.
+NEVER_TAKEN: dict[tuple[str, str], str] = {
+    (ACTIVE.id, "connecting: permit_offered"): (
+        "the breaker offers when it has refused or withdrawn a permit, and connecting holds one: "
+        "kept so that a breaker with other offers cannot stop the chart"
+    ),
+}

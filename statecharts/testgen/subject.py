@@ -1,0 +1,74 @@
+"""Takes whatever claims to behave like a chart along a tour, and says where it differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..declare import Effect
+from ..explore.alone import Here, WorldState
+from ..explore.graph import Graph
+from ..machine import Machine
+from .tours import Tour
+
+
+class Subject(Protocol):
+    """What an adapter of a driver offers: its charts in motion, one event at a time.
+
+    ``restart`` brings it to the beginning. ``take`` makes the event happen (a frame is written by
+    a peer, a timer's time passes, a user calls) and returns the effects, in order. ``leaves`` are
+    the active leaf states of each chart by its id.
+    """
+
+    def restart(self) -> None: ...
+
+    def take(self, event: str) -> tuple[Effect, ...]: ...
+
+    def leaves(self) -> dict[str, str]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where a subject left a tour."""
+
+    step: int
+    event: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"step {self.step}, {self.event}: expected {self.expected}, found {self.found}"
+
+
+def drive(
+    graph: Graph[Here[WorldState], Here[WorldState]], tour: Tour, subject: Subject
+) -> Difference | None:
+    """Restart the subject and take it along the tour. The first difference, or None."""
+    subject.restart()
+    for number, stop in enumerate(tour, start=1):
+        asked = subject.take(stop.move.event)
+        if asked != stop.move.effects:
+            return Difference(number, stop.move.event, str(stop.move.effects), str(asked))
+        snapshot = graph.states[stop.state].snapshot
+        expected = {id: snapshot[id].leaves for id in snapshot.charts}
+        if (found := subject.leaves()) != expected:
+            return Difference(number, stop.move.event, str(expected), str(found))
+    return None
+
+
+class MachineSubject:
+    """A machine as a subject: for trying a tour, and as the pattern of an adapter."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._here = machine.initial
+
+    def restart(self) -> None:
+        self._here = self._machine.initial
+
+    def take(self, event: str) -> tuple[Effect, ...]:
+        self._here, effects, _ = self._machine.step(self._here, event)
+        return effects
+
+    def leaves(self) -> dict[str, str]:
+        return {self._machine.chart.id: self._here.leaves}

@@ -1,0 +1,206 @@
+"""`make prove`: searches, properties, obligations, mutants, oracles and tours in one table.
+
+Ends with status 1 when anything does not hold. `python -m tests.prove` from the root.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+
+from statecharts import Machine
+from statecharts.explore import Checker, Graph, Outcome, alone
+from statecharts.explore.alone import WorldState
+from statecharts.explore.obligations import Examiner
+from statecharts.export.agreement import spin_agreement, xstate_agreement
+from statecharts.export.programs import Agreement, OracleError
+from statecharts.hsms import BREAKER, CHARTS, LINKTEST
+from statecharts.hsms.binding import machine
+from statecharts.hsms.model import two_ends
+from statecharts.hsms.mutation import Trial, all_mutants
+from statecharts.hsms.searches import CHARTS_ALONE, ENDS, EVERYTHING, LINKS, AloneSearch
+from statecharts.testgen import coverage, tours
+
+CORES = min(os.cpu_count() or 1, 2)
+# More parts than processes, so that the last one to finish is not far behind the others.
+PARTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; `faults` are printed below it."""
+
+    name: str
+    states: str = ""
+    transitions: str = ""
+    diameter: str = ""
+    held: str = ""
+    seconds: float = 0.0
+    faults: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        cells = (self.states, self.transitions, self.diameter)
+        numbers = "".join(f"{cell:>13}" for cell in cells)
+        return f"{self.name:<28}{numbers}  {self.held:<46}{self.seconds:>7.1f}"
+
+
+def prove_alone(number: int) -> Row:
+    """One link or chart against anything."""
+    if number < len(LINKS):
+        return _alone(LINKS[number])
+    return _alone(CHARTS_ALONE[number - len(LINKS)])
+
+
+def _alone(search: AloneSearch[WorldState]) -> Row:
+    began = perf_counter()
+    model = search.model(machine)
+    graph = Graph(model)
+    verdicts = Checker(graph).check(search.properties)
+    snapshots = (here.snapshot for here in graph.states)
+    breaches = tuple(Examiner(model.router).breaches(snapshots, search.duties))
+    failed = [str(each) for each in verdicts if each.outcome is not Outcome.HELD]
+    kept = len(search.duties) - len({each.obligation.clause for each in breaches})
+    found = graph.statistics()
+    return Row(
+        search.name,
+        f"{found.states:,}",
+        f"{found.transitions:,}",
+        str(found.diameter),
+        f"{len(verdicts) - len(failed)} properties held, {kept} duties kept",
+        perf_counter() - began,
+        (*failed, *(str(each) for each in breaches)),
+    )
+
+
+def prove_ends(number: int) -> Row:
+    """Two ends under one scenario."""
+    gc.disable()
+    began = perf_counter()
+    search = ENDS[number]
+    graph = Graph(search.model(machine))
+    searched = perf_counter() - began
+    verdicts = Checker(graph).check(search.properties)
+    failed = [str(each) for each in verdicts if each.outcome is not Outcome.HELD]
+    found = graph.statistics()
+    return Row(
+        search.name,
+        f"{found.states:,}",
+        f"{found.transitions:,}",
+        str(found.diameter),
+        f"{len(verdicts) - len(failed)} properties held; {found.states / searched:,.0f} states/s",
+        perf_counter() - began,
+        tuple(failed),
+    )
+
+
+def prove_scale() -> Row:
+    """The largest scenario: nothing but the search, which no impossible effect may end."""
+    gc.disable()
+    began = perf_counter()
+    graph = Graph(two_ends(EVERYTHING))
+    seconds = perf_counter() - began
+    states = len(graph.states)
+    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return Row(
+        "two ends, everything",
+        f"{states:,}",
+        f"{len(graph.targets):,}",
+        "",
+        f"no impossible effect; {states / seconds:,.0f} states/s, {megabytes:,} MB",
+        seconds,
+    )
+
+
+def prove_mutants(part: int) -> tuple[int, int, tuple[str, ...]]:
+    """Killed, equivalent, and the names of those that live, of one part of all mutants."""
+    trial = Trial()
+    fates = [trial.fate(mutant) for mutant in list(all_mutants())[part::PARTS]]
+    alive = tuple(each.mutant for each in fates if each.lives)
+    return (
+        sum(bool(each.killer) for each in fates),
+        sum(bool(each.reason) for each in fates),
+        alive,
+    )
+
+
+def prove_tours() -> Row:
+    """Postman tours of every chart."""
+    began = perf_counter()
+    covered = wanted = steps = 0
+    parameters = {BREAKER.id: {"threshold": 2}, LINKTEST.id: {"linktest_threshold": 2}}
+    for chart in CHARTS:
+        graph = Graph(alone(Machine(chart, **parameters.get(chart.id, {}))))
+        made = tours(graph)
+        found, total = coverage(graph, made)
+        covered, wanted, steps = covered + found, wanted + total, steps + sum(map(len, made))
+    faults = () if covered == wanted else (f"{wanted - covered} edges are not covered",)
+    held = f"{covered} of {wanted} edges covered, {steps} steps"
+    return Row("tours of all charts", held=held, seconds=perf_counter() - began, faults=faults)
+
+
+def prove_oracle(name: str, ask: Callable[[], Agreement], what: str) -> Row:
+    """What an independent program says."""
+    began = perf_counter()
+    try:
+        agreement = ask()
+    except OracleError as error:
+        faults = (str(error),) if os.environ.get("CI") == "true" else ()
+        return Row(name, held=f"not asked: {str(error).splitlines()[0]}"[:46], faults=faults)
+    held = f"{agreement.agreed:,} {what} agreed"
+    return Row(name, held=held, seconds=perf_counter() - began, faults=agreement.differences)
+
+
+def _mutants_row(parts: list[Future[tuple[int, int, tuple[str, ...]]]], began: float) -> Row:
+    killed = equivalent = 0
+    alive: list[str] = []
+    for part in parts:
+        more, same, living = part.result()
+        killed, equivalent, alive = killed + more, equivalent + same, alive + list(living)
+    held = f"{killed:,} of {killed + len(alive):,} killed, {equivalent} equivalent"
+    return Row("mutants", held=held, seconds=perf_counter() - began, faults=tuple(alive))
+
+
+def main() -> int:
+    """Print the table as it comes about; the status of the program."""
+    began = perf_counter()
+    faults = 0
+
+    def show(row: Row) -> None:
+        nonlocal faults
+        faults += len(row.faults)
+        sys.stdout.write("\n".join((str(row), *(f"    {each}" for each in row.faults))) + "\n")
+        sys.stdout.flush()
+
+    sys.stdout.write(
+        f"{'model':<28}{'states':>13}{'transitions':>13}{'diameter':>13}  {'what holds':<46}"
+        f"{'seconds':>7}\n"
+    )
+    with ProcessPoolExecutor(CORES) as pool:
+        scale = pool.submit(prove_scale)
+        ends = [pool.submit(prove_ends, number) for number in reversed(range(len(ENDS)))]
+        links = range(len(LINKS) + len(CHARTS_ALONE))
+        rows = [pool.submit(prove_alone, number) for number in links]
+        rows += [
+            *reversed(ends),
+            scale,
+            pool.submit(prove_tours),
+            pool.submit(prove_oracle, "xstate", xstate_agreement, "answers"),
+            pool.submit(prove_oracle, "Spin", spin_agreement, "states"),
+        ]
+        mutants = [pool.submit(prove_mutants, part) for part in range(PARTS)]
+        for row in rows:
+            show(row.result())
+        show(_mutants_row(mutants, began))
+    verdict = "all of it holds" if not faults else f"{faults} faults"
+    sys.stdout.write(f"{verdict}, {perf_counter() - began:.0f} s on {CORES} cores\n")
+    return int(faults > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

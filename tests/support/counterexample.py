@@ -1,0 +1,42 @@
+"""Replays a counterexample on the real driver; the tests that the checker writes call `replay`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+
+from statecharts import System
+from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
+from tests.support.driven import OF_TRAFFIC, driven, memory_pairs
+
+# Model to its ends by the names that their moves have.
+_MODELS: dict[str, dict[str, System]] = {
+    "active_link": {"active_link": ACTIVE_LINK},
+    "passive_link": {"passive_link": PASSIVE_LINK},
+    "two_ends": {"active": ACTIVE_LINK, "passive": PASSIVE_LINK},
+}
+_OF_TRAFFIC = frozenset(str(effect) for effect in OF_TRAFFIC)
+
+
+async def replay(
+    model: str,
+    steps: Sequence[tuple[str, str, Sequence[str]]],
+    parameters: Mapping[str, Mapping[str, int]],
+) -> None:
+    """Make each end's events happen to a driver of its own, in this order.
+
+    Raises `AssertionError` where a driver does something else. The cable and a data message are no
+    event of a chart, and what is read and written is the driver's own affair: both are passed over.
+    """
+    async with AsyncExitStack() as stack:
+        ends = {
+            name: await stack.enter_async_context(driven(system, memory_pairs, parameters))
+            for name, system in _MODELS[model].items()
+        }
+        for number, (actor, event, effects) in enumerate(steps, start=1):
+            if actor not in ends or not ends[actor].compares(event):
+                continue
+            found, _ = await ends[actor].take(event)
+            asked = [str(each) for each in found]
+            wanted = [each for each in effects if each not in _OF_TRAFFIC]
+            assert asked == wanted, f"step {number}, {actor} {event}: asks for {asked}"

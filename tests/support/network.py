@@ -1,0 +1,147 @@
+"""Real TCP on loopback: an equipment to talk to, and listeners that misbehave.
+
+``HSMS_SERVER_HOST`` and ``HSMS_SERVER_PORT`` name an equipment on another machine; the tests that
+need one and nothing more then talk to that.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+import pytest
+import trio
+
+from hsms_engine import HsmsServer, Settings, serve_hsms
+from hsms_engine.driver.tcp import Listener, SocketStream, listen_tcp
+from tests.support.pair import Handler, echo
+
+# A bound against hanging, never a measurement.
+PATIENCE = 20.0
+
+
+def run_patiently(function: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
+    """``trio.run`` that gives up."""
+
+    async def bounded() -> Any:
+        with trio.fail_after(PATIENCE):
+            return await function(*args)
+
+    return trio.run(bounded, **options)
+
+
+@pytest.fixture(autouse=True)
+def patience(request: pytest.FixtureRequest) -> None:
+    """Every wait of a test that imports this has an end."""
+    # The first mark names the runner; pytest-trio has added its own at the end.
+    request.node.own_markers.insert(0, pytest.mark.trio(run=run_patiently).mark)
+
+
+@asynccontextmanager
+async def equipment(handler: Handler = echo) -> AsyncIterator[tuple[str, int]]:
+    """The address of an equipment that echoes: the one named by the environment, or our own."""
+    host = os.environ.get("HSMS_SERVER_HOST")
+    if host:
+        yield host, int(os.environ.get("HSMS_SERVER_PORT", "5000"))
+        return
+    async with serving(handler) as server:
+        yield "127.0.0.1", server.port
+
+
+@asynccontextmanager
+async def serving(handler: Handler = echo, **changes: Any) -> AsyncIterator[HsmsServer]:
+    """A server of ours on a port of the system's choice, closed at the end of the block."""
+    settings = Settings(port=0).replace(**changes)
+    async with trio.open_nursery() as nursery:
+
+        async def serve(task_status: trio.TaskStatus[HsmsServer]) -> None:
+            await serve_hsms(handler, settings, task_status=task_status)
+
+        server: HsmsServer = await nursery.start(serve)
+        yield server
+        nursery.cancel_scope.cancel()
+
+
+class Gate:
+    """A listener that counts who comes, and does with each what it is told."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.came = 0
+        self.port = listener.port
+
+    async def run(self, treat: Callable[[SocketStream], Awaitable[None]]) -> None:
+        async with trio.open_nursery() as nursery:
+            while True:
+                stream, _ = await self._listener.accept()
+                self.came += 1
+                nursery.start_soon(treat, stream)
+
+
+@asynccontextmanager
+async def gate(treat: Callable[[SocketStream], Awaitable[None]]) -> AsyncIterator[Gate]:
+    """A listener on loopback; ``treat`` gets each stream and has to close it."""
+    listener = await listen_tcp("127.0.0.1", 0)
+    try:
+        async with trio.open_nursery() as nursery:
+            opened = Gate(listener)
+            nursery.start_soon(opened.run, treat)
+            yield opened
+            nursery.cancel_scope.cancel()
+    finally:
+        listener.close()
+
+
+async def close_at_once(stream: SocketStream) -> None:
+    await stream.aclose()
+
+
+async def say_nothing(stream: SocketStream) -> None:
+    try:
+        while await stream.receive_some():
+            pass
+    except trio.BrokenResourceError:
+        pass
+    finally:
+        stream.close()
+
+
+def reset(stream: SocketStream) -> None:
+    """Close with RST instead of FIN."""
+    stream._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.close()
+
+
+def closed_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Hole:
+    """An address on loopback that answers no connect: a listener whose queue is full."""
+
+    def __init__(self) -> None:
+        self._listening = socket.socket()
+        self._listening.bind(("127.0.0.1", 0))
+        self._listening.listen(0)
+        self.port: int = self._listening.getsockname()[1]
+        self._waiting: list[socket.socket] = []
+        for _ in range(4):
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", self.port))
+            self._waiting.append(waiting)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in (*self._waiting, self._listening):
+            each.close()

@@ -1,0 +1,186 @@
+"""Ends of a connection for tests: an engine and a peer of bytes, or two engines, no network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any, TypeVar
+
+import trio
+from trio.testing import memory_stream_pair
+
+from hsms_engine import (
+    HsmsConnection,
+    HsmsLink,
+    HsmsServer,
+    Message,
+    Settings,
+    open_hsms,
+    open_link,
+    serve_hsms,
+)
+from hsms_engine.driver.driver import EventReader
+from hsms_engine.protocol.events import Happened
+from tests.support.raw_peer import RawPeer
+
+E = TypeVar("E", bound=Happened)
+
+Handler = Callable[[HsmsConnection], Awaitable[object]]
+
+
+class MemoryListener:
+    """A listener that peers of the same process dial; every dial is counted."""
+
+    def __init__(self) -> None:
+        self._give, self._take = trio.open_memory_channel[trio.abc.Stream](math.inf)
+        self.dialled = 0
+        self.closed = False
+
+    @property
+    def address(self) -> str:
+        return "memory"
+
+    @property
+    def port(self) -> int:
+        return 0
+
+    async def accept(self) -> tuple[trio.abc.Stream, str]:
+        try:
+            stream = await self._take.receive()
+        except trio.EndOfChannel:
+            raise trio.ClosedResourceError from None
+        return stream, f"memory peer {self.dialled}"
+
+    def close(self) -> None:
+        self.closed = True
+        self._give.close()
+
+    async def dial(self) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        self.dialled += 1
+        ours, theirs = memory_stream_pair()
+        try:
+            self._give.send_nowait(theirs)
+        except trio.ClosedResourceError:
+            raise ConnectionRefusedError("nobody listens") from None
+        return ours
+
+    async def raw(self) -> RawPeer:
+        """A peer of bytes that has just connected."""
+        return RawPeer(await self.dial())
+
+
+class Switchboard:
+    """What a dialling engine reaches: peers of bytes, refusals, or silence, one after another."""
+
+    def __init__(self) -> None:
+        self._give, self._take = trio.open_memory_channel[RawPeer](math.inf)
+        self.dialled = 0
+        self.dialled_at: list[float] = []
+        # None: TCP comes up. An exception: it is refused with that.
+        self.refusal: OSError | None = None
+        # Unset: connecting hangs.
+        self.answers = trio.Event()
+        self.answers.set()
+
+    async def dial(self) -> trio.abc.Stream:
+        self.dialled += 1
+        self.dialled_at.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+        await self.answers.wait()
+        if self.refusal is not None:
+            raise self.refusal
+        ours, theirs = memory_stream_pair()
+        self._give.send_nowait(RawPeer(theirs))
+        return ours
+
+    async def peer(self) -> RawPeer:
+        """The other end of the next connection."""
+        return await self._take.receive()
+
+    def hang(self) -> None:
+        self.answers = trio.Event()
+
+    def refuse(self, reason: str = "Connection refused") -> None:
+        self.refusal = ConnectionRefusedError(111, reason)
+
+
+async def first(reader: EventReader, kind: type[E]) -> E:
+    """The next event of this kind; those before it are skipped."""
+    async for event in reader:
+        if isinstance(event, kind):
+            return event
+    raise AssertionError(f"no {kind.__name__} came")
+
+
+async def nothing(_: HsmsConnection) -> None:
+    """A handler that waits for the end."""
+    await trio.sleep_forever()
+
+
+async def echo(connection: HsmsConnection) -> None:
+    """A handler that answers every primary with its own body."""
+    async for primary in connection:
+        if primary.wait:
+            reply = Message(primary.stream, primary.function + 1, body=primary.body)
+            await connection.reply(primary, reply)
+
+
+@asynccontextmanager
+async def active_end(**changes: Any) -> AsyncIterator[tuple[HsmsConnection, RawPeer]]:
+    """A selected connection of the dialling end, and its peer of bytes."""
+    board = Switchboard()
+    async with trio.open_nursery() as nursery:
+
+        async def answer() -> None:
+            peers.append(await board.peer())
+            await peers[0].select_by_answering()
+
+        peers: list[RawPeer] = []
+        nursery.start_soon(answer)
+        async with open_hsms("tool", 5000, dial=board.dial, random=Random(1), **changes) as opened:
+            yield opened, peers[0]
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def passive_end(**changes: Any) -> AsyncIterator[tuple[HsmsConnection, RawPeer]]:
+    """A selected connection of the listening end, and its peer of bytes."""
+    send, receive = trio.open_memory_channel[HsmsConnection](math.inf)
+
+    async def handler(connection: HsmsConnection) -> None:
+        send.send_nowait(connection)
+        await trio.sleep_forever()
+
+    async with server_end(handler, **changes) as (_, listener):
+        peer = await listener.raw()
+        await peer.select()
+        yield await receive.receive(), peer
+
+
+@asynccontextmanager
+async def server_end(
+    handler: Handler = nothing, **changes: Any
+) -> AsyncIterator[tuple[HsmsServer, MemoryListener]]:
+    """A server in this process, cancelled at the end of the block."""
+    listener = MemoryListener()
+    settings = Settings().replace(**changes)
+    async with trio.open_nursery() as nursery:
+
+        async def serve(task_status: trio.TaskStatus[HsmsServer]) -> None:
+            await serve_hsms(
+                handler, settings, listener=listener, random=Random(2), task_status=task_status
+            )
+
+        server: HsmsServer = await nursery.start(serve)
+        yield server, listener
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def link_end(board: Switchboard, *, seed: int = 1, **changes: Any) -> AsyncIterator[HsmsLink]:
+    """A link that dials a switchboard."""
+    async with open_link(dial=board.dial, random=Random(seed), host="tool", **changes) as link:
+        yield link

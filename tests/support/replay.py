@@ -1,0 +1,85 @@
+"""Whether what a driver recorded is what the charts do: each step again, on fresh machines."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from functools import cache
+
+from hsms_engine.protocol.engine import Record
+from statecharts import Effect, Machine, Snapshot, Step, System
+from statecharts.hsms.world import World, after_all
+
+
+@cache
+def _machine(system: System, chart: str, parameters: tuple[tuple[str, int], ...]) -> Machine:
+    return Machine(system.chart(chart), **dict(parameters))
+
+
+_Where = tuple[tuple[str, ...], tuple[int, ...]]
+
+
+@cache
+def _step(
+    system: System, chart: str, parameters: tuple[tuple[str, int], ...], where: _Where, event: str
+) -> Step:
+    machine = _machine(system, chart, parameters)
+    return machine.step(machine.snapshot(*where), event)
+
+
+def _again(system: System, chart: str, before: Snapshot, event: str) -> Step:
+    """The step as a machine decides it that no driver has ever used."""
+    parameters = tuple(before.machine.parameters.items())
+    return _step(system, chart, parameters, (before.states, before.values), event)
+
+
+@cache
+def _beginning(system: System) -> tuple[tuple[str, Snapshot], ...]:
+    return tuple((chart.id, Machine(chart).initial) for chart in system.charts)
+
+
+class Replay:
+    """Follows one driver's records. ``take`` raises ``AssertionError`` at the first false one."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._owner = {event: chart.id for chart in system.charts for event in chart.events}
+        self._wires: dict[tuple[str, Effect], list[tuple[str, str]]] = {}
+        for wire in system.wires:
+            self._wires.setdefault((wire.source, wire.effect), []).append((wire.target, wire.event))
+        self._now = dict(_beginning(system))
+        self._world = World()
+        self._at = float("-inf")
+
+    def take(self, record: Record) -> None:
+        """One more record, in order."""
+        assert record.at >= self._at, f"{record} is earlier than the one before it"
+        self._at = record.at
+        told = deque([(self._owner[record.event], record.event)])
+        effects: list[Effect] = []
+        for hop in record.hops:
+            assert told, f"{record.event}: nobody told {hop.chart} {hop.event}"
+            assert (hop.chart, hop.event) == told.popleft()
+            was = self._now[hop.chart]
+            assert hop.before.states == was.states, f"{hop.chart} jumped from {was} to {hop.before}"
+            if hop.before.machine.parameters == was.machine.parameters:
+                assert hop.before.values == was.values
+            step = _again(self._system, hop.chart, hop.before, hop.event)
+            assert step.snapshot == hop.after
+            assert step.taken == hop.taken
+            self._now[hop.chart] = hop.after
+            for effect in step.effects:
+                if wires := self._wires.get((hop.chart, effect)):
+                    told.extend(wires)
+                else:
+                    effects.append(effect)
+        assert not told, f"{record.event}: {told} was never told"
+        assert record.effects == tuple(effects)
+        self._world = after_all(self._world, record.event, effects)
+
+
+def conforms(system: System, records: Iterable[Record]) -> None:
+    """Raise ``AssertionError`` unless the charts of ``system`` do what was recorded."""
+    replay = Replay(system)
+    for record in records:
+        replay.take(record)

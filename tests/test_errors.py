@@ -1,0 +1,92 @@
+"""Errors are sorted by what the caller can still do, and say what happened in words and numbers."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+from hsms_engine import (
+    AbortedError,
+    CircuitOpenError,
+    ClosedError,
+    ConnectError,
+    ConnectionLostError,
+    HsmsError,
+    LinkDownError,
+    LocalProtocolError,
+    RejectedError,
+    RemoteProtocolError,
+    ReplyTimeoutError,
+    SelectRefusedError,
+    SettingsError,
+    TransactionError,
+)
+from hsms_engine.protocol.endings import reject_name, status_name
+
+KINDS: list[type[HsmsError]] = [
+    LocalProtocolError,
+    SettingsError,
+    TransactionError,
+    ConnectError,
+    ConnectionLostError,
+    ClosedError,
+    LinkDownError,
+]
+ONE_OF_EACH: list[HsmsError] = [
+    LocalProtocolError("no"),
+    SettingsError("t3=0"),
+    ReplyTimeoutError("T3"),
+    RejectedError("rejected", 4),
+    AbortedError("S1F0"),
+    ConnectError("not connected", "refused", "tcp connect"),
+    SelectRefusedError("not selected", "status 2", 2),
+    CircuitOpenError("open", 12.5),
+    LinkDownError("down", 3.0),
+    ConnectionLostError("lost", "the peer separated"),
+    RemoteProtocolError("lost", "length 9"),
+    ClosedError("closed"),
+]
+
+
+@pytest.mark.parametrize("error", ONE_OF_EACH, ids=lambda error: type(error).__name__)
+def test_every_error_is_of_exactly_one_kind(error: HsmsError) -> None:
+    assert len([kind for kind in KINDS if isinstance(error, kind)]) == 1
+
+
+def test_the_tree_is_the_one_promised() -> None:
+    for error in (ReplyTimeoutError, RejectedError, AbortedError):
+        assert issubclass(error, TransactionError)
+    for refused in (SelectRefusedError, CircuitOpenError):
+        assert issubclass(refused, ConnectError)
+    assert issubclass(RemoteProtocolError, ConnectionLostError)
+    assert not issubclass(ClosedError, ConnectionLostError)
+    assert issubclass(SettingsError, ValueError)
+
+
+def test_errors_carry_what_a_program_decides_by() -> None:
+    assert RejectedError("", 4).reason == 4
+    assert SelectRefusedError("", "", 3).status == 3
+    assert SelectRefusedError("", "", 3).phase == "select"
+    assert CircuitOpenError("", 2.5).retry_after == 2.5
+    assert CircuitOpenError("", 2.5).phase == "tcp connect"
+    assert LinkDownError("", 7).retry_after == 7
+    assert ConnectionLostError("", "why").reason == "why"
+    assert ConnectError("", "why", "select").cause == "why"
+
+
+@pytest.mark.parametrize("error", ONE_OF_EACH, ids=lambda error: type(error).__name__)
+def test_an_error_survives_copying_and_pickling(error: HsmsError) -> None:
+    for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert type(twin) is type(error)
+        assert str(twin) == str(error)
+        assert vars(twin) == vars(error)
+
+
+def test_a_status_and_a_reason_are_named_where_e37_names_them() -> None:
+    assert status_name(0) == "0 (established)"
+    assert status_name(3) == "3 (exhausted)"
+    assert status_name(77) == "77"
+    assert reject_name(4) == "4 (entity not selected)"
+    assert reject_name(0) == "0"

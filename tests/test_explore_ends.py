@@ -1,0 +1,209 @@
+"""Two ends and a cable: how many states there are, and what is false without an assumption."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+
+from statecharts.explore import (
+    Assumption,
+    Both,
+    BrokenModelError,
+    Checker,
+    EveryStep,
+    Graph,
+    Kind,
+    LeadsTo,
+    Outcome,
+)
+from statecharts.explore.report import messages, pytest_file
+from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS
+from statecharts.hsms.assumptions import SETTLED
+from statecharts.hsms.binding import machine, with_chart
+from statecharts.hsms.end_properties import TWO_ENDS
+from statecharts.hsms.model import CLOSE, DATA, End, Marker, Scenario, two_ends
+from statecharts.hsms.outside import link_alone
+from statecharts.hsms.searches import (
+    CHARTS_ALONE,
+    ENDS,
+    LINKS,
+    LINKS_WITHOUT_TRAFFIC,
+    NEVER_TAKEN,
+    SESSION,
+    SMALL_ENDS,
+)
+from tests.support.counterexample import replay
+from tests.support.mutate import without
+
+RECOVERY = next(each for each in TWO_ENDS if each.name == "recovery")
+
+
+FOUND = {
+    **{link.name: Graph(link.model(machine)).statistics() for link in LINKS},
+    **{single.name: Graph(single.model(machine)).statistics() for single in CHARTS_ALONE},
+    **{ends.name: Graph(ends.model(machine), 20_000).statistics() for ends in SMALL_ENDS},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "states", "transitions", "diameter", "out_degree", "deadlocks"),
+    [
+        ("dialling end", 381, 10_448, 16, 39, 0),
+        ("dialling end, once", 270, 8_815, 12, 39, 0),
+        ("listening end", 122, 3_034, 12, 30, 3),
+        ("breaker", 8, 68, 4, 9, 0),
+        ("transaction", 8, 12, 2, 6, 6),
+        ("two ends, cable cut", 628, 3_076, 20, 7, 0),
+        ("two ends, users", 5_336, 36_731, 20, 11, 0),
+        ("two ends, deselecting", 9_353, 43_821, 28, 6, 0),
+    ],
+)
+def test_a_search_has_exactly_this_many_states(
+    name: str, states: int, transitions: int, diameter: int, out_degree: int, deadlocks: int
+) -> None:
+    found = FOUND[name]
+
+    assert (found.states, found.transitions) == (states, transitions)
+    assert (found.diameter, found.out_degree, found.deadlocks) == (diameter, out_degree, deadlocks)
+
+
+def test_the_charts_stop_only_where_everything_is_closed() -> None:
+    (listening,) = (each for each in LINKS if each.name == "listening end")
+    graph = Graph(listening.model(machine))
+    ends = [
+        here.snapshot
+        for number, here in enumerate(graph.states)
+        if all(target == number for _, target in graph.edges(number))
+    ]
+
+    assert ends
+    assert all("closed" in snapshot for snapshot in ends)
+
+
+def test_without_bytes_a_link_is_a_part_of_itself() -> None:
+    for part, whole in zip(LINKS_WITHOUT_TRAFFIC, LINKS, strict=True):
+        assert set(Graph(part.model(machine)).states) < set(Graph(whole.model(machine)).states)
+
+
+def test_every_transition_is_taken_in_some_search_or_the_file_says_why_not() -> None:
+    taken: set[tuple[str, int]] = set()
+    for link in LINKS:
+        taken |= Graph(link.model(machine)).taken()
+    for single in CHARTS_ALONE:
+        taken |= Graph(single.model(machine)).taken()
+    idle = {
+        (chart.id, str(on))
+        for chart in CHARTS
+        for number, on in enumerate(chart.transitions)
+        if (chart.id, number) not in taken
+    }
+
+    assert idle == set(NEVER_TAKEN)
+
+
+def test_recovery_is_false_where_timers_may_beat_frames() -> None:
+    hasty = Assumption(
+        "hasty", "as settled, timers as fast as they like", SETTLED.never, False, SETTLED.fair
+    )
+    assert isinstance(RECOVERY, LeadsTo)
+    claim = LeadsTo("recovery", RECOVERY.says, RECOVERY.given, RECOVERY.goal, hasty)
+    graph = Graph(SMALL_ENDS[0].model(machine))
+
+    (verdict,) = Checker(graph).check([claim])
+
+    assert verdict.outcome is Outcome.FAILED
+    assert verdict.trace is not None
+    assert verdict.trace.loop is not None
+    loop = verdict.trace.moves[verdict.trace.loop :]
+    assert {Kind.TIMER, Kind.DELIVERY} <= {move.kind for move in loop}
+    assert messages(verdict.trace)
+
+
+def test_nothing_is_read_behind_the_end_of_a_connection() -> None:
+    graph = Graph(two_ends(Scenario(failures=True, data=True)))
+    for state in graph.states:
+        both = graph.model.view(state)
+        assert CLOSE not in both.left.inbox[:-1]
+        if "connected" not in both.left.snapshot:
+            assert both.left.inbox == ()
+
+
+def test_data_is_delivered_only_while_selected() -> None:
+    graph = Graph(two_ends(Scenario(("enable_requested",), ("deselect_requested",), data=True)))
+    claim: EveryStep[Both[End]] = EveryStep(
+        "delivered",
+        "data is delivered only through an open gate",
+        lambda before, move, _: (
+            (before.left if move.actor == "active" else before.right).world.gate
+        ),
+        lambda move: move.event == "data",
+    )
+
+    assert Checker(graph).check([claim])[0].outcome is Outcome.HELD
+    assert any(DATA in graph.model.view(state).left.inbox for state in graph.states)
+
+
+def test_an_answer_to_an_older_linktest_is_marked_old() -> None:
+    graph = Graph(SMALL_ENDS[2].model(machine))
+    waiting = [graph.model.view(state) for state in graph.states]
+
+    assert any(Marker.OLD_LINKTEST_RSP in ends.right.inbox for ends in waiting)
+    assert any(Marker.OLD_LINKTEST_REQ in ends.left.inbox for ends in waiting)
+
+
+def test_a_graceful_close_is_half_a_close_first() -> None:
+    graph = Graph(SMALL_ENDS[1].model(machine))
+    inboxes = [graph.model.view(state).right.inbox for state in graph.states]
+
+    assert any(inbox[-1:] == (Marker.FINISH,) for inbox in inboxes)
+    assert not any(Marker.FINISH in inbox[:-1] for inbox in inboxes if CLOSE in inbox[-1:])
+
+
+async def test_a_missing_transition_ends_the_search_with_a_trace_that_becomes_a_test() -> None:
+    broken = without(BREAKER, "breaker_open: permit_requested")
+    scenario = Scenario()
+
+    with pytest.raises(BrokenModelError, match="does not take 'permit_requested'") as caught:
+        Graph(two_ends(scenario, with_chart(broken)))
+
+    trace = caught.value.trace
+    assert [move.event for move in trace.moves] == ["enable_requested", "connect_timeout_expired"]
+    assert caught.value.error.move.event == "t5_expired"
+    text = pytest_file("refused", "A refusal.", "two_ends", trace, scenario.parameters)
+    scope: dict[str, Callable[[], Awaitable[None]]] = {}
+    exec(compile(text, "test_refused.py", "exec"), scope)
+    with trio.fail_after(30):
+        # The driver's own charts are whole.
+        await scope["test_refused"]()
+
+
+async def test_a_replay_follows_what_the_charts_do() -> None:
+    dialled = ["Start(connect timeout)", "OpenTcp()"]
+    selecting = ["Stop(connect timeout)", "Send(Select.req)", "Start(T7)", "Start(T6)"]
+    steps = [("active", "enable_requested", dialled), ("active", "tcp_opened", selecting)]
+    with trio.fail_after(30):
+        await replay("two_ends", steps, {"breaker": {"threshold": 1}})
+
+
+async def test_a_replay_notices_what_is_asked_for_otherwise() -> None:
+    steps: list[tuple[str, str, list[str]]] = [
+        ("cable", "cut", []),
+        ("active", "enable_requested", []),
+    ]
+    with (
+        trio.fail_after(30),
+        pytest.raises(AssertionError, match="step 2, active enable_requested: asks for"),
+    ):
+        await replay("two_ends", steps, {})
+
+
+def test_a_link_alone_stops_at_what_its_world_cannot_do() -> None:
+    broken = without(ACTIVE, "connecting: connect_timeout_expired -> waiting", "AbandonTcp()")
+
+    with pytest.raises(BrokenModelError, match="OpenTcp"):
+        Graph(link_alone(ACTIVE_LINK, {}, with_chart(broken)))
+
+
+def test_the_largest_scenarios_contain_the_smaller_ones() -> None:
+    assert ENDS[: len(SMALL_ENDS)] == SMALL_ENDS
+    assert ENDS[len(SMALL_ENDS)].scenario is SESSION

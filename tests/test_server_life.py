@@ -1,0 +1,358 @@
+"""The listening end: one listener that stays open, one connection per peer, and how each ends."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from hsms_engine import (
+    ClosedError,
+    ConnectionLostError,
+    HsmsConnection,
+    HsmsServer,
+    LocalProtocolError,
+    Message,
+    Settings,
+    serve_hsms,
+)
+from hsms_engine.driver import tcp
+from tests.support.leaks import leak_check, no_task_left
+from tests.support.pair import MemoryListener, echo, nothing, server_end
+from tests.support.raw_peer import SEPARATE_REQ, data, select_req, select_rsp, separate_req
+from tests.support.virtual import virtual_time
+
+__all__ = ["leak_check", "no_task_left", "virtual_time"]
+
+QUIET: dict[str, Any] = {"linktest_interval": None}
+S1F1 = Message(1, 1, wait=True)
+
+
+async def test_the_handler_runs_once_a_connection_is_selected_and_not_before() -> None:
+    began: list[str] = []
+
+    async def handler(connection: HsmsConnection) -> None:
+        began.append(connection.peer)
+        await trio.sleep_forever()
+
+    async with server_end(handler, **QUIET) as (_, listener):
+        peer = await listener.raw()
+        await peer.ping()
+        assert began == []
+        await peer.select()
+        await peer.ping()
+        assert began == ["memory peer 1"]
+
+
+async def test_a_handler_that_returns_separates() -> None:
+    async def handler(_: HsmsConnection) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async with server_end(handler, **QUIET) as (server, listener):
+        peer = await listener.raw()
+        await peer.select()
+        await peer.control(SEPARATE_REQ)
+        await peer.end()
+        await peer.close()
+        await wait_all_tasks_blocked()
+        assert server.connections == []
+
+
+@pytest.mark.parametrize("nested", [False, True])
+async def test_a_handler_that_loses_its_peer_is_no_end_of_the_server(nested: bool) -> None:
+    async def ask(connection: HsmsConnection) -> None:
+        await connection.request(S1F1)
+
+    async def handler(connection: HsmsConnection) -> None:
+        if not nested:
+            await ask(connection)
+            return
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(ask, connection)
+
+    async with server_end(handler, **QUIET) as (server, listener):
+        for number in range(3):
+            peer = await listener.raw()
+            await peer.select()
+            await peer.frame()
+            await peer.close()
+            await wait_all_tasks_blocked()
+            assert server.connections == []
+            assert server.accepted == number + 1
+
+
+async def test_a_defect_of_a_handler_ends_the_server_and_comes_out_bare() -> None:
+    class DefectError(Exception):
+        pass
+
+    async def handler(_: HsmsConnection) -> None:
+        raise DefectError
+
+    listener = MemoryListener()
+    async with trio.open_nursery() as nursery:
+
+        async def serve() -> None:
+            with pytest.raises(DefectError):
+                await serve_hsms(handler, Settings(), listener=listener)
+
+        nursery.start_soon(serve)
+        peer = await listener.raw()
+        await peer.send(select_req(1))
+    assert listener.closed
+
+
+async def test_a_defect_beside_a_lost_connection_is_not_swallowed() -> None:
+    async def handler(_: HsmsConnection) -> None:
+        raise ExceptionGroup("both", [ConnectionLostError("lost", "why"), KeyError("defect")])
+
+    listener = MemoryListener()
+    async with trio.open_nursery() as nursery:
+
+        async def serve() -> None:
+            with pytest.raises(ExceptionGroup) as caught:
+                await serve_hsms(handler, Settings(), listener=listener)
+            assert [type(each) for each in caught.value.exceptions] == [KeyError]
+
+        nursery.start_soon(serve)
+        peer = await listener.raw()
+        await peer.send(select_req(1))
+
+
+async def test_closing_the_server_separates_from_everyone_and_ends_serving() -> None:
+    listener = MemoryListener()
+    served = trio.Event()
+    async with trio.open_nursery() as nursery:
+
+        async def serve(task_status: trio.TaskStatus[HsmsServer]) -> None:
+            settings = Settings(max_sessions=3, linktest_interval=None)
+            await serve_hsms(nothing, settings, listener=listener, task_status=task_status)
+            served.set()
+
+        server: HsmsServer = await nursery.start(serve)
+        peers = [await listener.raw() for _ in range(3)]
+        for peer in peers[:2]:
+            await peer.select()
+        await server.aclose()
+        for peer in peers[:2]:
+            await peer.control(SEPARATE_REQ)
+        for peer in peers:
+            await peer.end()
+        await served.wait()
+        assert listener.closed
+        await server.aclose()
+
+
+async def test_closing_the_server_in_the_turn_a_peer_connects_is_fine() -> None:
+    for pauses in range(8):
+        listener = MemoryListener()
+        async with trio.open_nursery() as nursery:
+
+            async def serve(
+                task_status: trio.TaskStatus[HsmsServer], listener: MemoryListener = listener
+            ) -> None:
+                await serve_hsms(nothing, Settings(), listener=listener, task_status=task_status)
+
+            server: HsmsServer = await nursery.start(serve)
+            peer = await listener.raw()
+            for _ in range(pauses):
+                await trio.lowlevel.checkpoint()
+            await server.aclose()
+            await peer.close()
+
+
+async def test_a_cancelled_server_fails_requests_made_outside_of_it() -> None:
+    kept: list[HsmsConnection] = []
+    failed: list[Exception] = []
+
+    async def handler(connection: HsmsConnection) -> None:
+        kept.append(connection)
+        await trio.sleep_forever()
+
+    # Not one statement: what runs in `outer` is to outlive the server.
+    async with trio.open_nursery() as outer:  # noqa: SIM117
+        async with server_end(handler, **QUIET) as (_, listener):
+            peer = await listener.raw()
+            await peer.select()
+            await peer.ping()
+
+            async def ask(call: Callable[[], Any]) -> None:
+                try:
+                    await call()
+                except (ClosedError, ConnectionLostError) as error:
+                    failed.append(error)
+
+            outer.start_soon(ask, lambda: kept[0].request(S1F1))
+            outer.start_soon(ask, kept[0].linktest)
+            outer.start_soon(ask, kept[0].__anext__)
+            await wait_all_tasks_blocked()
+    assert len(failed) == 3
+
+
+async def test_too_many_connections_are_turned_away_and_counted() -> None:
+    async with server_end(max_connections=3, **QUIET) as (server, listener):
+        peers = [await listener.raw() for _ in range(3)]
+        await wait_all_tasks_blocked()
+        surplus = await listener.raw()
+        await surplus.end()
+        assert (server.accepted, server.turned_away) == (3, 1)
+        await peers[0].close()
+        await wait_all_tasks_blocked()
+        again = await listener.raw()
+        await again.select()
+
+
+async def test_a_handler_that_does_not_look_holds_no_place() -> None:
+    async with server_end(nothing, max_connections=3, **QUIET) as (server, listener):
+        for _ in range(10):
+            peer = await listener.raw()
+            await peer.select()
+            await peer.close()
+            await wait_all_tasks_blocked()
+            assert server.connections == []
+        assert server.turned_away == 0
+
+
+async def test_100_connections_one_after_another_are_all_served() -> None:
+    async with server_end(echo, max_connections=2, **QUIET) as (server, listener):
+        for number in range(100):
+            peer = await listener.raw()
+            await peer.select()
+            if number % 2:
+                await peer.send(separate_req(1))
+            await peer.close()
+            await wait_all_tasks_blocked()
+        assert (server.accepted, server.connections) == (100, [])
+
+
+@pytest.mark.parametrize("bytes_before", [b"", b"\0", b"\0\0\0\x0a", b"junkjunkjunk"])
+async def test_peers_that_connect_and_close_do_no_harm(bytes_before: bytes) -> None:
+    async with server_end(**QUIET) as (server, listener):
+        for _ in range(20):
+            peer = await listener.raw()
+            if bytes_before:
+                await peer.send(bytes_before)
+            await peer.close()
+        await wait_all_tasks_blocked()
+        assert server.connections == []
+        peer = await listener.raw()
+        await peer.select()
+
+
+async def test_a_reselected_session_is_the_same_connection() -> None:
+    handled: list[HsmsConnection] = []
+
+    async def handler(connection: HsmsConnection) -> None:
+        handled.append(connection)
+        await echo(connection)
+
+    async with server_end(handler, **QUIET) as (_, listener):
+        peer = await listener.raw()
+        await peer.select()
+        for _ in range(3):
+            await peer.send(bytes.fromhex("0000000a ffff 00 00 00 03 00000001"))
+            await peer.expect(bytes.fromhex("0000000a ffff 00 00 00 04 00000001"))
+            await peer.send(select_req(7), data(2, 25, 8, wait=True, body=b"\x01\x00"))
+            await peer.expect(select_rsp(7), data(2, 26, 8, body=b"\x01\x00"))
+        assert len(handled) == 1
+
+
+async def test_two_servers_have_two_entities() -> None:
+    async with server_end(**QUIET) as (_, one), server_end(**QUIET) as (_, other):
+        first, second = await one.raw(), await other.raw()
+        await first.select()
+        await second.select()
+
+
+async def test_a_passive_end_does_not_select() -> None:
+    kept: list[HsmsConnection] = []
+
+    async def handler(connection: HsmsConnection) -> None:
+        kept.append(connection)
+        await trio.sleep_forever()
+
+    async with server_end(handler, **QUIET) as (_, listener):
+        peer = await listener.raw()
+        await peer.select()
+        await peer.ping()
+        with pytest.raises(LocalProtocolError, match="select is for the end that dials"):
+            await kept[0].select()
+
+
+# The listening socket
+
+
+class Accepting:
+    """A listening socket whose ``accept`` fails as told, then works once."""
+
+    def __init__(self, *errors: int) -> None:
+        self.errors = list(errors)
+        self.ours, self.theirs = socket.socketpair()
+        self.closed = False
+
+    def setblocking(self, _: bool) -> None:
+        pass
+
+    def fileno(self) -> int:
+        return -1 if self.closed else self.ours.fileno()
+
+    def accept(self) -> tuple[socket.socket, str]:
+        if self.errors:
+            code = self.errors.pop(0)
+            raise OSError(code, "as told")
+        return self.theirs, ""
+
+    def getsockname(self) -> tuple[str, int]:
+        return ("127.0.0.1", 5000)
+
+    def close(self) -> None:
+        self.closed = True
+        self.ours.close()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        errno.ECONNABORTED,
+        errno.EPROTO,
+        errno.ENETDOWN,
+        errno.EHOSTUNREACH,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOBUFS,
+    ],
+    ids=errno.errorcode.get,
+)
+async def test_what_a_peer_or_a_busy_system_can_cause_is_no_end_of_a_listener(code: int) -> None:
+    listening = Accepting(code, code, code)
+    listener = tcp.Listener(listening)  # type: ignore[arg-type]  # as much of a socket as it takes
+    stream, _ = await listener.accept()
+    await stream.aclose()
+    listener.close()
+    listener.close()
+
+
+async def test_a_listener_that_broke_ends_its_server_aloud() -> None:
+    listening = Accepting(errno.EINVAL)
+    listener = tcp.Listener(listening)  # type: ignore[arg-type]  # as much of a socket as it takes
+    with pytest.raises(OSError, match="as told"):
+        await serve_hsms(nothing, Settings(), listener=listener, random=Random(1))
+    assert listening.closed
+    listening.theirs.close()
+
+
+async def test_accepting_is_a_checkpoint_also_when_someone_waits() -> None:
+    listening = Accepting()
+    listener = tcp.Listener(listening)  # type: ignore[arg-type]  # as much of a socket as it takes
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await listener.accept()
+    assert scope.cancelled_caught
+    listener.close()
+    listening.theirs.close()

@@ -1,0 +1,144 @@
+"""Settings are validated as a whole, and a bad one says field, value and range."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+
+from hsms_engine import Settings, SettingsError
+from statecharts.hsms import timers
+
+# Field, a value just below its range, its least and greatest value, a value just above.
+RANGES = [
+    ("t3", 0.999, 1, 120, 120.001),
+    ("t5", 0.999, 1, 240, 240.001),
+    ("t6", 0.999, 1, 240, 240.001),
+    ("t7", 0.999, 1, 240, 240.001),
+    ("t8", 0.999, 1, 120, 120.001),
+    ("port", -1, 0, 65_535, 65_536),
+    ("session_id", -1, 0, 32_767, 32_768),
+    ("linktest_threshold", 0, 1, 100, 101),
+    ("max_frame", 9, 10, 0xFFFF_FFFF, 0x1_0000_0000),
+    ("inbox_size", 0, 1, 1_000_000, 1_000_001),
+    ("outbox_size", 0, 1, 2**40, 2**40 + 1),
+    ("events_size", 0, 1, 1_000_000, 1_000_001),
+    ("breaker_threshold", 0, 1, 1_000, 1_001),
+    ("max_sessions", 0, 1, 1_000_000, 1_000_001),
+    ("max_connections", 0, 1, 1_000_000, 1_000_001),
+    ("backoff_factor", 0.999, 1.0, 10.0, 10.001),
+    ("backoff_limit", -0.001, 0.0, 86_400.0, 86_400.001),
+    ("backoff_jitter", -0.001, 0.0, 1.0, 1.001),
+]
+
+
+def make(**fields: Any) -> Settings:
+    return Settings(**fields)
+
+
+def test_the_defaults_are_those_of_e37() -> None:
+    settings = Settings()
+    assert (settings.t3, settings.t5, settings.t6, settings.t7, settings.t8) == (45, 10, 5, 10, 5)
+    assert (settings.linktest_interval, settings.linktest_threshold) == (30, 1)
+    assert (settings.frame_deadline, settings.write_timeout, settings.linger) == (60, 30, 0.5)
+    assert (settings.session_id, settings.check_session_id, settings.port) == (0, True, 5000)
+    assert (settings.breaker_threshold, settings.max_sessions) == (5, 1)
+
+
+@pytest.mark.parametrize(("field", "below", "lowest", "highest", "above"), RANGES)
+def test_a_value_within_its_range_is_taken_and_one_beside_it_is_not(
+    field: str, below: float, lowest: float, highest: float, above: float
+) -> None:
+    for value in (lowest, highest):
+        assert getattr(make(**{field: value}), field) == value
+    for value in (below, above):
+        with pytest.raises(SettingsError) as caught:
+            make(**{field: value})
+        text = str(caught.value)
+        assert text.startswith(f"{field}={value!r} is not")
+        assert ".." in text
+
+
+@pytest.mark.parametrize(
+    "field", [field.name for field in dataclasses.fields(Settings) if field.name != "host"]
+)
+@pytest.mark.parametrize(
+    "value", ["10", None, math.nan, math.inf, -math.inf, [], 10**400], ids=repr
+)
+def test_what_is_no_number_is_refused_by_name(field: str, value: object) -> None:
+    if (field, value) == ("linktest_interval", None):
+        assert make(linktest_interval=None).linktest_interval is None
+        return
+    with pytest.raises(SettingsError, match=f"^{field}="):
+        make(**{field: value})
+
+
+@pytest.mark.parametrize("field", ["t3", "port", "breaker_threshold", "backoff_jitter"])
+def test_true_is_no_number(field: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{field}=True is not"):
+        make(**{field: True})
+
+
+@pytest.mark.parametrize("field", ["check_session_id", "is_equipment", "allow_short_timers"])
+def test_a_flag_is_true_or_false_and_nothing_like_it(field: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{field}=1 is not True or False"):
+        make(**{field: 1})
+
+
+@pytest.mark.parametrize("host", ["", None, 7, b"tool"])
+def test_a_host_is_a_name_or_an_address(host: object) -> None:
+    with pytest.raises(SettingsError, match=r"^host="):
+        make(host=host)
+
+
+def test_every_problem_is_named_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        make(t3=0, t7=999, port=-1, host="", check_session_id="no")
+    for field in ("t3=0", "t7=999", "port=-1", "host=''", "check_session_id='no'"):
+        assert field in str(caught.value)
+
+
+def test_a_timer_error_names_the_timer_the_value_and_the_range() -> None:
+    with pytest.raises(SettingsError, match=r"t6=0\.5 is not in 1\.\.240 s .*control transaction"):
+        make(t6=0.5)
+
+
+def test_short_timers_need_the_one_switch() -> None:
+    assert make(t3=0.001, t7=0.001, allow_short_timers=True).t3 == 0.001
+    with pytest.raises(SettingsError, match=r"t3=0\.0009 is not in 0\.001\.\.120 s"):
+        make(t3=0.0009, allow_short_timers=True)
+    with pytest.raises(SettingsError, match="t3=121"):
+        make(t3=121, allow_short_timers=True)
+
+
+def test_replacing_validates_the_whole() -> None:
+    short = make(t3=0.5, allow_short_timers=True)
+    with pytest.raises(SettingsError, match=r"t3=0\.5"):
+        short.replace(allow_short_timers=False)
+    assert short.replace(t6=3).t3 == 0.5
+    assert short.t6 == 5
+
+
+def test_a_name_that_is_no_setting_is_refused_with_those_that_are() -> None:
+    with pytest.raises(SettingsError, match=r"unknown setting t9, tt; there are .*, t3, "):
+        Settings().replace(t9=1, tt=2)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().t3 = 3  # type: ignore[misc]  # what the test is about
+
+
+def test_a_settings_error_is_a_value_error_too() -> None:
+    with pytest.raises(ValueError, match="t3=0"):
+        make(t3=0)
+
+
+def test_every_timer_of_the_charts_has_a_setting_with_its_default() -> None:
+    settings = Settings()
+    for name in ("T3", "T5", "T6", "T7", "T8", "CONNECT_TIMEOUT", "FRAME_DEADLINE"):
+        assert getattr(settings, name.lower()) == getattr(timers, name).seconds
+    assert settings.breaker_open_time == timers.OPEN_TIME.seconds
+    assert settings.linktest_interval == timers.LINKTEST_INTERVAL.seconds
