@@ -14,18 +14,22 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
 
+import trio
+
 from statecharts import Machine
 from statecharts.explore import Checker, Graph, Outcome, alone
 from statecharts.explore.alone import WorldState
 from statecharts.explore.obligations import Examiner
 from statecharts.export.agreement import spin_agreement, xstate_agreement
 from statecharts.export.programs import Agreement, OracleError
-from statecharts.hsms import BREAKER, CHARTS, LINKTEST
+from statecharts.hsms import ACTIVE_LINK, BREAKER, CHARTS, LINKTEST, PASSIVE_LINK
 from statecharts.hsms.binding import machine
 from statecharts.hsms.model import two_ends
 from statecharts.hsms.mutation import Trial, all_mutants
 from statecharts.hsms.searches import CHARTS_ALONE, ENDS, EVERYTHING, LINKS, AloneSearch
 from statecharts.testgen import coverage, tours
+from tests.support.driven import memory_pairs, tcp_pairs
+from tests.support.touring import walk
 
 CORES = min(os.cpu_count() or 1, 2)
 # More parts than processes, so that the last one to finish is not far behind the others.
@@ -47,7 +51,7 @@ class Row:
     def __str__(self) -> str:
         cells = (self.states, self.transitions, self.diameter)
         numbers = "".join(f"{cell:>13}" for cell in cells)
-        return f"{self.name:<28}{numbers}  {self.held:<46}{self.seconds:>7.1f}"
+        return f"{self.name:<28}{numbers}  {self.held:<64}{self.seconds:>7.1f}"
 
 
 def prove_alone(number: int) -> Row:
@@ -144,6 +148,26 @@ def prove_tours() -> Row:
     return Row("tours of all charts", held=held, seconds=perf_counter() - began, faults=faults)
 
 
+def prove_driver(number: int) -> Row:
+    """The real driver along the tours of one end, in memory and over TCP."""
+    began = perf_counter()
+    system = (ACTIVE_LINK, PASSIVE_LINK)[number]
+    faults: list[str] = []
+    told: list[str] = []
+    for way, pairs in (("memory", memory_pairs), ("TCP", tcp_pairs)):
+        try:
+            walked = trio.run(walk, system, pairs)
+        except* AssertionError as errors:
+            faults.append(f"over {way}: {errors.exceptions}")
+        else:
+            told.append(f"{walked.covered} of {walked.wanted} over {way}")
+            if walked.covered != walked.wanted:
+                faults.append(f"over {way}: not every edge is walked")
+    name = f"driver, {'dialling' if number == 0 else 'listening'} end"
+    held = f"edges walked: {', '.join(told)}"
+    return Row(name, held=held, seconds=perf_counter() - began, faults=tuple(faults))
+
+
 def prove_oracle(name: str, ask: Callable[[], Agreement], what: str) -> Row:
     """What an independent program says."""
     began = perf_counter()
@@ -151,7 +175,7 @@ def prove_oracle(name: str, ask: Callable[[], Agreement], what: str) -> Row:
         agreement = ask()
     except OracleError as error:
         faults = (str(error),) if os.environ.get("CI") == "true" else ()
-        return Row(name, held=f"not asked: {str(error).splitlines()[0]}"[:46], faults=faults)
+        return Row(name, held=f"not asked: {str(error).splitlines()[0]}"[:64], faults=faults)
     held = f"{agreement.agreed:,} {what} agreed"
     return Row(name, held=held, seconds=perf_counter() - began, faults=agreement.differences)
 
@@ -178,7 +202,7 @@ def main() -> int:
         sys.stdout.flush()
 
     sys.stdout.write(
-        f"{'model':<28}{'states':>13}{'transitions':>13}{'diameter':>13}  {'what holds':<46}"
+        f"{'model':<28}{'states':>13}{'transitions':>13}{'diameter':>13}  {'what holds':<64}"
         f"{'seconds':>7}\n"
     )
     with ProcessPoolExecutor(CORES) as pool:
@@ -190,6 +214,8 @@ def main() -> int:
             *reversed(ends),
             scale,
             pool.submit(prove_tours),
+            pool.submit(prove_driver, 0),
+            pool.submit(prove_driver, 1),
             pool.submit(prove_oracle, "xstate", xstate_agreement, "answers"),
             pool.submit(prove_oracle, "Spin", spin_agreement, "states"),
         ]

@@ -1,0 +1,54 @@
+"""Takes the real driver along tours of the charts, and says how much of them it has walked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from functools import cache
+from typing import NamedTuple
+
+from statecharts import System
+from statecharts.explore import Here
+from statecharts.explore.graph import Graph
+from statecharts.hsms import ACTIVE_LINK
+from statecharts.hsms.model import ACTIVE_END, PASSIVE_END
+from statecharts.hsms.outside import link_alone
+from statecharts.hsms.world import World
+from statecharts.testgen import coverage, tours
+from tests.support.driven import TOUR_PARAMETERS, Pair, compared, driven
+
+Pairs = Callable[[], AsyncGenerator[Pair, None]]
+
+
+class Walked(NamedTuple):
+    """The edges a driver has taken, those there are, and how many steps and tours it took."""
+
+    covered: int
+    wanted: int
+    steps: int
+    tours: int
+
+
+@cache
+def graph_of(system: System) -> Graph[Here[World], Here[World]]:
+    """All that can become of one end against anything; what it reads and writes left out."""
+    end = ACTIVE_END if system is ACTIVE_LINK else PASSIVE_END
+    return Graph(link_alone(end, TOUR_PARAMETERS if system is ACTIVE_LINK else {}))
+
+
+async def walk(system: System, pairs: Pairs) -> Walked:
+    """Every edge, on a real driver. Raises `AssertionError` at the first step that differs."""
+    graph = graph_of(system)
+    made = tours(graph)
+    steps = 0
+    async with driven(system, pairs, TOUR_PARAMETERS) as end:
+        for tour in made:
+            await end.restart()
+            for stop in tour:
+                move = stop.move
+                effects, leaves = await end.take(move.event)
+                assert effects == compared(move.effects), (move.event, leaves)
+                snapshot = graph.states[stop.state].snapshot
+                assert leaves == {id: snapshot[id].leaves for id in snapshot.charts}, move.event
+                steps += 1
+    covered, wanted = coverage(graph, made)
+    return Walked(covered, wanted, steps, len(made))
