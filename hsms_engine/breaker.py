@@ -20,7 +20,11 @@ from statecharts.hsms.vocabulary import Count, GrantPermit
 
 
 class Permit:
-    """Leave to make one call. Settled once: ``succeeded``, ``failed`` or ``cancelled``."""
+    """Leave to make one call. To be settled once: ``succeeded``, ``failed`` or ``cancelled``.
+
+    A probe's permit that is never settled keeps the breaker half-open; ``attempt`` settles it in
+    any case.
+    """
 
     def __init__(self, breaker: CircuitBreaker, period: int) -> None:
         self._breaker = breaker
@@ -102,7 +106,13 @@ class CircuitBreaker:
     def permit(self) -> Permit:
         """Leave for one call. Raises ``CircuitOpenError`` with the time left when there is none."""
         self._notice_time()
-        if GrantPermit() not in self._advance("permit_requested"):
+        try:
+            granted = GrantPermit() in self._advance("permit_requested")
+        except BaseException:
+            # ``on_change`` raised over the probe that began: its caller gets no permit to settle.
+            self._snapshot = self._machine.step(self._snapshot, "attempt_cancelled").snapshot
+            raise
+        if not granted:
             self.counts["refused"] += 1
             retry_after = self.retry_after
             raise CircuitOpenError(

@@ -99,7 +99,7 @@ class HsmsLink(Messaging):
 
         They hold at once: running timers are re-timed, counts keep their history, and a failure
         count that reaches a lowered ``breaker_threshold`` opens the breaker. ``host`` and ``port``
-        hold for the next attempt. Raises ``SettingsError``.
+        hold for the next attempt. Raises ``SettingsError``, or ``ClosedError`` when it is closed.
         """
         self._driver.configure((settings or self.settings).replace(**changes))
 

@@ -59,10 +59,12 @@ class HsmsServer:
     async def aclose(self) -> None:
         """Separate from every peer and stop listening. ``serve_hsms`` returns then."""
         self._listener.close()
-        async with trio.open_nursery() as nursery:
-            for connection in list(self.connections):
-                nursery.start_soon(connection.aclose)
-        self._scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                for connection in list(self.connections):
+                    nursery.start_soon(connection.aclose)
+        finally:
+            self._scope.cancel()
 
     async def serve(self, handler: Handler) -> None:
         """Accept until closed or cancelled."""
@@ -79,9 +81,12 @@ class HsmsServer:
                         await trio.aclose_forcefully(stream)
                         continue
                     self.accepted += 1
-                    nursery.start_soon(self._serve_one, handler, stream, peer)
+                    driver = self._make_driver(peer)
+                    connection = HsmsConnection(driver)
+                    self.connections.append(connection)
+                    nursery.start_soon(self._serve_one, handler, driver, connection, stream)
 
-    async def _serve_one(self, handler: Handler, stream: trio.abc.Stream, peer: str) -> None:
+    def _make_driver(self, peer: str) -> Driver:
         engine = Engine(
             PASSIVE_LINK,
             self.settings,
@@ -90,12 +95,20 @@ class HsmsServer:
             peer=lambda _: peer,
             entity=self.entity,
         )
-        driver = Driver(engine, None, f"{peer} passive")
-        connection = HsmsConnection(driver)
+        return Driver(engine, None, f"{peer} passive")
+
+    async def _serve_one(
+        self,
+        handler: Handler,
+        driver: Driver,
+        connection: HsmsConnection,
+        stream: trio.abc.Stream,
+    ) -> None:
+        history = driver.engine.history
         async with open_bare_nursery() as nursery:
             nursery.start_soon(self._run, driver, connection, stream)
-            await driver.until(lambda: bool(engine.history.times_selected) or driver.over or None)
-            if engine.history.times_selected:
+            await driver.until(lambda: bool(history.times_selected) or driver.over or None)
+            if history.times_selected:
                 try:
                     await handler(connection)
                 except* HsmsError as errors:
@@ -103,14 +116,13 @@ class HsmsServer:
                     # log record that is kept must not keep the connection.
                     if _LOG.isEnabledFor(logging.INFO):
                         why = "; ".join(str(error) for error in errors.exceptions)
-                        _LOG.info("%s: handler ended: %s", peer, why)
+                        _LOG.info("%s: handler ended: %s", connection.peer, why)
                 await connection.aclose()
 
     async def _run(
         self, driver: Driver, connection: HsmsConnection, stream: trio.abc.Stream
     ) -> None:
         """Run a connection; its place is free when it is over, whatever its handler still does."""
-        self.connections.append(connection)
         try:
             await driver.run_accepted(stream)
         finally:

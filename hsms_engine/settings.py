@@ -37,6 +37,7 @@ _WHOLE = {
     "linktest_threshold": (1, 100),
     "max_frame": (10, 0xFFFF_FFFF),
     "inbox_size": (1, 1_000_000),
+    "inbox_bytes": (1, 2**40),
     "outbox_size": (1, 2**40),
     "events_size": (1, 1_000_000),
     "breaker_threshold": (1, 1_000),
@@ -94,6 +95,8 @@ class Settings:
     """The longest frame accepted, header and body, in bytes."""
     inbox_size: int = 10_000
     """Primaries that may wait for the program; one more ends the connection."""
+    inbox_bytes: int = 67_108_864
+    """Bytes of their bodies, likewise; a lone primary may be longer. Also bounds waiting events."""
     outbox_size: int = 1_048_576
     """Bytes queued for the peer above which senders wait."""
     events_size: int = 1_000

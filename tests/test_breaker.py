@@ -397,3 +397,17 @@ def test_waiting_as_long_as_told_is_long_enough() -> None:
             breaker.permit()
         clock.now += caught.value.retry_after
         assert breaker.retry_after < 1e-9
+
+
+def test_a_listener_that_raises_over_a_probe_leaves_no_permit_behind(clock: Clock) -> None:
+    def refuse(state: str) -> None:
+        if state == "probing":
+            raise ValueError(state)
+
+    breaker = CircuitBreaker(1, 60, clock, refuse)
+    breaker.permit().failed()
+    clock.now += 60
+    for _ in range(2):
+        with pytest.raises(ValueError, match="probing"):
+            breaker.permit()
+        assert breaker.state == "ready"

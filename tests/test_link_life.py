@@ -754,3 +754,59 @@ def _a_blocking_program() -> str:
 async def test_closing_inside_a_blocking_program_ends() -> None:
     with trio.fail_after(1_000):
         assert await trio.to_thread.run_sync(_a_blocking_program) == "closed"
+
+
+@pytest.mark.parametrize(
+    "call", ["enable", "disable", "isolate", "release", "reset_breaker", "configure"]
+)
+async def test_every_call_on_a_closed_link_raises_the_closed_error(call: str) -> None:
+    async with link_end(Switchboard(), **QUIET) as link:
+        await link.aclose()
+        with pytest.raises(ClosedError):
+            getattr(link, call)()
+
+
+async def test_a_recorder_that_raises_ends_the_link_and_nobody_waits_for_ever() -> None:
+    board = Switchboard()
+    kept: list[HsmsLink] = []
+
+    def broken(_: object) -> None:
+        raise ValueError("a recorder must not raise")
+
+    async def run() -> None:
+        async with link_end(board, **QUIET) as link:
+            kept.append(link)
+            await up(link, board)
+            link.on_step(broken)
+            async with trio.open_nursery():
+                link.disable()
+
+    with trio.fail_after(60):
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await run()
+        assert caught.group_contains(ValueError, match="a recorder must not raise")
+        async for _ in kept[0].events():
+            pass
+        with pytest.raises(ClosedError, match="the link has ended"):
+            await kept[0]._driver.until(lambda: None)
+
+
+async def test_a_dial_may_fail_as_a_stream_does() -> None:
+    async def dial() -> trio.abc.Stream:
+        raise trio.BrokenResourceError("the line is down")
+
+    async with open_link(dial=dial, **QUIET) as link:
+        with pytest.raises(ConnectError, match="during TCP connect: the line is down"):
+            await link.connect()
+
+
+async def test_the_bound_of_waiting_events_is_changed_on_a_live_link() -> None:
+    board = Switchboard()
+    async with link_end(board, **QUIET) as link:
+        reader = link.events()
+        await up(link, board)
+        link.configure(events_size=1)
+        link.disable()
+        missed = await anext(reader)
+        assert isinstance(missed, events.Missed)
+        assert isinstance(await anext(reader), events.Separating)

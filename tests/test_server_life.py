@@ -208,6 +208,28 @@ async def test_too_many_connections_are_turned_away_and_counted() -> None:
         await again.select()
 
 
+async def test_no_more_connections_are_up_together_than_allowed() -> None:
+    most = 0
+
+    async with server_end(nothing, max_connections=2, **QUIET) as (server, listener):
+        for _ in range(5):
+            await listener.dial()
+            most = max(most, len(server.connections))
+        await wait_all_tasks_blocked()
+        assert (max(most, len(server.connections)), server.turned_away) == (2, 3)
+
+
+async def test_a_close_that_is_cancelled_still_ends_the_server() -> None:
+    async with server_end(nothing, linger=10, **QUIET) as (server, listener):
+        peer = await listener.raw()
+        await peer.select()
+        with trio.move_on_after(1) as patience:
+            await server.aclose()
+        assert patience.cancelled_caught
+        await wait_all_tasks_blocked()
+        assert server.connections == []
+
+
 async def test_a_handler_that_does_not_look_holds_no_place() -> None:
     async with server_end(nothing, max_connections=3, **QUIET) as (server, listener):
         for _ in range(10):

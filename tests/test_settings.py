@@ -23,6 +23,7 @@ RANGES = [
     ("linktest_threshold", 0, 1, 100, 101),
     ("max_frame", 9, 10, 0xFFFF_FFFF, 0x1_0000_0000),
     ("inbox_size", 0, 1, 1_000_000, 1_000_001),
+    ("inbox_bytes", 0, 1, 2**40, 2**40 + 1),
     ("outbox_size", 0, 1, 2**40, 2**40 + 1),
     ("events_size", 0, 1, 1_000_000, 1_000_001),
     ("breaker_threshold", 0, 1, 1_000, 1_001),

@@ -22,6 +22,7 @@ from hsms_engine import (
     RejectedError,
     ReplyTimeoutError,
     TransactionError,
+    events,
     open_hsms,
 )
 from hsms_engine.protocol.transactions import SYSTEM_BYTES, Transactions
@@ -454,9 +455,44 @@ async def test_primaries_that_nobody_takes_end_the_connection_with_their_own_err
         await peer.end()
         taken = [await anext(connection) for _ in range(10)]
         assert [primary.system_bytes for primary in taken] == list(range(10))
-        with pytest.raises(ConnectionLostError, match=r"the inbox is full: 10 primaries wait"):
+        with pytest.raises(
+            ConnectionLostError, match=r"the inbox is full: 10 primaries of 0 bytes"
+        ):
             await anext(connection)
         assert connection.statistics().counts["primaries without room"] == 1
+
+
+async def test_primaries_that_nobody_takes_are_bounded_in_bytes_too() -> None:
+    body = bytes(1_000)
+    async with passive_end(inbox_bytes=3_000, **QUIET) as (connection, peer):
+        await peer.send(*(data(6, 11, number, body=body) for number in range(3)))
+        assert (await anext(connection)).system_bytes == 0
+        await peer.send(*(data(6, 11, number, body=body) for number in (3, 4)))
+        await peer.end()
+        assert [(await anext(connection)).system_bytes for _ in range(3)] == [1, 2, 3]
+        with pytest.raises(ConnectionLostError, match="3 primaries of 3000 bytes wait"):
+            await anext(connection)
+
+
+async def test_a_lone_primary_may_be_longer_than_the_inbox() -> None:
+    async with passive_end(inbox_bytes=10, **QUIET) as (connection, peer):
+        await peer.send(data(6, 11, 1, body=bytes(1_000)))
+        assert len((await anext(connection)).body) == 1_000
+        assert connection.is_selected
+
+
+async def test_messages_in_events_are_bounded_in_bytes() -> None:
+    async with passive_end(inbox_bytes=3_000, **QUIET) as (connection, peer):
+        connection.events()
+        reader = connection.events()
+        await peer.send(*(data(1, 2, number, body=bytes(1_000)) for number in range(10)))
+        await wait_all_tasks_blocked()
+        missed = await anext(reader)
+        assert isinstance(missed, events.Missed)
+        assert missed.count == 7
+        kept = [await anext(reader) for _ in range(3)]
+        numbers = [each.message.system_bytes for each in kept if hasattr(each, "message")]
+        assert numbers == [7, 8, 9]
 
 
 @BOTH_ENDS

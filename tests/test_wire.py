@@ -353,6 +353,16 @@ def test_the_lengths_at_both_ends_of_the_range_are_taken(length: int) -> None:
     assert feed_all(Decoder(max_frame=100), [encode(frame)[:7], encode(frame)[7:]]) == [frame]
 
 
+def test_a_changed_max_frame_holds_for_the_frames_to_come() -> None:
+    frame = data_frame(0, 1, 1, True, 1, bytes(100))
+    decoder = Decoder(max_frame=110)
+    assert decoder.feed(encode(frame)) == [frame]
+    decoder.max_frame = 109
+    assert decoder.max_frame == 109
+    with pytest.raises(FrameLengthError, match="length 110 "):
+        decoder.feed(encode(frame))
+
+
 @pytest.mark.parametrize("max_frame", [9, 1 << 32])
 def test_a_max_frame_no_length_field_can_hold_is_refused(max_frame: int) -> None:
     with pytest.raises(ValueError, match=rf"^max_frame {max_frame} is not in 10\.\.4294967295$"):

@@ -38,22 +38,42 @@ T = TypeVar("T")
 _LOG = logging.getLogger("hsms_engine.charts")
 
 
-class EventReader:
-    """One reader of a link's events: ordered, bounded, and told how many it missed."""
+def _bytes_in(event: Happened) -> int:
+    return len(event.message.body) if isinstance(event, UnexpectedSecondary) else 0
 
-    def __init__(self, size: int) -> None:
+
+class EventReader:
+    """One reader of a link's events: ordered, bounded, and told how many it missed.
+
+    At most ``events_size`` events wait, and ``inbox_bytes`` bytes of messages in them, by the
+    settings then in force; the oldest are dropped.
+    """
+
+    def __init__(self, settings: Callable[[], Settings]) -> None:
+        self._settings = settings
         self._waiting: deque[Happened] = deque()
-        self._size = size
+        # The bytes of the messages that wait.
+        self._held = 0
         self._missed = 0
         self._news = trio.Event()
         self._ended = False
 
     def put(self, event: Happened) -> None:
-        if len(self._waiting) >= self._size:
-            self._waiting.popleft()
-            self._missed += 1
+        """One more event has happened."""
+        self._held += _bytes_in(event)
         self._waiting.append(event)
+        settings = self._settings()
+        while len(self._waiting) > settings.events_size or (
+            self._held > settings.inbox_bytes and len(self._waiting) > 1
+        ):
+            self._take()
+            self._missed += 1
         self._news.set()
+
+    def _take(self) -> Happened:
+        event = self._waiting.popleft()
+        self._held -= _bytes_in(event)
+        return event
 
     def miss(self) -> None:
         """An event was left out."""
@@ -79,7 +99,7 @@ class EventReader:
             first, missed = self._waiting[0], self._missed
             self._missed = 0
             return Missed(first.at, first.epoch, missed)
-        return self._waiting.popleft()  # type: ignore[return-value]  # the engine makes no other
+        return self._take()  # type: ignore[return-value]  # the engine makes no other
 
 
 class Driver:
@@ -215,7 +235,7 @@ class Driver:
             await self._epoch_gone.wait()
             try:
                 stream = await dial()
-            except OSError as error:
+            except BROKEN as error:
                 # An attempt abandoned in the very turn in which it failed has failed already.
                 if not scope.cancel_called:
                     self.tell("tcp_failed", error)
@@ -351,7 +371,7 @@ class Driver:
             if self._inbox_news.is_set():
                 self._inbox_news = trio.Event()
             await self._inbox_news.wait()
-        return engine.exchange.inbox.popleft()
+        return engine.exchange.take()
 
     # Telling
 
@@ -363,14 +383,16 @@ class Driver:
         return self._new_reader()
 
     def _new_reader(self) -> EventReader:
-        reader = EventReader(self.engine.settings.events_size)
+        reader = EventReader(lambda: self.engine.settings)
         self._readers.add(reader)
         if self.engine.phase == "closed":
             reader.end()
         return reader
 
     def configure(self, settings: Settings) -> None:
-        """Other settings, from now on."""
+        """Other settings, from now on. Raises ``ClosedError`` when it is closed."""
+        if self.engine.is_closing:
+            raise ClosedError(f"{self.engine.peer}: configure after close; open another one")
         self.engine.configure(settings)
         self.engine.clockwork.alarm_is_stale = True
         # A timer may be due later now; the time keeper looks again when it wakes.

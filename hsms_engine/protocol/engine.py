@@ -192,11 +192,11 @@ class Engine:
         what = event.removesuffix("_requested").replace("_", " ")
         if event not in self.router.owner:
             raise LocalProtocolError(f"{self.peer}: {what} is for the end that dials")
+        if self.is_closing:
+            raise ClosedError(f"{self.peer}: {what} after close; open another one")
         try:
             self.tell(event)
         except NotAllowedError as error:
-            if self.is_closing:
-                raise ClosedError(f"{self.peer}: {what} after close; open another one") from None
             raise LocalProtocolError(
                 f"{self.peer}: {what} is not possible in {error.snapshot.leaves}"
             ) from None

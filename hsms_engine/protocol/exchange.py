@@ -54,6 +54,8 @@ class Exchange:
         self._counters = counters
         # Primaries not yet taken by the program, oldest first; bounded by ``inbox_size``.
         self.inbox: deque[Primary] = deque()
+        # The bytes of their bodies; bounded by ``inbox_bytes``.
+        self.inbox_bytes = 0
         self.on_primary: Callable[[], None] = _nothing
         self.report: Callable[[Happened], None] = _ignore
 
@@ -92,6 +94,12 @@ class Exchange:
         assert primary.system_bytes is not None
         self._queue(epoch, reply, primary.system_bytes)
         primary.answered = True
+
+    def take(self) -> Primary:
+        """The oldest primary of the inbox, which has one."""
+        primary = self.inbox.popleft()
+        self.inbox_bytes -= len(primary.body)
+        return primary
 
     def cancel(self, epoch: Epoch, transaction: Transaction) -> None:
         """The caller no longer waits. Sends nothing, and does not un-send."""
@@ -212,13 +220,16 @@ class Exchange:
             self._clockwork.expect(epoch.last_sent + interval)
 
     def _receive_primary(self, primary: Primary) -> str | None:
-        if len(self.inbox) >= self._clockwork.settings.inbox_size:
+        settings = self._clockwork.settings
+        waiting, size = len(self.inbox), self.inbox_bytes + len(primary.body)
+        if waiting >= settings.inbox_size or (waiting and size > settings.inbox_bytes):
             self._counters["primaries without room"] += 1
             return (
-                f"the inbox is full: {len(self.inbox)} primaries wait and nobody takes them "
-                f"(inbox_size); {primary.name} did not fit"
+                f"the inbox is full: {waiting} primaries of {self.inbox_bytes} bytes wait and "
+                f"nobody takes them (inbox_size, inbox_bytes); {primary.name} did not fit"
             )
         self.inbox.append(primary)
+        self.inbox_bytes = size
         self.on_primary()
         return None
 
