@@ -9,10 +9,10 @@ INSTALLED := .venv/.installed
 
 help:
 	@echo 'make demo      two processes, a broken link, the breaker, and the link back: under 30 s'
-	@echo 'make test      the tests'
+	@echo 'make test      the tests: three to five minutes'
 	@echo 'make check     what CI runs: format, lint, types, tests, coverage'
 	@echo 'make diagrams  draw the charts into diagrams/'
-	@echo 'make prove     model-check the charts and print what holds'
+	@echo 'make prove     model-check the charts and print what holds: two to three minutes'
 	@echo 'make bench     measure against other engines'
 	@echo 'make clean     remove all that the other targets made, .venv too'
 

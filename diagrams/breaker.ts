@@ -46,7 +46,13 @@ export const machine = setup({
     "breaker_closed": {
       "id": "breaker_closed",
       "description": "Closed",
-      "always": [{"target": "#breaker_open", "guard": "failures >= threshold"}],
+      "always": [
+        {
+          "target": "#breaker_open",
+          "guard": "failures >= threshold",
+          "actions": [{"type": "WithdrawPermit"}]
+        }
+      ],
       "on": {
         "permit_requested": [{"actions": [{"type": "GrantPermit"}]}],
         "attempt_succeeded": [

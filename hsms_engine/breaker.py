@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from hsms_engine.errors import CircuitOpenError, LocalProtocolError
 from hsms_engine.protocol.routers import machine_for
 from hsms_engine.settings import Settings
-from statecharts import NotAllowedError
+from statecharts import NotAllowedError, Start
 from statecharts.hsms import BREAKER
 from statecharts.hsms.vocabulary import Count, GrantPermit
 
@@ -174,13 +174,17 @@ class CircuitBreaker:
         step = self._machine.step(before, event)
         self._snapshot = step.snapshot
         for effect in step.effects:
-            if isinstance(effect, Count):
-                self.counts[effect.counter.value] += 1
+            match effect:
+                case Count(counter):
+                    self.counts[counter.value] += 1
+                case Start():
+                    self._opened_at = self._clock()
+                case _:
+                    # Permits are for who asked; a withdrawn one is told by its period.
+                    pass
         if step.snapshot.leaves != before.leaves:
             # The probe itself begins the period it is judged in.
             self._period += 1
-            if "breaker_open" in step.snapshot:
-                self._opened_at = self._clock()
             if self._on_change is not None:
                 self._on_change(step.snapshot.leaves.removeprefix("breaker_"))
         return step.effects

@@ -99,7 +99,7 @@ def make_driver(
         # Read at each attempt, so that a changed address holds for the next one.
         return await connect_tcp(engine.settings.host, engine.settings.port)
 
-    return Driver(engine, dial or dial_tcp, f"{peer(settings)} active")
+    return Driver(engine, dial or dial_tcp)
 
 
 async def come_up(driver: Driver) -> None:

@@ -82,6 +82,12 @@ class HsmsLink(Messaging):
         if not self._refused():
             raise self._gone()
         retry_after = engine.retry_after()
+        if "isolated" in engine.snapshot:
+            raise CircuitOpenError(
+                f"{self.peer}: the circuit breaker is isolated by hand; release() or "
+                "reset_breaker() lets attempts begin",
+                retry_after,
+            )
         raise CircuitOpenError(
             f"{self.peer}: the circuit breaker is open after "
             f"{self.statistics().breaker_failures} failed attempts in a row (threshold "

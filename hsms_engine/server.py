@@ -45,6 +45,8 @@ class HsmsServer:
         self.connections: list[HsmsConnection] = []
         self.accepted = 0
         self.turned_away = 0
+        # Connections that ended before they were selected: refused, silent, or no HSMS at all.
+        self.never_selected = 0
 
     @property
     def address(self) -> str:
@@ -95,7 +97,7 @@ class HsmsServer:
             peer=lambda _: peer,
             entity=self.entity,
         )
-        return Driver(engine, None, f"{peer} passive")
+        return Driver(engine, None)
 
     async def _serve_one(
         self,
@@ -108,7 +110,10 @@ class HsmsServer:
         async with open_bare_nursery() as nursery:
             nursery.start_soon(self._run, driver, connection, stream)
             await driver.until(lambda: bool(history.times_selected) or driver.over or None)
-            if history.times_selected:
+            if not history.times_selected:
+                self.never_selected += 1
+                _LOG.info("%s: never selected: %s", connection.peer, history.last_error)
+            else:
                 try:
                     await handler(connection)
                 except* HsmsError as errors:

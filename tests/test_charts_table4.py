@@ -462,7 +462,7 @@ def test_breaker_opens_at_its_threshold_and_not_before(threshold: int) -> None:
         assert names(machine.step(here, "permit_requested")) == ["GrantPermit()"]
     opened = machine.step(here, "attempt_failed")
     assert opened.snapshot.leaves == "breaker_open"
-    assert names(opened) == ["Start(open time)"]
+    assert names(opened) == ["WithdrawPermit()", "Start(open time)"]
     assert names(machine.step(opened.snapshot, "permit_requested")) == ["RefusePermit()"]
 
 

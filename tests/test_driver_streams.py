@@ -262,7 +262,7 @@ async def test_a_connection_closed_before_its_stream_was_taken_up_drops_the_stre
     engine = Engine(
         PASSIVE_LINK, Settings(), clock=trio.current_time, random=Random(1), peer=lambda _: "early"
     )
-    driver = Driver(engine, None, "early passive")
+    driver = Driver(engine, None)
     driver.call("close_requested")
     await driver.run_accepted(ours)
     await RawPeer(theirs).end()

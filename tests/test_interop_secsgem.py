@@ -2,8 +2,8 @@
 
 secsgem runs in another process over real TCP. Two of its races are its own and are told apart by
 what it sent: it answers Select.req before its own state has changed and then rejects data as not
-selected, and it may see itself selected never or never notice the end. Those are counted and tried
-again, a bounded number of times; anything else fails the test.
+selected, and it may see itself selected never, never notice the end, or hang in closing. Those are
+counted and tried again in a new process, a bounded number of times; anything else fails the test.
 """
 
 import socket
@@ -28,7 +28,10 @@ from hsms_engine import (
 from hsms_engine.wire import RejectReason
 
 ROUNDS = 50
-FAULTS_OF_SECSGEM = 25
+FAULTS_OF_SECSGEM = 10
+# Seconds; longer than any time-out of its own.
+PATIENCE = 60
+HUNG = "hung"
 PEER = Path(__file__).parent / "support" / "secsgem_peer.py"
 EVERY_BYTE = bytes(range(256))
 # B[256] as SECS-II: format code 10 octal with two length bytes.
@@ -67,7 +70,10 @@ class Secsgem:
         assert await self._line() == "ready"
 
     async def outcome(self) -> str:
-        return await self._line()
+        """What came of it; secsgem may also hang, in a thread that it waits for."""
+        with trio.move_on_after(PATIENCE):
+            return await self._line()
+        return HUNG
 
 
 @asynccontextmanager
@@ -79,8 +85,7 @@ async def secsgem(mode: str) -> AsyncIterator[Secsgem]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        with trio.fail_after(120):
-            yield Secsgem(process)
+        yield Secsgem(process)
     finally:
         process.kill()
         with trio.CancelScope(shield=True):
@@ -109,14 +114,17 @@ async def dial_secsgem(port: int) -> str:
 
 async def test_we_dial_secsgem_fifty_times() -> None:
     met: Counter[str] = Counter()
-    async with secsgem("passive") as peer:
-        while met["done"] < ROUNDS:
-            port = free_port()
-            await peer.begin(port)
-            ours = await dial_secsgem(port)
-            theirs = await peer.outcome()
-            met[ours if ours != "done" else theirs] += 1
-            assert met.total() - met["done"] <= FAULTS_OF_SECSGEM, met
+    while met["done"] < ROUNDS:
+        async with secsgem("passive") as peer:
+            outcome = "done"
+            while outcome == "done" and met["done"] < ROUNDS:
+                port = free_port()
+                await peer.begin(port)
+                ours = await dial_secsgem(port)
+                theirs = await peer.outcome()
+                outcome = ours if ours != "done" else theirs
+                met[outcome] += 1
+        assert met.total() - met["done"] <= FAULTS_OF_SECSGEM, met
     print(f"secsgem listening: {dict(met)}")
 
 
@@ -129,11 +137,14 @@ async def answer(connection: HsmsConnection) -> None:
 async def test_secsgem_dials_us_fifty_times(nursery: trio.Nursery) -> None:
     met: Counter[str] = Counter()
     server = await nursery.start(serve_hsms, answer, Settings(port=0))
-    async with secsgem("active") as peer:
-        while met["done"] < ROUNDS:
-            await peer.begin(server.port)
-            met[await peer.outcome()] += 1
-            assert met.total() - met["done"] <= FAULTS_OF_SECSGEM, met
+    while met["done"] < ROUNDS:
+        async with secsgem("active") as peer:
+            outcome = "done"
+            while outcome == "done" and met["done"] < ROUNDS:
+                await peer.begin(server.port)
+                outcome = await peer.outcome()
+                met[outcome] += 1
+        assert met.total() - met["done"] <= FAULTS_OF_SECSGEM, met
     print(f"secsgem dialling: {dict(met)}")
     assert server.accepted >= ROUNDS
     await server.aclose()

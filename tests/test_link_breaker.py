@@ -369,3 +369,20 @@ async def test_the_counts_of_a_snapshot_are_consistent() -> None:
         with pytest.raises(ConnectError):
             await link.connect()
         assert {state for state, _ in seen} >= {"breaker_closed", "breaker_open"}
+
+
+async def test_a_threshold_lowered_below_the_count_withdraws_the_attempt_that_runs() -> None:
+    board = Switchboard()
+    async with link_end(board, breaker_threshold=5, t5=10) as link:
+        for _ in range(2):
+            await (await board.peer()).close()
+        await board.peer()
+        await wait_all_tasks_blocked()
+        assert (link.phase, link.statistics().breaker_failures) == ("selecting", 2)
+        link.configure(breaker_threshold=2)
+        statistics = link.statistics()
+        assert (statistics.phase, statistics.breaker_state) == ("waiting", "breaker_open")
+        # Nobody failed here but the user's patience with the peer.
+        assert statistics.failed_attempts == 2
+        with pytest.raises(CircuitOpenError):
+            await link.connect()

@@ -810,3 +810,43 @@ async def test_the_bound_of_waiting_events_is_changed_on_a_live_link() -> None:
         missed = await anext(reader)
         assert isinstance(missed, events.Missed)
         assert isinstance(await anext(reader), events.Separating)
+
+
+class SlowToClose(trio.abc.Stream):
+    """A stream that takes a second to close, whatever happens."""
+
+    def __init__(self, inner: trio.abc.Stream, log: list[str]) -> None:
+        self._inner = inner
+        self._log = log
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._inner.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1)
+        self._log.append("closed")
+        await self._inner.aclose()
+
+
+async def test_the_next_connection_begins_when_the_previous_one_is_wholly_gone() -> None:
+    log: list[str] = []
+    board = Switchboard()
+
+    async def dial() -> trio.abc.Stream:
+        log.append("dialled")
+        return SlowToClose(await board.dial(), log)
+
+    async with open_link(dial=dial, **QUIET) as link:
+        peer = await up(link, board)
+        # T5 is over: the next attempt may begin at once.
+        await trio.sleep(60)
+        await peer.close()
+        await up(link, board)
+    assert log == ["dialled", "closed", "dialled", "closed"]

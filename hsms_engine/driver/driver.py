@@ -105,9 +105,8 @@ class EventReader:
 class Driver:
     """One link: an engine, the stream it talks over, and the tasks that wait for either."""
 
-    def __init__(self, engine: Engine, dial: Dial | None, name: str) -> None:
+    def __init__(self, engine: Engine, dial: Dial | None) -> None:
         self.engine = engine
-        self.name = name
         self._dial = dial
         engine.exchange.report = self._report
         engine.record = self._log_step
@@ -131,6 +130,11 @@ class Driver:
         # A passive connection is over when its task is; an active link never is by itself.
         self.over = False
         self.recorders: list[Callable[[Record], None]] = []
+
+    @property
+    def name(self) -> str:
+        """The link in logs: its peer, and whether it dials."""
+        return f"{self.engine.peer} {'passive' if self._dial is None else 'active'}"
 
     # Running
 

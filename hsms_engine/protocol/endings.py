@@ -64,6 +64,8 @@ class Ending:
             case "connect_timeout_expired":
                 return f"no answer for {settings.connect_timeout:g} s (connect_timeout)"
             case "tcp_closed" if self.detail is None:
+                if self.epoch is not None and self.epoch.decoder.partial:
+                    return f"the peer closed TCP inside a frame{self._frame_in_progress()}"
                 return "the peer closed TCP"
             case "tcp_closed":
                 return f"TCP broke: {self.detail}"

@@ -15,7 +15,14 @@ from statecharts import Hop
 
 # Ends that the user asked for: no error.
 LOCAL_ENDS = frozenset(
-    {"close_requested", "disable_requested", "isolate_requested", "reset_requested"}
+    {
+        "close_requested",
+        "disable_requested",
+        "isolate_requested",
+        "reset_requested",
+        # A lowered threshold that opens the breaker withdraws the attempt that runs.
+        "reconfigured",
+    }
 )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from hsms_engine.errors import HsmsError
 from hsms_engine.message import Message
-from statecharts import Machine, Snapshot
+from statecharts import Machine, Snapshot, Start, Stop
 from statecharts.hsms import TRANSACTION
 
 MACHINE = Machine(TRANSACTION)
@@ -24,6 +24,7 @@ class Transaction:
     """One request on its way. ``outcome`` is set exactly when the chart has left ``pending``."""
 
     __slots__ = (
+        "__weakref__",
         "function",
         "on_end",
         "outcome",
@@ -46,10 +47,6 @@ class Transaction:
         self.outcome: Message | HsmsError | None = None
         # Called once, when the outcome is there.
         self.on_end: Callable[[], None] | None = None
-
-    def advance(self, event: str) -> None:
-        """Run the chart. Raises ``NotAllowedError`` when the transaction has ended already."""
-        self.snapshot = MACHINE.step(self.snapshot, event).snapshot
 
     @property
     def name(self) -> str:
@@ -99,20 +96,33 @@ class Transactions:
         while unwritten and unwritten[0].written_at_mark <= total:
             transaction = unwritten.popleft()
             if transaction.outcome is None:
-                transaction.advance("primary_written")
-                transaction.started_at = now
-                self._awaiting[transaction.system_bytes] = transaction
+                self._advance(transaction, "primary_written", now)
                 started = True
         return started
 
     def end(self, transaction: Transaction, event: str, outcome: Message | HsmsError) -> None:
         """``event`` ends the transaction with ``outcome`` and wakes whoever waits for it."""
-        transaction.advance(event)
-        del self._open[transaction.system_bytes]
-        self._awaiting.pop(transaction.system_bytes, None)
         transaction.outcome = outcome
-        if transaction.on_end is not None:
-            transaction.on_end()
+        # Only a start of T3 looks at the time, and no end starts it.
+        self._advance(transaction, event, 0.0)
+
+    def _advance(self, transaction: Transaction, event: str, now: float) -> None:
+        """Run the chart and do what it asks for.
+
+        Raises ``NotAllowedError`` when the transaction has ended already.
+        """
+        transaction.snapshot, effects, _ = MACHINE.step(transaction.snapshot, event)
+        for effect in effects:
+            match effect:
+                case Start():
+                    transaction.started_at = now
+                    self._awaiting[transaction.system_bytes] = transaction
+                case Stop():
+                    del self._awaiting[transaction.system_bytes]
+                case _:
+                    del self._open[transaction.system_bytes]
+                    if transaction.on_end is not None:
+                        transaction.on_end()
 
     def end_all(self, event: str, outcome: Callable[[Transaction], HsmsError]) -> None:
         """The connection is over for all of them."""

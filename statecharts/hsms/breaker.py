@@ -4,8 +4,9 @@
 * Open ends by its timer, with no caller needed to notice; whoever was refused is offered a permit.
 * In half-open exactly one attempt has the permit (``probing``); every way out of it either decides
   the breaker or gives the permit back.
-* A result that belongs to an earlier period is never taken: who isolates or resets the breaker
-  while an attempt has a permit withdraws that attempt, which then reports nothing.
+* A result that belongs to an earlier period is never taken: who isolates or resets the breaker, or
+  lowers its threshold to what has failed, while an attempt has a permit withdraws that attempt,
+  which then reports nothing.
 
 Changing ``threshold`` on a running breaker moves its snapshot to a machine with the new value and
 reports ``reconfigured``: a count that has reached the new threshold opens at once.
@@ -66,7 +67,14 @@ BREAKER = Chart(
         On("attempt_succeeded", "breaker_closed", do=(Set("failures", 0),)),
         On("attempt_failed", "breaker_closed", do=(Increment("failures"),)),
         On("attempt_cancelled", "breaker_closed"),
-        On(None, "breaker_closed", to="breaker_open", when="failures >= threshold"),
+        # A lowered threshold may be reached while an attempt has a permit.
+        On(
+            None,
+            "breaker_closed",
+            to="breaker_open",
+            when="failures >= threshold",
+            do=(WithdrawPermit(),),
+        ),
         On("reset_requested", "breaker_closed", do=(Set("failures", 0),)),
         On("isolate_requested", "breaker_closed", to="isolated", do=(WithdrawPermit(),)),
         On("permit_requested", "breaker_open", do=(RefusePermit(),)),

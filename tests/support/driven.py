@@ -145,7 +145,7 @@ class DrivenEnd:
         # Where the charts were after the latest step that was asked for.
         self._here: dict[str, str] = {}
         self._recorded = trio.Event()
-        self._driver = Driver(self._engine, self._dial, "tour")
+        self._driver = Driver(self._engine, self._dial if self._is_active else None)
         self._driver.recorders.append(self._note)
         self._dialled: _Dialled | None = None
         self._scope = trio.CancelScope()
@@ -220,7 +220,9 @@ class DrivenEnd:
 
     async def _cause(self, event: str) -> None:
         engine, driver = self._engine, self._driver
-        if event in TOLD:
+        by_hand = engine.router.owner[event] == "breaker" and event.endswith("_requested")
+        if event in TOLD or (by_hand and engine.is_closing):
+            # A closed link refuses calls; what its breaker would do is compared all the same.
             driver.tell(event)
         elif event == "close_requested" and not self._is_active and engine.epoch is None:
             engine.tell(event)
