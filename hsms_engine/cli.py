@@ -275,7 +275,7 @@ def _connect(options: argparse.Namespace) -> int:
 
     try:
         trio.run(run)
-    except (HsmsError, DecodeError) as error:
+    except (HsmsError, _NotSecsError) as error:
         return _fail(options, error, 1)
     return 0
 
@@ -297,17 +297,40 @@ async def _take_primaries(connection: HsmsConnection, tell: Tell) -> None:
         return
 
 
+class _NotSecsError(Exception):
+    """A reply whose body does not decode."""
+
+
+def _reply_sml(message: Message) -> str:
+    try:
+        return message.sml()
+    except DecodeError as error:
+        size = len(message.body)
+        raise _NotSecsError(
+            f"{message.name}: a body of {size} bytes that is no SECS-II: {error}"
+        ) from error
+
+
+def _sml(message: Message) -> str:
+    """What the equipment says unasked as SML, or as a comment that says why it is none."""
+    try:
+        return _reply_sml(message)
+    except _NotSecsError as error:
+        return f"// {error}"
+
+
 def _tell_sml(event: str, peer: str, message: Message | None) -> None:
     if message is None:
         print(f"// {event}: {peer}", flush=True)
     elif event == "reply":
-        print(message.sml(), flush=True)
+        print(_reply_sml(message), flush=True)
     else:
-        print(f"// {event} from {peer}:\n{message.sml()}", flush=True)
+        print(f"// {event} from {peer}:\n{_sml(message)}", flush=True)
 
 
 def _tell_json(event: str, peer: str, message: Message | None) -> None:
     told = {"event": event, "peer": peer}
     if message is not None:
-        told |= {"message": message.name, "sml": message.sml()}
+        sml = _reply_sml(message) if event == "reply" else _sml(message)
+        told |= {"message": message.name, "sml": sml}
     print(json.dumps(told), flush=True)

@@ -344,6 +344,23 @@ async def test_connect_says_when_a_reply_is_not_secs() -> None:
         nursery.cancel_scope.cancel()
     assert code == 1
     one_line(errors)
+    assert "S1F2: a body of 1 bytes that is no SECS-II" in errors
+
+
+async def test_connect_goes_on_when_what_it_is_told_is_not_secs() -> None:
+    async def tell_rubbish(connection: HsmsConnection) -> None:
+        primary = await anext(connection)
+        await connection.send(Message(6, 11, body=b"\xff"))
+        # The reply comes behind it, so both have been read when the program ends.
+        await connection.reply(primary, Message(1, 2))
+        await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(serve_hsms, tell_rubbish, Settings(port=0))
+        code, told, _ = await connect(server.port, "--send", "S1F1", "--count", "1")
+        nursery.cancel_scope.cancel()
+    assert code == 0
+    assert "S1F2" in told
 
 
 async def test_connect_interrupted_separates_and_exits_with_130() -> None:

@@ -263,7 +263,10 @@ async def test_deselected_it_can_be_selected_again_by_hand() -> None:
             nursery.start_soon(connection.deselect)
             await peer.send(deselect_rsp(await peer.control(DESELECT_REQ)))
             await peer.ping()
-            with pytest.raises(LocalProtocolError, match="not allowed in not selected; nothing"):
+            with pytest.raises(
+                LocalProtocolError,
+                match="not allowed in not selected, only while selected; nothing",
+            ):
                 await connection.send(Message(1, 1))
             nursery.start_soon(connection.select)
             await peer.send(select_rsp(await peer.control(SELECT_REQ)))

@@ -22,6 +22,7 @@ from hsms_engine import (
     events,
     open_link,
 )
+from hsms_engine.protocol import routers
 from hsms_engine.protocol.phases import PHASES
 from statecharts.hsms import ACTIVE, PASSIVE
 from tests.support.leaks import leak_check, no_task_left
@@ -850,3 +851,32 @@ async def test_the_next_connection_begins_when_the_previous_one_is_wholly_gone()
         await peer.close()
         await up(link, board)
     assert log == ["dialled", "closed", "dialled", "closed"]
+
+
+async def test_a_dial_that_is_slow_to_give_up_holds_the_next_one_back() -> None:
+    dialling = most = dials = 0
+
+    async def dial() -> trio.abc.Stream:
+        nonlocal dialling, most, dials
+        dialling, dials = dialling + 1, dials + 1
+        most = max(most, dialling)
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(5)
+            dialling -= 1
+        raise AssertionError("it is cancelled")
+
+    async with open_link(dial=dial, t5=1, connect_timeout=1, breaker_threshold=1_000, **QUIET):
+        await trio.sleep(60)
+    assert (dialling, most) == (0, 1)
+    assert dials > 5
+
+
+async def test_what_is_kept_for_thresholds_once_used_is_bounded() -> None:
+    async with link_end(Switchboard(), **QUIET) as link:
+        for threshold in range(1, 80):
+            link.configure(breaker_threshold=threshold)
+    assert routers._router.cache_info().currsize <= 64
+    assert routers._machine.cache_info().currsize <= 64

@@ -25,7 +25,14 @@ from hsms_engine import (
 from hsms_engine.driver import tcp
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.pair import MemoryListener, echo, nothing, server_end
-from tests.support.raw_peer import SEPARATE_REQ, data, select_req, select_rsp, separate_req
+from tests.support.raw_peer import (
+    SEPARATE_REQ,
+    data,
+    linktest_req,
+    select_req,
+    select_rsp,
+    separate_req,
+)
 from tests.support.virtual import virtual_time
 
 __all__ = ["leak_check", "no_task_left", "virtual_time"]
@@ -378,3 +385,32 @@ async def test_accepting_is_a_checkpoint_also_when_someone_waits() -> None:
     assert scope.cancelled_caught
     listener.close()
     listening.theirs.close()
+
+
+async def test_a_flood_of_frames_lets_other_tasks_have_their_turn() -> None:
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with server_end(nothing, **QUIET) as (server, listener):
+        peer = await listener.raw()
+        await peer.select()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count_turns)
+            await trio.lowlevel.checkpoint()
+            before = server.connections[0].statistics().counts["frames received"]
+            await peer.send(linktest_req(7) * 4_000)
+            most = taken = 0
+            while taken < 4_000:
+                seen = turns
+                while turns == seen:
+                    await trio.lowlevel.checkpoint()
+                now = server.connections[0].statistics().counts["frames received"] - before
+                most, taken = max(most, now - taken), now
+            nursery.cancel_scope.cancel()
+    # 8 KiB of the shortest frames, twice: tasks of one turn run in any order.
+    assert most <= 2 * 8_192 // 14 + 2

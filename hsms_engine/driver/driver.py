@@ -37,6 +37,10 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger("hsms_engine.charts")
 
+# Bytes given to the engine at once, and frames in them after which other tasks have a turn.
+_SLICE = 8_192
+_FRAMES_A_TURN = 100
+
 
 def _bytes_in(event: Happened) -> int:
     return len(event.message.body) if isinstance(event, UnexpectedSecondary) else 0
@@ -115,8 +119,8 @@ class Driver:
         self._readers: weakref.WeakSet[EventReader] = weakref.WeakSet()
         # The task tree of the latest epoch, from its dialling on.
         self._epoch_scope = trio.CancelScope()
-        self._epoch_gone = trio.Event()
-        self._epoch_gone.set()
+        self._gone = trio.Event()
+        self._gone.set()
         self._transport: Transport | None = None
         # What has happened until somebody asks for events; None from then on.
         self._first_reader: EventReader | None = self._new_reader()
@@ -235,23 +239,29 @@ class Driver:
 
     async def _dial_epoch(self, scope: trio.CancelScope, dial: Dial) -> None:
         with scope:
-            # The epoch before this one may still be unwinding.
-            await self._epoch_gone.wait()
+            # What came before, be it only a dial that was given up, may still be unwinding.
+            await self._gone.wait()
+            self._gone = gone = trio.Event()
             try:
-                stream = await dial()
-            except BROKEN as error:
-                # An attempt abandoned in the very turn in which it failed has failed already.
-                if not scope.cancel_called:
-                    self.tell("tcp_failed", error)
-                return
-            if scope.cancel_called:
-                with trio.CancelScope(shield=True):
-                    await trio.aclose_forcefully(stream)
-                return
-            await self._run_epoch(stream, "tcp_opened")
+                await self._dial_and_run(scope, dial)
+            finally:
+                gone.set()
+
+    async def _dial_and_run(self, scope: trio.CancelScope, dial: Dial) -> None:
+        try:
+            stream = await dial()
+        except BROKEN as error:
+            # An attempt abandoned in the very turn in which it failed has failed already.
+            if not scope.cancel_called:
+                self.tell("tcp_failed", error)
+            return
+        if scope.cancel_called:
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(stream)
+            return
+        await self._run_epoch(stream, "tcp_opened")
 
     async def _run_epoch(self, stream: Stream, event: str) -> None:
-        self._epoch_gone = trio.Event()
         try:
             async with trio.open_nursery() as nursery:
                 self.engine.tell(event)
@@ -268,7 +278,6 @@ class Driver:
             self._transport = None
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
-            self._epoch_gone.set()
             self._wake_all()
 
     async def _read(self, stream: Stream, epoch: Epoch) -> None:
@@ -284,10 +293,22 @@ class Driver:
             if not data:
                 self.tell("tcp_closed", ended_by)
                 return
-            bad_length = self.engine.receive(bytes(data))
+            await self._take_in(bytes(data), epoch)
+
+    async def _take_in(self, data: bytes, epoch: Epoch) -> None:
+        """Give the engine what was received, in slices: a flood of frames is not one turn."""
+        counters = self.engine.counters
+        for start in range(0, len(data), _SLICE):
+            frames = counters["frames received"]
+            bad_length = self.engine.receive(data[start : start + _SLICE])
             self.follow_up()
             if bad_length is not None and self.engine.epoch is epoch:
                 self.tell("communication_failed", bad_length)
+            if counters["frames received"] - frames > _FRAMES_A_TURN:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            if self.engine.epoch is not epoch:
+                counters["bytes after the end"] += max(0, len(data) - start - _SLICE)
+                return
 
     # Waiting
 

@@ -287,7 +287,7 @@ class Engine:
             return ClosedError(f"{self.peer}: closed by a call; open another one")
         if self.epoch is not None and not self._reconnects:
             return LocalProtocolError(
-                f"{self.peer}: a data message is not allowed in {self.phase}; nothing was sent"
+                f"{self.peer}: not allowed in {self.phase}, only while selected; nothing was sent"
             )
         retry_after = self.retry_after()
         follows = (

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from hsms_engine.settings import Settings
 from statecharts import Chart, Machine, Router, System
-from statecharts.hsms import ACTIVE, BREAKER, LINKTEST, PASSIVE
+from statecharts.hsms import (
+    ACTIVE,
+    ACTIVE_LINK,
+    BREAKER,
+    CHARTS,
+    LINKTEST,
+    PASSIVE,
+    PASSIVE_LINK,
+)
 
-_routers: dict[tuple[str, int, int, bool], Router] = {}
-_machines: dict[tuple[str, int], Machine] = {}
+# Enough for many thresholds; who goes through all there are pays with time, not with memory.
+_KEPT = 64
+_CHARTS = {chart.id: chart for chart in CHARTS}
+_SYSTEMS = {system.id: system for system in (ACTIVE_LINK, PASSIVE_LINK)}
+
+
+@lru_cache(maxsize=_KEPT)
+def _machine(chart: str, parameter: str, value: int) -> Machine:
+    return Machine(_CHARTS[chart], **{parameter: value})
 
 
 def machine_for(chart: Chart, parameter: str, value: int) -> Machine:
     """The machine of ``chart`` with this value of its parameter, made once for all."""
-    if (known := _machines.get((chart.id, value))) is None:
-        known = _machines[chart.id, value] = Machine(chart, **{parameter: value})
-    return known
+    return _machine(chart.id, parameter, value)
+
+
+@lru_cache(maxsize=_KEPT)
+def _router(system: str, bound: tuple[tuple[str, str, int], ...]) -> Router:
+    charts = {chart.id for chart in _SYSTEMS[system].charts}
+    machines = {each[0]: _machine(*each) for each in bound if each[0] in charts}
+    return Router(_SYSTEMS[system], machines)
 
 
 def router_for(system: System, settings: Settings, *, single_use: bool) -> Router:
@@ -22,20 +44,14 @@ def router_for(system: System, settings: Settings, *, single_use: bool) -> Route
 
     ``single_use``: an active end makes one connection and no other after it.
     """
-    key = (system.id, settings.breaker_threshold, settings.linktest_threshold, single_use)
-    if (known := _routers.get(key)) is None:
-        bound = {
-            ACTIVE.id: ("single_use", int(single_use)),
-            BREAKER.id: ("threshold", settings.breaker_threshold),
-            LINKTEST.id: ("linktest_threshold", settings.linktest_threshold),
-        }
-        machines = {
-            chart.id: machine_for(chart, *bound[chart.id])
-            for chart in system.charts
-            if chart.id in bound
-        }
-        known = _routers[key] = Router(system, machines)
-    return known
+    return _router(
+        system.id,
+        (
+            (ACTIVE.id, "single_use", int(single_use)),
+            (BREAKER.id, "threshold", settings.breaker_threshold),
+            (LINKTEST.id, "linktest_threshold", settings.linktest_threshold),
+        ),
+    )
 
 
 def connection_of(system: System) -> str:

@@ -19,6 +19,7 @@ COUNTERS = (
     "foreign session id",
     "primaries without room",
     "frames after the end",
+    "bytes after the end",
     "separate ignored",
     "reject of nothing we know",
     "dropped while leaving",
