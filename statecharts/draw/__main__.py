@@ -21,7 +21,7 @@ def lifecycle() -> str:
     title = "The life of a link: connection and circuit breaker"
     return draw_system(
         part(ACTIVE_LINK, ("connection_active", "breaker"), "lifecycle", title),
-        folded=frozenset({"disconnected", "not_selected", "selected", "half_open"}),
+        folded=frozenset({"disconnected", "not_selected", "selected"}),
         hidden=frozenset({"leaving", "closed"}),
     )
 

@@ -92,7 +92,8 @@ class _Overview:
         for each in state.walk():
             for action in (*each.enter, *each.exit):
                 if isinstance(action, Effect) and action in effects:
-                    lines.append(wrapped(self.asked((action,), effects), 24))
+                    where = [] if each is state else [Word(f"{each.name}:")]
+                    lines.append(wrapped([*where, *self.asked((action,), effects)], 24))
         name = f'<TR><TD><FONT POINT-SIZE="12"><B>{escape(state.name)}</B></FONT></TD></TR>'
         return table([name, *map(row, lines)], padding=1)
 
@@ -162,6 +163,10 @@ class _Overview:
             if source and target and source != target:
                 for seen in self.leaves(chart, source):
                     pairs.setdefault((seen, target), []).append(on)
+        for (seen, _), ons in pairs.items():
+            # What the state itself does comes before what only a state inside it does.
+            own = [on for on in ons if on.source == seen]
+            ons[:] = own + [on for on in ons if on.source != seen]
         return pairs
 
     def texts(self, chart: Chart, home: str, depth: int) -> None:
@@ -275,7 +280,9 @@ def draw_system(
         f'<TR><TD ALIGN="LEFT"><FONT POINT-SIZE="13"><B>{escape(system.title)}</B></FONT></TD></TR>'
     )
     legend = [
-        "An overview; &#8230; stands for others. The charts' own pictures have every reaction.",
+        "An overview; &#8230; stands for others, the ways to Closed are left out. The charts' own",
+        "pictures have every reaction.",
+        "received from the peer, <B>called by the user</B>, <I>reported</I>",
         f'<FONT COLOR="{ACCENT}">dashed</FONT>: what one chart asks is an event of the other',
     ]
     return _Overview(system, folded, hidden).whole(
