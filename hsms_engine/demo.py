@@ -18,7 +18,7 @@ from functools import partial
 
 import trio
 
-from hsms_engine.driver.driver import EventReader
+from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.errors import CircuitOpenError, HsmsError, LinkDownError
 from hsms_engine.fake.equipment import FakeEquipment, serve_fake
 from hsms_engine.link import HsmsLink, open_link

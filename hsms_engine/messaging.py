@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 import trio
 
-from hsms_engine.driver.driver import Driver, EventReader
+from hsms_engine.driver.driver import Driver
+from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.errors import (
     ClosedError,
     HsmsError,

@@ -13,19 +13,19 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, TypeVar, assert_never
 
 import trio
 
+from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.driver.tcp import RECEIVE_SIZE, Dial, Stream
 from hsms_engine.driver.transport import BROKEN, Transport
 from hsms_engine.errors import ClosedError
 from hsms_engine.message import Message
 from hsms_engine.protocol.engine import Engine, Record
 from hsms_engine.protocol.epoch import Epoch, Primary
-from hsms_engine.protocol.events import Happened, LinkEvent, Missed, UnexpectedSecondary
+from hsms_engine.protocol.events import Happened, UnexpectedSecondary
 from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.settings import Settings
 from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp
@@ -40,70 +40,6 @@ _LOG = logging.getLogger("hsms_engine.charts")
 # Bytes given to the engine at once, and frames in them after which other tasks have a turn.
 _SLICE = 8_192
 _FRAMES_A_TURN = 100
-
-
-def _bytes_in(event: Happened) -> int:
-    return len(event.message.body) if isinstance(event, UnexpectedSecondary) else 0
-
-
-class EventReader:
-    """One reader of a link's events: ordered, bounded, and told how many it missed.
-
-    At most ``events_size`` events wait, and ``inbox_bytes`` bytes of messages in them, by the
-    settings then in force; the oldest are dropped.
-    """
-
-    def __init__(self, settings: Callable[[], Settings]) -> None:
-        self._settings = settings
-        self._waiting: deque[Happened] = deque()
-        # The bytes of the messages that wait.
-        self._held = 0
-        self._missed = 0
-        self._news = trio.Event()
-        self._ended = False
-
-    def put(self, event: Happened) -> None:
-        """One more event has happened."""
-        self._held += _bytes_in(event)
-        self._waiting.append(event)
-        settings = self._settings()
-        while len(self._waiting) > settings.events_size or (
-            self._held > settings.inbox_bytes and len(self._waiting) > 1
-        ):
-            self._take()
-            self._missed += 1
-        self._news.set()
-
-    def _take(self) -> Happened:
-        event = self._waiting.popleft()
-        self._held -= _bytes_in(event)
-        return event
-
-    def miss(self) -> None:
-        """An event was left out."""
-        self._missed += 1
-
-    def end(self) -> None:
-        """No more events will come; those waiting can still be read."""
-        self._ended = True
-        self._news.set()
-
-    def __aiter__(self) -> EventReader:
-        return self
-
-    async def __anext__(self) -> LinkEvent:
-        await trio.lowlevel.checkpoint()
-        while not self._waiting:
-            if self._ended:
-                raise StopAsyncIteration
-            if self._news.is_set():
-                self._news = trio.Event()
-            await self._news.wait()
-        if self._missed:
-            first, missed = self._waiting[0], self._missed
-            self._missed = 0
-            return Missed(first.at, first.epoch, missed)
-        return self._take()  # type: ignore[return-value]  # the engine makes no other
 
 
 class Driver:

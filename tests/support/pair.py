@@ -21,7 +21,7 @@ from hsms_engine import (
     open_link,
     serve_hsms,
 )
-from hsms_engine.driver.driver import EventReader
+from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.protocol.events import Happened
 from tests.support.raw_peer import RawPeer
 
