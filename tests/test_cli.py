@@ -450,3 +450,14 @@ def test_help_explains_every_option(
     assert out.startswith("usage: hsms-engine")
     if arguments == ["fake"]:
         assert all(name in out for name in KNOWN)
+
+
+@pytest.mark.parametrize(("ended_by", "code"), [(KeyboardInterrupt, 130), (BrokenPipeError, 1)])
+def test_how_a_program_was_ended_is_its_exit_code(
+    ended_by: type[BaseException], code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(_: object) -> int:
+        raise ended_by
+
+    monkeypatch.setattr(cli, "_connect", run)
+    assert cli.main(["connect", HOST, "5000", "--send", "S1F1"]) == code
