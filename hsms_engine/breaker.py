@@ -16,7 +16,7 @@ from hsms_engine.protocol.routers import machine_for
 from hsms_engine.settings import Settings
 from statecharts import NotAllowedError, Start
 from statecharts.hsms import BREAKER
-from statecharts.hsms.vocabulary import Count, GrantPermit
+from statecharts.hsms.vocabulary import Count
 
 
 class Permit:
@@ -107,7 +107,7 @@ class CircuitBreaker:
         """Leave for one call. Raises ``CircuitOpenError`` with the time left when there is none."""
         self._notice_time()
         try:
-            granted = GrantPermit() in self._advance("permit_requested")
+            granted = Tell("permit_granted") in self._advance("permit_requested")
         except BaseException:
             # ``on_change`` raised over the probe that began: its caller gets no permit to settle.
             self._snapshot = self._machine.step(self._snapshot, "attempt_cancelled").snapshot

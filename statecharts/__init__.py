@@ -45,7 +45,8 @@ A chart is a ``Chart`` of ``State`` and ``On`` objects. It asks, and never acts:
   compare them with numbers and parameters (``when="failures >= threshold"``).
 * **Events** are ``received`` (a peer may cause them at any time: total below ``total_in``),
   ``local`` (calls: ``NotAllowedError`` where none is declared) or ``reported``. They carry nothing.
-* **Charts are joined** by a ``System`` of wires: an effect of one is an event of another.
+* **Charts are joined** in a ``System``: what one tells (``Tell("carrier_left")``) is, by the same
+  name, an event that another reports.
 
 ``lint`` refuses what would not mean the same to python-statemachine, XState and a reader.
 
@@ -69,13 +70,14 @@ from .declare import (
     Start,
     State,
     Stop,
+    Tell,
     Timer,
     Variable,
 )
 from .lint import ChartError, Problem, check, lint
 from .machine import Machine, NotAllowedError, Snapshot, Step
 from .native import ChartFaultError, native_class
-from .router import Hop, Router, System, SystemSnapshot, SystemStep, Wire
+from .router import Hop, Router, System, SystemSnapshot, SystemStep
 
 __all__ = [
     "Action",
@@ -100,9 +102,9 @@ __all__ = [
     "System",
     "SystemSnapshot",
     "SystemStep",
+    "Tell",
     "Timer",
     "Variable",
-    "Wire",
     "check",
     "lint",
     "native_class",

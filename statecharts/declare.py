@@ -71,6 +71,16 @@ class Stop(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Tell(Effect):
+    """Tell another chart that ``event`` has happened: the one chart of the system that reports it.
+
+    A chart that runs by itself gives it to its driver like any other effect.
+    """
+
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
 class Set:
     """Give a variable of the chart a constant value, in its domain whatever the parameters."""
 

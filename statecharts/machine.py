@@ -70,7 +70,12 @@ class Snapshot:
         self._hash = hash((states, values))
 
     def __contains__(self, state: str) -> bool:
-        return state in self.states
+        """Whether ``state`` is active. Raises ``KeyError`` when the chart has no such state."""
+        if state in self.states:
+            return True
+        if state not in self.machine.known_states:
+            raise KeyError(f"chart {self.machine.chart.id} has no state {state!r}")
+        return False
 
     def __hash__(self) -> int:
         return self._hash
@@ -103,6 +108,7 @@ class Machine:
         self.highest = {each.name: highest_value(each, self.parameters) for each in chart.variables}
         self.events = chart.events
         self._known = frozenset(self.events)
+        self.known_states = frozenset(state.id for state in chart.walk())
         self._atomic = frozenset(state.id for state in chart.walk() if not state.children)
         self._interned: dict[tuple[tuple[str, ...], tuple[int, ...]], Snapshot] = {}
         order = {state.id: index for index, state in enumerate(chart.walk())}

@@ -1,15 +1,15 @@
-"""Joins charts: what one asks becomes an event of another. Driver and checker use the same one.
+"""Joins charts: what one tells is an event of another. Driver and checker use the same one.
 
-A system is a set of charts and of wires. A step gives one event to the chart that declares it; each
-effect with a wire becomes an event of the chart at the other end, first in, first out, until none
-is left; all other effects come out in the order in which they were asked for. The whole is again a
-pure, memoised function, so that running a system costs one dictionary look-up a step.
+A system is a set of charts. A step gives one event to the chart that declares it; each ``Tell`` it
+asks for is given to the chart that declares that event, first in, first out, until none is left;
+all other effects come out in the order in which they were asked for. The whole is again a pure,
+memoised function, so that running a system costs one dictionary look-up a step.
 
 Invariants of a system, checked when it is made:
 
 * a chart id, an event and a state belong to one chart, so that each can be named without it;
-* every wire leads from an effect that its chart asks for to an event that its target declares;
-* a timer starts, stops and ends outside: no wire touches it.
+* whatever is told is an event that a chart of the system reports, or is named in ``outside``;
+* a timer starts, stops and ends outside: nobody tells of its end.
 
 Diagram: ``diagrams/lifecycle.svg``.
 """
@@ -19,9 +19,10 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
-from .declare import Action, Chart, Effect
+from .declare import Chart, Effect, Tell
 from .machine import Machine, NotAllowedError, Snapshot
 from .native import ChartFaultError
 
@@ -29,39 +30,32 @@ from .native import ChartFaultError
 FUSE = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """``effect`` of chart ``source`` is ``event`` of chart ``target``."""
-
-    source: str
-    effect: Effect
-    target: str
-    event: str
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.effect} -> {self.target}.{self.event}"
-
-
-def _asked(chart: Chart) -> Iterator[Action]:
-    """What a chart asks for, the starts and stops of its timers aside."""
-    for state in chart.walk():
-        yield from state.enter
-        yield from state.exit
-    for on in chart.transitions:
-        yield from on.do
+def told_by(chart: Chart) -> tuple[str, ...]:
+    """The events of other charts that ``chart`` tells, in order of declaration, each once."""
+    asked = chain.from_iterable(
+        (
+            *((*state.enter, *state.exit) for state in chart.walk()),
+            *(on.do for on in chart.transitions),
+        )
+    )
+    return tuple(dict.fromkeys(each.event for each in asked if isinstance(each, Tell)))
 
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """Charts joined by wires, as data. Raises ``ValueError`` where they do not hold together."""
+    """Charts that tell each other what happens. Raises ``ValueError`` where they do not fit.
+
+    ``outside``: events told here of which no chart of the system knows. They come out of a step
+    like any other effect.
+    """
 
     id: str
     title: str
     charts: tuple[Chart, ...]
-    wires: tuple[Wire, ...]
+    outside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for problem in (*self._shared_names(), *self._loose_wires()):
+        for problem in (*self._shared_names(), *self._untold()):
             raise ValueError(f"system {self.id}: {problem}")
 
     def _shared_names(self) -> Iterator[str]:
@@ -78,21 +72,20 @@ class System:
                         f"a name belongs to one chart"
                     )
 
-    def _loose_wires(self) -> Iterator[str]:
-        known = {chart.id: chart for chart in self.charts}
-        for wire, times in Counter(self.wires).items():
-            if wire.source not in known or wire.target not in known:
-                yield f"{wire} names a chart that is not in it"
-                continue
-            target = known[wire.target]
-            if wire.event not in target.events:
-                yield f"{wire}: {wire.target} has no event {wire.event!r}"
-            if any(wire.event == timer.expired for timer in target.timers):
-                yield f"{wire}: only its timer may report {wire.event!r}"
-            if wire.effect not in _asked(known[wire.source]):
-                yield f"{wire}: {wire.source} never asks for {wire.effect}"
-            if times > 1:
-                yield f"{wire} is there twice"
+    def _untold(self) -> Iterator[str]:
+        owners = {event: chart for chart in self.charts for event in chart.events}
+        for teller in self.charts:
+            for event in told_by(teller):
+                owner = owners.get(event)
+                if owner is None and event not in self.outside:
+                    yield f"{teller.id} tells {event!r}, which no chart declares (see outside=)"
+                elif owner is teller:
+                    yield f"{teller.id} tells itself {event!r}: take the transition at once instead"
+                elif owner is not None and event not in owner.reported:
+                    yield f"{teller.id} tells {event!r}, which {owner.id} does not report"
+        for event in self.outside:
+            if event in owners:
+                yield f"{event!r} is outside and yet an event of {owners[event].id}"
 
     def chart(self, id: str) -> Chart:
         """The chart with this id. Raises ``KeyError`` when there is none."""
@@ -126,12 +119,13 @@ class SystemSnapshot:
     Made by a router and never changed. Equal when all parts are, also across routers.
     """
 
-    __slots__ = ("_hash", "charts", "moves", "parts")
+    __slots__ = ("_hash", "charts", "moves", "parts", "states")
 
     def __init__(self, charts: Mapping[str, int], parts: tuple[Snapshot, ...]) -> None:
         # Chart id to index in ``parts``; one object for each router, by which it knows its own.
         self.charts = charts
         self.parts = parts
+        self.states = frozenset(chain.from_iterable(part.states for part in parts))
         self.moves: dict[str, SystemStep] = {}
         self._hash = hash(parts)
 
@@ -139,7 +133,12 @@ class SystemSnapshot:
         return self.parts[self.charts[chart]]
 
     def __contains__(self, state: str) -> bool:
-        return any(state in part for part in self.parts)
+        """Whether ``state`` is active. Raises ``KeyError`` when no chart has such a state."""
+        if state in self.states:
+            return True
+        if not any(state in part.machine.known_states for part in self.parts):
+            raise KeyError(f"no chart of {self} has a state {state!r}")
+        return False
 
     def __hash__(self) -> int:
         return self._hash
@@ -175,15 +174,11 @@ class Router:
         }
         self._index = {chart.id: index for index, chart in enumerate(system.charts)}
         self.owner = {event: chart.id for chart in system.charts for event in chart.events}
-        self._wires: dict[tuple[str, Effect], tuple[tuple[str, str], ...]] = {}
-        for wire in system.wires:
-            key = (wire.source, wire.effect)
-            self._wires[key] = (*self._wires.get(key, ()), (wire.target, wire.event))
         self._interned: dict[tuple[Snapshot, ...], SystemSnapshot] = {}
         told: deque[tuple[str, str]] = deque()
         out: list[Effect] = []
-        for id, machine in self.machines.items():
-            self._sort(id, machine.initial_effects, told, out)
+        for machine in self.machines.values():
+            self._sort(machine.initial_effects, told, out)
         begun = self._run([each.initial for each in self.machines.values()], told, out)
         self.initial, self.initial_effects = begun.snapshot, begun.effects
 
@@ -234,18 +229,15 @@ class Router:
             raise KeyError(f"system {self.system.id} has no event {event!r}") from None
 
     def _sort(
-        self,
-        chart: str,
-        effects: tuple[Effect, ...],
-        told: deque[tuple[str, str]],
-        out: list[Effect],
+        self, effects: tuple[Effect, ...], told: deque[tuple[str, str]], out: list[Effect]
     ) -> None:
-        """What is wired becomes events, the rest is for the driver."""
+        """What is told becomes an event of its chart, the rest is for the driver."""
         for effect in effects:
-            if wired := self._wires.get((chart, effect)):
-                told.extend(wired)
-            else:
-                out.append(effect)
+            match effect:
+                case Tell(event) if event in self.owner:
+                    told.append((self.owner[event], event))
+                case _:
+                    out.append(effect)
 
     def _run(
         self, parts: list[Snapshot], told: deque[tuple[str, str]], out: list[Effect]
@@ -265,5 +257,5 @@ class Router:
                 ) from error
             parts[self._index[chart]] = after
             hops.append(Hop(chart, event, before, after, taken))
-            self._sort(chart, effects, told, out)
+            self._sort(effects, told, out)
         return SystemStep(self.snapshot(tuple(parts)), tuple(out), tuple(hops))

@@ -103,12 +103,12 @@ AP | deselect_rejected | unselected communicating | = | #reject_of_nothing_we_kn
 # Linktest.rsp: in SELECTED the linktest chart knows whether anybody waits
 A  | linktest_rsp_received | selecting reselecting | = | >Reject.req_3
 AP | linktest_rsp_received | unselected deselect_unanswered | = | >Reject.req_3
-AP | linktest_rsp_received | communicating deselecting | = | PassProbeAnswer()
-A  | linktest_rsp_received | select_unanswered | = | PassProbeAnswer()
+AP | linktest_rsp_received | communicating deselecting | = | Tell("probe_answered")
+A  | linktest_rsp_received | select_unanswered | = | Tell("probe_answered")
 A  | linktest_rejected | selecting reselecting | = | #reject_of_nothing_we_know
 AP | linktest_rejected | unselected deselect_unanswered | = | #reject_of_nothing_we_know
-AP | linktest_rejected | communicating deselecting | = | PassProbeReject()
-A  | linktest_rejected | select_unanswered | = | PassProbeReject()
+AP | linktest_rejected | communicating deselecting | = | Tell("probe_rejected")
+A  | linktest_rejected | select_unanswered | = | Tell("probe_rejected")
 
 # any other response nobody waits for; undefined SType; PType; a control frame with a body
 A  | unexpected_rsp_received | selecting reselecting select_unanswered | = | >Reject.req_3
@@ -167,11 +167,11 @@ SELECTED = {
 }
 LEAVING = {"A": ("disabling", "restarting", "closing"), "P": ("refusing", "closing")}
 WORDS = {
-    "open": ["OpenGate()", "BeginWatch()"],
-    "shut": ["EndWatch()", "CloseGate()"],
+    "open": ["OpenGate()", "Tell("watch_began")"],
+    "shut": ["Tell("watch_ended")", "CloseGate()"],
     "close": ["EndTraffic()", "CloseTcp()"],
-    "succeeds": ["ReportSuccess()"],
-    "fails": ["ReportFailure()"],
+    "succeeds": ["Tell("attempt_succeeded")"],
+    "fails": ["Tell("attempt_failed")"],
 }
 SIGNS = {"+": "Start({})", "-": "Stop({})", ">": "Send({})", "#": "Count({})"}
 
@@ -360,7 +360,7 @@ def test_gate_opens_before_the_select_is_answered(end: str) -> None:
 
 
 def test_every_way_out_of_an_attempt_settles_its_permit_once() -> None:
-    settled = {"ReportSuccess()", "ReportFailure()", "ReturnPermit()"}
+    settled = {"Tell("attempt_succeeded")", "Tell("attempt_failed")", "Tell("attempt_cancelled")"}
     holding = ("connecting", "selecting")
     for before, _, event, step, _ in steps("A"):
         ends = before.leaves in holding and step.snapshot.leaves not in holding
@@ -375,31 +375,31 @@ def test_every_way_out_of_an_attempt_settles_its_permit_once() -> None:
         ("A", "connecting", "tcp_opened", "selecting",
          "Stop(connect timeout), Send(Select.req), Start(T7), Start(T6)"),
         ("A", "connecting", "tcp_failed", "waiting",
-         "Stop(connect timeout), ReportFailure(), Start(T5)"),
+         "Stop(connect timeout), Tell("attempt_failed"), Start(T5)"),
         ("A", "connecting", "connect_timeout_expired", "waiting",
-         "Stop(connect timeout), AbandonTcp(), ReportFailure(), Start(T5)"),
+         "Stop(connect timeout), AbandonTcp(), Tell("attempt_failed"), Start(T5)"),
         ("A", "connecting", "close_requested", "closed",
-         "Stop(connect timeout), AbandonTcp(), ReturnPermit()"),
+         "Stop(connect timeout), AbandonTcp(), Tell("attempt_cancelled")"),
         ("A", "connecting", "permit_withdrawn", "waiting",
          "Stop(connect timeout), AbandonTcp(), Start(T5)"),
         ("A", "selecting", "permit_withdrawn", "waiting",
          "Stop(T6), Stop(T7), EndTraffic(), CloseTcp(), Start(T5)"),
         ("A", "communicating", "permit_withdrawn", "communicating", ""),
         ("A", "connecting", "disable_requested", "resting",
-         "Stop(connect timeout), AbandonTcp(), ReturnPermit(), Start(T5)"),
+         "Stop(connect timeout), AbandonTcp(), Tell("attempt_cancelled"), Start(T5)"),
         ("A", "selecting", "close_requested", "closed",
-         "Stop(T6), Stop(T7), EndTraffic(), CloseTcp(), ReturnPermit()"),
-        ("A", "idle", "enable_requested", "asking", "AskBreaker()"),
+         "Stop(T6), Stop(T7), EndTraffic(), CloseTcp(), Tell("attempt_cancelled")"),
+        ("A", "idle", "enable_requested", "asking", "Tell("permit_requested")"),
         ("A", "asking", "permit_granted", "connecting", "Start(connect timeout), OpenTcp()"),
         ("A", "asking", "permit_refused", "blocked", ""),
-        ("A", "blocked", "permit_offered", "asking", "AskBreaker()"),
-        ("A", "waiting", "t5_expired", "asking", "Stop(T5), AskBreaker()"),
+        ("A", "blocked", "permit_offered", "asking", "Tell("permit_requested")"),
+        ("A", "waiting", "t5_expired", "asking", "Stop(T5), Tell("permit_requested")"),
         ("A", "unselected", "select_requested", "reselecting",
          "Send(Select.req), Start(T6)"),
         ("A", "communicating", "deselect_requested", "deselecting",
          "Send(Deselect.req), Start(T6)"),
         ("A", "communicating", "disable_requested", "disabling",
-         "EndWatch(), CloseGate(), Send(Separate.req), Start(linger)"),
+         "Tell("watch_ended"), CloseGate(), Send(Separate.req), Start(linger)"),
         ("A", "closing", "flushed", "closing", "FinishTcp()"),
         ("A", "closing", "linger_expired", "closed", "Stop(linger), EndTraffic(), CloseTcp()"),
         ("A", "disabling", "tcp_closed", "resting",
@@ -409,7 +409,7 @@ def test_every_way_out_of_an_attempt_settles_its_permit_once() -> None:
         ("P", "listening", "tcp_accepted", "unselected", "Start(T7)"),
         ("P", "refusing", "tcp_closed", "listening", "Stop(linger), EndTraffic(), CloseTcp()"),
         ("P", "communicating", "close_requested", "closing",
-         "EndWatch(), CloseGate(), Send(Separate.req), Start(linger)"),
+         "Tell("watch_ended"), CloseGate(), Send(Separate.req), Start(linger)"),
         ("P", "unselected", "close_requested", "closed", "Stop(T7), EndTraffic(), CloseTcp()"),
     ],
 )  # fmt: skip
@@ -427,7 +427,7 @@ def test_single_use_connection_is_closed_by_what_another_would_retry() -> None:
     step = machine.step(at(machine, "connecting"), "tcp_failed")
     assert step.snapshot.leaves == "closed"
     assert names(step) == [
-        "Stop(connect timeout)", "ReportFailure()", "Start(T5)", "Stop(T5)",
+        "Stop(connect timeout)", "Tell("attempt_failed")", "Start(T5)", "Stop(T5)",
     ]  # fmt: skip
 
 
@@ -459,11 +459,11 @@ def test_breaker_opens_at_its_threshold_and_not_before(threshold: int) -> None:
     for failures in range(1, threshold):
         here, effects, _ = machine.step(here, "attempt_failed")
         assert (here.leaves, here.values, effects) == ("breaker_closed", (failures,), ())
-        assert names(machine.step(here, "permit_requested")) == ["GrantPermit()"]
+        assert names(machine.step(here, "permit_requested")) == ["Tell("permit_granted")"]
     opened = machine.step(here, "attempt_failed")
     assert opened.snapshot.leaves == "breaker_open"
-    assert names(opened) == ["WithdrawPermit()", "Start(open time)"]
-    assert names(machine.step(opened.snapshot, "permit_requested")) == ["RefusePermit()"]
+    assert names(opened) == ["Tell("permit_withdrawn")", "Start(open time)"]
+    assert names(machine.step(opened.snapshot, "permit_requested")) == ["Tell("permit_refused")"]
 
 
 @pytest.mark.parametrize("threshold", THRESHOLDS)
@@ -501,7 +501,7 @@ def test_of_fifty_who_ask_in_half_open_one_probes() -> None:
     for _ in range(50):
         here, effects, _ = machine.step(here, "permit_requested")
         answers += [str(effect) for effect in effects]
-    assert answers == ["GrantPermit()"] + 49 * ["RefusePermit()"]
+    assert answers == ["Tell("permit_granted")"] + 49 * ["Tell("permit_refused")"]
 
 
 @pytest.mark.parametrize(
@@ -512,31 +512,31 @@ def test_of_fifty_who_ask_in_half_open_one_probes() -> None:
         ("attempt_failed attempt_succeeded attempt_failed", "breaker_closed", 1, ""),
         # A cancelled call is neither success nor failure, and gives its permit back.
         ("attempt_failed attempt_cancelled", "breaker_closed", 1, ""),
-        ("OPEN open_time_expired permit_requested attempt_cancelled", "ready", 3, "OfferPermit()"),
+        ("OPEN open_time_expired permit_requested attempt_cancelled", "ready", 3, "Tell("permit_offered")"),
         # Half-open begins by itself; one success closes, one failed probe opens again.
-        ("OPEN open_time_expired", "ready", 3, "Stop(open time), OfferPermit()"),
-        ("OPEN open_time_expired permit_requested", "probing", 3, "GrantPermit()"),
+        ("OPEN open_time_expired", "ready", 3, "Stop(open time), Tell("permit_offered")"),
+        ("OPEN open_time_expired permit_requested", "probing", 3, "Tell("permit_granted")"),
         ("OPEN open_time_expired permit_requested attempt_succeeded", "breaker_closed", 0,
-         "OfferPermit()"),
+         "Tell("permit_offered")"),
         ("OPEN open_time_expired permit_requested attempt_failed", "breaker_open", 3,
          "Start(open time)"),
         # By hand.
-        ("isolate_requested", "isolated", 0, "WithdrawPermit()"),
+        ("isolate_requested", "isolated", 0, "Tell("permit_withdrawn")"),
         ("isolate_requested isolate_requested", "isolated", 0, ""),
-        ("isolate_requested permit_requested", "isolated", 0, "RefusePermit()"),
+        ("isolate_requested permit_requested", "isolated", 0, "Tell("permit_refused")"),
         ("attempt_failed isolate_requested release_requested", "breaker_closed", 0,
-         "OfferPermit()"),
-        ("attempt_failed isolate_requested reset_requested", "breaker_closed", 0, "OfferPermit()"),
+         "Tell("permit_offered")"),
+        ("attempt_failed isolate_requested reset_requested", "breaker_closed", 0, "Tell("permit_offered")"),
         ("OPEN isolate_requested", "isolated", 3, "Stop(open time)"),
-        ("OPEN open_time_expired isolate_requested", "isolated", 3, "WithdrawPermit()"),
+        ("OPEN open_time_expired isolate_requested", "isolated", 3, "Tell("permit_withdrawn")"),
         ("OPEN open_time_expired permit_requested isolate_requested", "isolated", 3,
-         "WithdrawPermit()"),
+         "Tell("permit_withdrawn")"),
         ("attempt_failed reset_requested", "breaker_closed", 0, ""),
-        ("OPEN reset_requested", "breaker_closed", 0, "Stop(open time), OfferPermit()"),
+        ("OPEN reset_requested", "breaker_closed", 0, "Stop(open time), Tell("permit_offered")"),
         ("OPEN open_time_expired reset_requested", "breaker_closed", 0,
-         "WithdrawPermit(), OfferPermit()"),
+         "Tell("permit_withdrawn"), Tell("permit_offered")"),
         ("OPEN open_time_expired permit_requested reset_requested", "breaker_closed", 0,
-         "WithdrawPermit(), OfferPermit()"),
+         "Tell("permit_withdrawn"), Tell("permit_offered")"),
         # Told of new settings, nothing is forgotten.
         ("attempt_failed reconfigured", "breaker_closed", 1, ""),
         ("OPEN reconfigured", "breaker_open", 3, ""),

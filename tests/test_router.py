@@ -21,7 +21,7 @@ from statecharts import (
     Wire,
 )
 from statecharts.hsms import ACTIVE_LINK, BREAKER, LINKTEST, PASSIVE_LINK
-from statecharts.hsms.vocabulary import GrantPermit
+from statecharts.hsms.vocabulary import Tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,4 +287,4 @@ def test_permit_is_asked_for_and_granted_in_one_step() -> None:
         "permit_granted",
     ]
     assert "connecting" in step.snapshot
-    assert GrantPermit() not in step.effects
+    assert Tell("permit_granted") not in step.effects

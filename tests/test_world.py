@@ -7,7 +7,6 @@ from statecharts.hsms import ACTIVE, world
 from statecharts.hsms.timers import T6, T7
 from statecharts.hsms.vocabulary import (
     AbandonTcp,
-    AskBreaker,
     CloseGate,
     CloseTcp,
     FinishTcp,
@@ -45,7 +44,7 @@ SELECT, SEPARATE = Send(Outgoing.SELECT_REQ), Send(Outgoing.SEPARATE_REQ)
         (SEPARATED, CloseTcp(), CLOSED),
         (OPEN, OpenGate(), SELECTED),
         (SELECTED, CloseGate(), OPEN),
-        (CLOSED, AskBreaker(), CLOSED),
+        (CLOSED, Tell("permit_requested"), CLOSED),
     ],
 )
 def test_effect_that_fits_changes_the_world(before: World, effect: Effect, expected: World) -> None:

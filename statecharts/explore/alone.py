@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from ..declare import Effect, Start, Stop
 from ..machine import Machine, NotAllowedError
 from ..native import ChartFaultError
-from ..router import Router, System, SystemSnapshot
+from ..router import Router, System, SystemSnapshot, told_by
 from .moves import ImpossibleMoveError, Kind, Move, Moves
 
 WorldState = TypeVar("WorldState")
@@ -90,7 +90,7 @@ class Here(NamedTuple, Generic[WorldState]):
 
 
 class Alone(Generic[WorldState]):
-    """The model of a router and its outside. Events that only wires make are not offered."""
+    """The model of a router and its outside. Events that only charts tell are not offered."""
 
     def __init__(self, router: Router, outside: Outside[WorldState]) -> None:
         self.router = router
@@ -152,5 +152,5 @@ def _kinds(events: Iterable[str]) -> Iterator[tuple[str, Kind]]:
 def alone(machine: Machine) -> Alone[frozenset[str]]:
     """One chart by itself, its timers being all that is known of the world."""
     chart = machine.chart
-    system = System(chart.id, chart.title, (chart,), ())
+    system = System(chart.id, chart.title, (chart,), told_by(chart))
     return Alone(Router(system, {chart.id: machine}), TimersOnly(*chart.events))

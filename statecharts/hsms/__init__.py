@@ -1,4 +1,4 @@
-"""The charts of HSMS: one file per chart, the timers, the effects, and the wires that join them."""
+"""The charts of HSMS: one file per chart, the timers, the effects, and how they are joined."""
 
 from .breaker import BREAKER
 from .connection import ACTIVE, PASSIVE

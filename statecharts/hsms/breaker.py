@@ -16,16 +16,12 @@ Diagram: ``diagrams/breaker.svg``.
 
 from __future__ import annotations
 
-from statecharts.declare import Chart, Increment, On, Parameter, Set, State, Variable
+from statecharts.declare import Chart, Increment, On, Parameter, Set, State, Tell, Variable
 
 from .timers import OPEN_TIME
 from .vocabulary import (
     Count,
     Counter,
-    GrantPermit,
-    OfferPermit,
-    RefusePermit,
-    WithdrawPermit,
 )
 
 _RESULTS = ("attempt_succeeded", "attempt_failed", "attempt_cancelled")
@@ -63,7 +59,7 @@ BREAKER = Chart(
         State("isolated", "Isolated"),
     ),
     transitions=(
-        On("permit_requested", "breaker_closed", do=(GrantPermit(),)),
+        On("permit_requested", "breaker_closed", do=(Tell("permit_granted"),)),
         On("attempt_succeeded", "breaker_closed", do=(Set("failures", 0),)),
         On("attempt_failed", "breaker_closed", do=(Increment("failures"),)),
         On("attempt_cancelled", "breaker_closed"),
@@ -73,51 +69,51 @@ BREAKER = Chart(
             "breaker_closed",
             to="breaker_open",
             when="failures >= threshold",
-            do=(WithdrawPermit(),),
+            do=(Tell("permit_withdrawn"),),
         ),
         On("reset_requested", "breaker_closed", do=(Set("failures", 0),)),
-        On("isolate_requested", "breaker_closed", to="isolated", do=(WithdrawPermit(),)),
-        On("permit_requested", "breaker_open", do=(RefusePermit(),)),
-        On(OPEN_TIME.expired, "breaker_open", to="ready", do=(OfferPermit(),)),
+        On("isolate_requested", "breaker_closed", to="isolated", do=(Tell("permit_withdrawn"),)),
+        On("permit_requested", "breaker_open", do=(Tell("permit_refused"),)),
+        On(OPEN_TIME.expired, "breaker_open", to="ready", do=(Tell("permit_offered"),)),
         On("isolate_requested", "breaker_open", to="isolated"),
         On(
             "reset_requested",
             "breaker_open",
             to="breaker_closed",
-            do=(Set("failures", 0), OfferPermit()),
+            do=(Set("failures", 0), Tell("permit_offered")),
         ),
         *_stale("breaker_open"),
-        On("permit_requested", "ready", to="probing", do=(GrantPermit(),)),
+        On("permit_requested", "ready", to="probing", do=(Tell("permit_granted"),)),
         *_stale("ready"),
-        On("permit_requested", "probing", do=(RefusePermit(),)),
+        On("permit_requested", "probing", do=(Tell("permit_refused"),)),
         On(
             "attempt_succeeded",
             "probing",
             to="breaker_closed",
-            do=(Set("failures", 0), OfferPermit()),
+            do=(Set("failures", 0), Tell("permit_offered")),
         ),
         On("attempt_failed", "probing", to="breaker_open"),
-        On("attempt_cancelled", "probing", to="ready", do=(OfferPermit(),)),
-        On("isolate_requested", "half_open", to="isolated", do=(WithdrawPermit(),)),
+        On("attempt_cancelled", "probing", to="ready", do=(Tell("permit_offered"),)),
+        On("isolate_requested", "half_open", to="isolated", do=(Tell("permit_withdrawn"),)),
         On(
             "reset_requested",
             "half_open",
             to="breaker_closed",
-            do=(WithdrawPermit(), Set("failures", 0), OfferPermit()),
+            do=(Tell("permit_withdrawn"), Set("failures", 0), Tell("permit_offered")),
         ),
-        On("permit_requested", "isolated", do=(RefusePermit(),)),
+        On("permit_requested", "isolated", do=(Tell("permit_refused"),)),
         On("isolate_requested", "isolated"),
         On(
             "release_requested",
             "isolated",
             to="breaker_closed",
-            do=(Set("failures", 0), OfferPermit()),
+            do=(Set("failures", 0), Tell("permit_offered")),
         ),
         On(
             "reset_requested",
             "isolated",
             to="breaker_closed",
-            do=(Set("failures", 0), OfferPermit()),
+            do=(Set("failures", 0), Tell("permit_offered")),
         ),
         *_stale("isolated"),
         *(

@@ -21,28 +21,19 @@ Diagrams: ``diagrams/connection_active.svg``, ``diagrams/connection_passive.svg`
 
 from __future__ import annotations
 
-from statecharts.declare import Action, Chart, On, Parameter, State
+from statecharts.declare import Action, Chart, On, Parameter, State, Tell
 
 from .timers import CONNECT_TIMEOUT, LINGER, T5, T6, T7
 from .vocabulary import (
     AbandonTcp,
-    AskBreaker,
-    BeginWatch,
     CloseGate,
     CloseTcp,
     Count,
     Counter,
-    EndTraffic,
-    EndWatch,
     FinishTcp,
     OpenGate,
     OpenTcp,
     Outgoing,
-    PassProbeAnswer,
-    PassProbeReject,
-    ReportFailure,
-    ReportSuccess,
-    ReturnPermit,
     Send,
 )
 
@@ -136,8 +127,8 @@ def _selected(lost: str) -> tuple[On, ...]:
     return (
         *_answered_alike("selected"),
         On("select_req_received", "selected", do=_send(Outgoing.SELECT_RSP_ALREADY_ACTIVE)),
-        On("linktest_rsp_received", "selected", do=(PassProbeAnswer(),)),
-        On("linktest_rejected", "selected", do=(PassProbeReject(),)),
+        On("linktest_rsp_received", "selected", do=(Tell("probe_answered"),)),
+        On("linktest_rejected", "selected", do=(Tell("probe_rejected"),)),
         *_nobody_waits("selected", DESELECT_RSP, "deselect_rejected"),
         On(None, "accepting", to="communicating"),
         On(
@@ -177,6 +168,7 @@ def _leaving(received: tuple[str, ...], ways: dict[str, str]) -> tuple[On, ...]:
         # The peer closes when it has read our last frame; closing first could destroy it with a
         # reset while data of the peer is still unread here.
         On("flushed", "leaving", do=(FinishTcp(),)),
+        *(On("flushed", state) for state in ("not_selected", "selected")),
     )
 
 
@@ -186,14 +178,14 @@ def _connected(
     return State(
         "connected",
         "CONNECTED",
-        exit=(EndTraffic(), CloseTcp()),
+        exit=(Tell("receiving_ended"), Tell("transmitting_ended"), CloseTcp()),
         children=(
             State("not_selected", "NOT SELECTED", timer=T7, children=unselected),
             State(
                 "selected",
                 "SELECTED",
-                enter=(OpenGate(), BeginWatch()),
-                exit=(EndWatch(), CloseGate()),
+                enter=(OpenGate(), Tell("watch_began")),
+                exit=(Tell("watch_ended"), CloseGate()),
                 children=(
                     State("communicating"),
                     # Entered for a peer's Select.req: the answer leaves after the gate has opened.
@@ -208,6 +200,11 @@ def _connected(
 
 
 _DESELECT_UNANSWERED = State("deselect_unanswered", timer=T6)
+
+# How an attempt that holds a permit ends, as the breaker is told.
+_SUCCEEDED = (Tell("attempt_succeeded"),)
+_FAILED = (Tell("attempt_failed"),)
+_CANCELLED = (Tell("attempt_cancelled"),)
 
 ACTIVE = Chart(
     id="connection_active",
@@ -243,7 +240,7 @@ ACTIVE = Chart(
             "NOT CONNECTED",
             children=(
                 State("idle"),
-                State("asking", "Asking the breaker", enter=(AskBreaker(),)),
+                State("asking", "Asking the breaker", enter=(Tell("permit_requested"),)),
                 State("blocked", "Blocked by the breaker"),
                 State(
                     "separation",
@@ -288,22 +285,37 @@ ACTIVE = Chart(
         On("close_requested", "disconnected", to="closed"),
         # Connecting: TCP.
         On("tcp_opened", "connecting", to="selecting", do=_send(Outgoing.SELECT_REQ)),
-        On("tcp_failed", "connecting", to="waiting", do=(ReportFailure(),)),
+        On("tcp_failed", "connecting", to="waiting", do=_FAILED),
         On(
             CONNECT_TIMEOUT.expired,
             "connecting",
             to="waiting",
-            do=(AbandonTcp(), ReportFailure()),
+            do=(AbandonTcp(), *_FAILED),
         ),
-        On("disable_requested", "connecting", to="resting", do=(AbandonTcp(), ReturnPermit())),
-        On("close_requested", "connecting", to="closed", do=(AbandonTcp(), ReturnPermit())),
+        On(
+            "disable_requested",
+            "connecting",
+            to="resting",
+            do=(AbandonTcp(), *_CANCELLED),
+        ),
+        On(
+            "close_requested",
+            "connecting",
+            to="closed",
+            do=(AbandonTcp(), *_CANCELLED),
+        ),
         On("permit_withdrawn", "connecting", to="waiting", do=(AbandonTcp(),)),
         On("permit_offered", "connecting"),
         # Selecting: the attempt holds a permit until it is SELECTED or has failed.
-        On("select_rsp_accepted", "selecting", to="communicating", do=(ReportSuccess(),)),
-        On("select_req_received", "selecting", to="select_unanswered", do=(ReportSuccess(),)),
+        On("select_rsp_accepted", "selecting", to="communicating", do=_SUCCEEDED),
+        On(
+            "select_req_received",
+            "selecting",
+            to="select_unanswered",
+            do=_SUCCEEDED,
+        ),
         *(
-            On(event, "selecting", to="waiting", do=(ReportFailure(),))
+            On(event, "selecting", to="waiting", do=_FAILED)
             for event in (
                 "select_rsp_already_active",
                 "select_rsp_refused",
@@ -314,8 +326,8 @@ ACTIVE = Chart(
             )
         ),
         On("permit_withdrawn", "selecting", to="waiting"),
-        On("disable_requested", "selecting", to="resting", do=(ReturnPermit(),)),
-        On("close_requested", "selecting", to="closed", do=(ReturnPermit(),)),
+        On("disable_requested", "selecting", to="resting", do=_CANCELLED),
+        On("close_requested", "selecting", to="closed", do=_CANCELLED),
         # Not selected once more, after a Deselect.
         On("select_requested", "unselected", to="reselecting", do=_send(Outgoing.SELECT_REQ)),
         On("select_rsp_accepted", "reselecting", to="communicating"),
@@ -394,18 +406,16 @@ PASSIVE = Chart(
             to="refusing",
             do=_send(Outgoing.SELECT_RSP_EXHAUSTED),
         ),
-        *_not_selected(lost="listening"),
+        *_not_selected(lost="closed"),
         On("close_requested", "not_selected", to="closed"),
         On(
             "competing_select_req_received",
             "selected",
             do=_send(Outgoing.SELECT_RSP_ALREADY_ACTIVE),
         ),
-        *_selected(lost="listening"),
+        *_selected(lost="closed"),
         On("close_requested", "selected", to="closing", do=_send(Outgoing.SEPARATE_REQ)),
-        *_leaving(
-            (*RECEIVED, *RECEIVED_BY_PASSIVE), {"refusing": "listening", "closing": "closed"}
-        ),
+        *_leaving((*RECEIVED, *RECEIVED_BY_PASSIVE), {"refusing": "closed", "closing": "closed"}),
         On("close_requested", "refusing", to="closing"),
     ),
 )

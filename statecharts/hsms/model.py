@@ -29,7 +29,7 @@ from ..explore.moves import ImpossibleMoveError, Kind, Move
 from ..explore.pair import Offer, Pair
 from ..machine import NotAllowedError
 from ..native import ChartFaultError
-from ..router import Router, System, SystemSnapshot
+from ..router import Router, System, SystemSnapshot, told_by
 from .binding import Bind, Parameters, bound, machine
 from .breaker import BREAKER
 from .linktest import LINKTEST
@@ -91,11 +91,11 @@ def _aged(inbox: tuple[Item, ...], frame: Outgoing) -> tuple[Item, ...]:
 
 
 def _part(system: System, id: str, *left_out: str) -> System:
-    """A system without some of its charts; an effect wired to one of them has no wire any more."""
+    """A system without some of its charts; what these are told goes to nobody."""
     charts = tuple(chart for chart in system.charts if chart.id not in left_out)
-    kept = {chart.id for chart in charts}
-    wires = tuple(each for each in system.wires if {each.source, each.target} <= kept)
-    return System(id, system.title, charts, wires)
+    outside = {event for each in left_out for event in system.chart(each).events}
+    told = (event for chart in charts for event in told_by(chart))
+    return System(id, system.title, charts, tuple(event for event in told if event in outside))
 
 
 ACTIVE_END = _part(ACTIVE_LINK, "active_end", "receiver", "transmitter")

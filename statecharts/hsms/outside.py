@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from ..declare import Effect
 from ..explore.alone import Alone, May, TimersOnly
-from ..router import System
+from ..router import System, told_by
 from .binding import Bind, Parameters, bound, machine
 from .transaction import TRANSACTION
 from .world import ImpossibleEffectError, Tcp, World, after_all
@@ -21,7 +21,8 @@ from .world import ImpossibleEffectError, Tcp, World, after_all
 _WHILE_OPEN = {
     "tcp_closed": May.ALWAYS,
     "communication_failed": May.ALWAYS,
-    "flushed": May.IF_TAKEN,
+    "flushed": May.ALWAYS,
+    "traffic_seen": May.ALWAYS,
 }
 _TRAFFIC = dict.fromkeys(
     (
@@ -34,12 +35,11 @@ _TRAFFIC = dict.fromkeys(
     ),
     May.IF_TAKEN,
 )
-_BY_TIMER = {"traffic_seen": "linktest_interval", "t6_linktest_excused": "t6_linktest"}
 _AT_ANY_TIME = frozenset({"reconfigured", "linktest_reconfigured", "stale_result_reported"})
 
 
 class HsmsOutside:
-    """The environment of a link: everything but what its own wires make happen."""
+    """The environment of a link: everything but what its own charts tell each other."""
 
     initial = World()
     misfits: tuple[type[Exception], ...] = (ImpossibleEffectError,)
@@ -51,12 +51,13 @@ class HsmsOutside:
         self._frames = {event for chart in system.charts for event in chart.received}
         self._local = {event for chart in system.charts for event in chart.local}
         self._expiries = {timer.expired: timer.id for c in system.charts for timer in c.timers}
+        told = {event for chart in system.charts for event in told_by(chart)}
         # Receiver and transmitter are not the only ones who give a connection up.
-        self._wired = {wire.event for wire in system.wires} - {"communication_failed"}
+        self._told = told - {"communication_failed"}
 
     def may(self, world: World, event: str) -> May:
         """Whether a driver could see this event now."""
-        if event in self._wired:
+        if event in self._told:
             return May.NEVER
         if event in self._local:
             return May.IF_TAKEN
@@ -71,7 +72,7 @@ class HsmsOutside:
                 return May.NEVER
             case "flushed" if world.finished:
                 return May.NEVER
-        if (timer := _BY_TIMER.get(event, self._expiries.get(event))) is not None:
+        if (timer := self._expiries.get(event)) is not None:
             return May.ALWAYS if timer in world.timers else May.NEVER
         if world.tcp is not Tcp.OPEN:
             return May.NEVER
@@ -101,7 +102,7 @@ def link_alone(
     return Alone(bound(system, parameters, bind), HsmsOutside(system, traffic=traffic))
 
 
-TRANSACTION_ALONE = System("data_transaction", "Data transaction", (TRANSACTION,), ())
+TRANSACTION_ALONE = System("data_transaction", "Data transaction", (TRANSACTION,))
 
 
 def chart_alone(

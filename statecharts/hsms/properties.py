@@ -108,6 +108,9 @@ _REJECTS = frozenset(
     {"unknown_reject_received", "select_rejected", "deselect_rejected", "linktest_rejected"}
 )
 
+# Where the last frame of a connection that has no other after it is on its way.
+_ENDING = ("closing", "refusing")
+
 ANY_LINK: tuple[Property[Link], ...] = (
     Always("timers", "every timer runs exactly in the states that E37 gives it", _timers_are_right),
     Always(
@@ -182,7 +185,7 @@ ANY_LINK: tuple[Property[Link], ...] = (
         "way back",
         "short of Closed there is always a way to SELECTED",
         lambda here: "selected" in here.snapshot,
-        lambda here: not _any(here.snapshot, "closed", "closing"),
+        lambda here: not _any(here.snapshot, "closed", *_ENDING),
     ),
 )
 

@@ -8,10 +8,9 @@ Diagram: ``diagrams/receiver.svg``.
 
 from __future__ import annotations
 
-from statecharts.declare import Chart, On, State
+from statecharts.declare import Chart, On, State, Tell
 
 from .timers import FRAME_DEADLINE, T8
-from .vocabulary import FailFraming
 
 RECEIVER = Chart(
     id="receiver",
@@ -31,8 +30,8 @@ RECEIVER = Chart(
         On("frame_began", "between_frames", to="in_frame"),
         On("frame_progressed", "receiving", to="receiving"),
         On("frame_completed", "in_frame", to="between_frames"),
-        On(T8.expired, "receiving", to="broken_off", do=(FailFraming(),)),
-        On(FRAME_DEADLINE.expired, "in_frame", to="broken_off", do=(FailFraming(),)),
+        On(T8.expired, "receiving", to="broken_off", do=(Tell("communication_failed"),)),
+        On(FRAME_DEADLINE.expired, "in_frame", to="broken_off", do=(Tell("communication_failed"),)),
         On("receiving_ended", "between_frames"),
         On("receiving_ended", "in_frame", to="between_frames"),
         On("receiving_ended", "broken_off", to="between_frames"),

@@ -14,7 +14,7 @@ from ..explore.alone import Alone, Here, WorldState
 from ..explore.obligations import Obligation
 from ..explore.pair import Both
 from ..explore.properties import Property
-from ..router import System
+from ..router import System, told_by
 from .binding import Bind, Parameters
 from .breaker import BREAKER
 from .connection import ACTIVE
@@ -102,8 +102,8 @@ LINKS_WITHOUT_TRAFFIC = (
     _link("listening end", PASSIVE_LINK, _TWO, ANY_LINK, LISTENS, traffic=False),
 )
 
-_BREAKER = System("breaker_alone", "Circuit breaker", (BREAKER,), ())
-_TRANSACTION = System("transaction_alone", "Data transaction", (TRANSACTION,), ())
+_BREAKER = System("breaker_alone", "Circuit breaker", (BREAKER,), told_by(BREAKER))
+_TRANSACTION = System("transaction_alone", "Data transaction", (TRANSACTION,))
 
 # A chart by itself: where several ask one breaker, and where there is no connection to speak of.
 CHARTS_ALONE: tuple[AloneSearch[frozenset[str]], ...] = (

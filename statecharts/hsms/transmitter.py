@@ -5,10 +5,9 @@ Diagram: ``diagrams/transmitter.svg``.
 
 from __future__ import annotations
 
-from statecharts.declare import Chart, On, State
+from statecharts.declare import Chart, On, State, Tell
 
 from .timers import WRITE_TIMEOUT
-from .vocabulary import FailWriting
 
 TRANSMITTER = Chart(
     id="transmitter",
@@ -23,7 +22,7 @@ TRANSMITTER = Chart(
         On("write_blocked", "drained", to="backlogged"),
         On("write_progressed", "backlogged", to="backlogged"),
         On("write_drained", "backlogged", to="drained"),
-        On(WRITE_TIMEOUT.expired, "backlogged", to="stalled", do=(FailWriting(),)),
+        On(WRITE_TIMEOUT.expired, "backlogged", to="stalled", do=(Tell("communication_failed"),)),
         On("transmitting_ended", "drained"),
         On("transmitting_ended", "backlogged", to="drained"),
         On("transmitting_ended", "stalled", to="drained"),

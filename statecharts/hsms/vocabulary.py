@@ -31,12 +31,12 @@ class Outgoing(Enum):
 
 
 class Counter(Enum):
-    """What is counted instead of answered; every counter is visible in ``statistics()``."""
+    """What is counted instead of answered; its value is its name in ``statistics()``."""
 
-    SEPARATE_IGNORED = "separate ignored"
-    REJECT_UNKNOWN = "reject of nothing we know"
-    DROPPED_WHILE_LEAVING = "dropped while leaving"
-    STALE_RESULT = "result of an earlier period"
+    SEPARATE_IGNORED = "separate_ignored"
+    REJECT_UNKNOWN = "reject_unknown"
+    DROPPED_WHILE_LEAVING = "dropped_while_leaving"
+    STALE_RESULT = "stale_result"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,86 +87,6 @@ class OpenGate(Effect):
 @dataclass(frozen=True, slots=True)
 class CloseGate(Effect):
     """Let no data message pass and end every open transaction: SELECTED is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class AskBreaker(Effect):
-    """May an attempt begin?"""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportSuccess(Effect):
-    """The attempt that had a permit came to SELECTED."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReportFailure(Effect):
-    """The attempt that had a permit failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReturnPermit(Effect):
-    """The attempt that had a permit was cancelled by its user: neither success nor failure."""
-
-
-@dataclass(frozen=True, slots=True)
-class GrantPermit(Effect):
-    """The attempt that asked may begin."""
-
-
-@dataclass(frozen=True, slots=True)
-class RefusePermit(Effect):
-    """The attempt that asked may not begin."""
-
-
-@dataclass(frozen=True, slots=True)
-class OfferPermit(Effect):
-    """Whoever was refused may ask again."""
-
-
-@dataclass(frozen=True, slots=True)
-class WithdrawPermit(Effect):
-    """The attempt that has a permit, if one has, is to be dropped and to report nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class BeginWatch(Effect):
-    """The session is selected: linktests begin."""
-
-
-@dataclass(frozen=True, slots=True)
-class EndWatch(Effect):
-    """The session is no longer selected: linktests end."""
-
-
-@dataclass(frozen=True, slots=True)
-class EndTraffic(Effect):
-    """TCP is about to close: no frame is half read or half written any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class PassProbeAnswer(Effect):
-    """The response to our latest Linktest.req has come."""
-
-
-@dataclass(frozen=True, slots=True)
-class PassProbeReject(Effect):
-    """Our latest Linktest.req was rejected, by a peer that is therefore alive."""
-
-
-@dataclass(frozen=True, slots=True)
-class FailLinktest(Effect):
-    """The peer has not answered as many linktests in a row as the threshold allows."""
-
-
-@dataclass(frozen=True, slots=True)
-class FailFraming(Effect):
-    """A frame was begun and not finished in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class FailWriting(Effect):
-    """The peer took no byte for the write timeout."""
 
 
 @dataclass(frozen=True, slots=True)

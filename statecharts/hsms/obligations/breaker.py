@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from ...declare import Tell
 from ...explore.obligations import Obligation
 from ..vocabulary import (
     AbandonTcp,
     CloseTcp,
     Counter,
-    GrantPermit,
-    OfferPermit,
     OpenGate,
     OpenTcp,
-    RefusePermit,
-    WithdrawPermit,
 )
 from .clause import clause
 
@@ -120,40 +117,54 @@ def _alone(state: str) -> tuple[Obligation, ...]:
 
 _RESULTS = "attempt_succeeded attempt_failed attempt_cancelled"
 BREAKS: tuple[Obligation, ...] = (
-    clause("closed grants", "permit_requested", "breaker_closed", (GrantPermit(),)),
-    clause("open refuses", "permit_requested", "breaker_open", (RefusePermit(),)),
-    clause("isolated refuses", "permit_requested", "isolated", (RefusePermit(),)),
-    clause("one probe is granted", "permit_requested", "ready", (GrantPermit(),), "probing"),
-    clause("a second probe is not", "permit_requested", "probing", (RefusePermit(),)),
+    clause("closed grants", "permit_requested", "breaker_closed", (Tell("permit_granted"),)),
+    clause("open refuses", "permit_requested", "breaker_open", (Tell("permit_refused"),)),
+    clause("isolated refuses", "permit_requested", "isolated", (Tell("permit_refused"),)),
+    clause(
+        "one probe is granted", "permit_requested", "ready", (Tell("permit_granted"),), "probing"
+    ),
+    clause("a second probe is not", "permit_requested", "probing", (Tell("permit_refused"),)),
     clause("success clears", "attempt_succeeded", "breaker_closed", (), _CLEARED),
     clause("first failure", "attempt_failed", _CLEARED, (), "breaker_closed failures=1"),
     clause(
         "last failure",
         "attempt_failed",
         "breaker_closed failures=1",
-        (WithdrawPermit(),),
+        (Tell("permit_withdrawn"),),
         "breaker_open",
     ),
     clause("cancelled is neither", "attempt_cancelled", "breaker_closed"),
-    clause("probe succeeds", "attempt_succeeded", "probing", (OfferPermit(),), _CLEARED),
+    clause("probe succeeds", "attempt_succeeded", "probing", (Tell("permit_offered"),), _CLEARED),
     clause("probe fails", "attempt_failed", "probing", (), "breaker_open"),
-    clause("probe cancelled", "attempt_cancelled", "probing", (OfferPermit(),), "ready"),
-    clause("open time over", "open_time_expired", "breaker_open", (OfferPermit(),), "ready"),
+    clause("probe cancelled", "attempt_cancelled", "probing", (Tell("permit_offered"),), "ready"),
     clause(
-        "isolate, closed", "isolate_requested", "breaker_closed", (WithdrawPermit(),), "isolated"
+        "open time over", "open_time_expired", "breaker_open", (Tell("permit_offered"),), "ready"
+    ),
+    clause(
+        "isolate, closed",
+        "isolate_requested",
+        "breaker_closed",
+        (Tell("permit_withdrawn"),),
+        "isolated",
     ),
     clause("isolate, open", "isolate_requested", "breaker_open", (), "isolated"),
-    clause("isolate, half-open", "isolate_requested", "half_open", (WithdrawPermit(),), "isolated"),
+    clause(
+        "isolate, half-open",
+        "isolate_requested",
+        "half_open",
+        (Tell("permit_withdrawn"),),
+        "isolated",
+    ),
     clause("isolate twice", "isolate_requested", "isolated"),
-    clause("release", "release_requested", "isolated", (OfferPermit(),), _CLEARED),
+    clause("release", "release_requested", "isolated", (Tell("permit_offered"),), _CLEARED),
     clause("reset, closed", "reset_requested", "breaker_closed", (), _CLEARED),
-    clause("reset, open", "reset_requested", "breaker_open", (OfferPermit(),), _CLEARED),
-    clause("reset, isolated", "reset_requested", "isolated", (OfferPermit(),), _CLEARED),
+    clause("reset, open", "reset_requested", "breaker_open", (Tell("permit_offered"),), _CLEARED),
+    clause("reset, isolated", "reset_requested", "isolated", (Tell("permit_offered"),), _CLEARED),
     clause(
         "reset, half-open",
         "reset_requested",
         "half_open",
-        (WithdrawPermit(), OfferPermit()),
+        (Tell("permit_withdrawn"), Tell("permit_offered")),
         _CLEARED,
     ),
     *(
