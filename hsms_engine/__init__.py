@@ -6,6 +6,7 @@ Reading order for the code: ``statecharts/hsms/connection.py`` (every protocol r
 ``messaging.py`` (what a user holds).
 """
 
+from hsms_engine import events
 from hsms_engine.breaker import CircuitBreaker
 from hsms_engine.connection import HsmsConnection, open_hsms
 from hsms_engine.errors import (
@@ -26,7 +27,6 @@ from hsms_engine.errors import (
 )
 from hsms_engine.link import HsmsLink, open_link
 from hsms_engine.message import Message
-from hsms_engine.protocol import events
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.server import HsmsServer, serve_hsms

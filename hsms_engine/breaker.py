@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from hsms_engine.errors import CircuitOpenError, LocalProtocolError
 from hsms_engine.protocol.routers import machine_for
 from hsms_engine.settings import Settings
-from statecharts import NotAllowedError, Start
+from statecharts import NotAllowedError, Start, Tell
 from statecharts.hsms import BREAKER
 from statecharts.hsms.vocabulary import Count
 

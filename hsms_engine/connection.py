@@ -6,7 +6,6 @@ It is never dialled again: when it is gone, its calls say why. For a link that r
 
 from __future__ import annotations
 
-import copy
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -16,7 +15,7 @@ import trio
 
 from hsms_engine.driver.driver import Driver
 from hsms_engine.driver.tcp import Dial, address_text, connect_tcp
-from hsms_engine.errors import ConnectError, ConnectionLostError, HsmsError
+from hsms_engine.errors import ConnectError
 from hsms_engine.messaging import Messaging
 from hsms_engine.nursery import is_cancellation, open_bare_nursery
 from hsms_engine.protocol.engine import Engine
@@ -36,18 +35,12 @@ class HsmsConnection(Messaging):
 
         Raises ``ConnectionLostError``, or ``ClosedError`` when you closed it.
         """
-        primary = await self._driver.next_primary(follow=False)
+        primary = await self._driver.next_primary()
         if primary is not None:
             return primary
-        if self._driver.ended_by == "separate_req_received":
+        if self._engine.session_ended_by == "separate_req_received":
             raise StopAsyncIteration
-        raise self._gone()
-
-    def _gone(self) -> HsmsError:
-        error = self._engine.history.last_error
-        if isinstance(error, ConnectionLostError) and self._engine.epoch is None:
-            return copy.copy(error)
-        return self._engine.unusable()
+        raise self._engine.unusable()
 
 
 @asynccontextmanager
@@ -105,14 +98,11 @@ def make_driver(
 async def come_up(driver: Driver) -> None:
     """Enable the link and wait until its first attempt is decided. Raises ``ConnectError``."""
     engine = driver.engine
-    driver.call("enable_requested")
-
-    def decided() -> bool | None:
-        return bool(engine.history.times_selected) or engine.phase == "closed" or None
-
-    await driver.until(decided)
-    if isinstance(engine.history.last_error, ConnectError):
-        raise engine.history.last_error
+    engine.enable()
+    driver.turn()
+    await driver.until(lambda: bool(engine.times_selected) or engine.is_closed or None)
+    if isinstance(engine.last_error, ConnectError):
+        raise engine.last_error
 
 
 @asynccontextmanager

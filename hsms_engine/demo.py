@@ -24,7 +24,7 @@ from hsms_engine.fake.equipment import FakeEquipment, serve_fake
 from hsms_engine.link import HsmsLink, open_link
 from hsms_engine.messages import S1F1, S1F13, S1F14, S6F12
 from hsms_engine.nursery import open_bare_nursery
-from hsms_engine.protocol.engine import Record
+from hsms_engine.protocol.outputs import Step
 from hsms_engine.settings import Settings
 from statecharts.hsms import ACTIVE, BREAKER
 
@@ -72,7 +72,7 @@ class Timeline:
         self._states = {"chart": now.state, "breaker": str(now.breaker_state)}
         link.on_step(self._stepped)
 
-    def _stepped(self, record: Record) -> None:
+    def _stepped(self, record: Step) -> None:
         before = dict(self._states)
         self._states |= {
             _SHOWN[hop.chart]: hop.after.leaves for hop in record.hops if hop.chart in _SHOWN

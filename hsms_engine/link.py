@@ -15,7 +15,7 @@ from typing import Any
 
 from hsms_engine.connection import closing, make_driver
 from hsms_engine.driver.tcp import Dial
-from hsms_engine.errors import CircuitOpenError, ConnectError, LocalProtocolError
+from hsms_engine.errors import ConnectError, LocalProtocolError
 from hsms_engine.messaging import Messaging
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.epoch import Primary
@@ -30,14 +30,14 @@ class HsmsLink(Messaging):
 
     async def __anext__(self) -> Primary:
         """The next primary, over whichever connection; ends when the link is closed."""
-        primary = await self._driver.next_primary(follow=True)
+        primary = await self._driver.next_primary()
         if primary is None:
             raise StopAsyncIteration
         return primary
 
     def enable(self) -> None:
         """Begin to connect, and keep at it. Raises ``LocalProtocolError`` when it is enabled."""
-        self._driver.call("enable_requested")
+        self._call(self._engine.enable)
 
     def disable(self) -> None:
         """End the connection or the attempt and begin no other, until ``enable``.
@@ -45,16 +45,17 @@ class HsmsLink(Messaging):
         An attempt cut short counts neither as a success nor as a failure of the peer. Raises
         ``LocalProtocolError`` when it is disabled.
         """
-        self._driver.call("disable_requested")
+        self._call(self._engine.disable)
 
     async def wait_selected(self) -> None:
         """Wait until the session is selected, however many attempts that takes.
 
         Raises ``ClosedError`` when the link is closed meanwhile.
         """
-        await self._driver.until(lambda: self._engine.selected or self._closed() or None)
-        if not self._engine.selected:
-            raise self._gone()
+        engine = self._engine
+        await self._driver.until(lambda: engine.is_selected or engine.is_closed or None)
+        if not engine.is_selected:
+            raise engine.unusable()
 
     async def connect(self) -> None:
         """Wait until the session is selected, or the attempt that runs or comes next has failed.
@@ -63,42 +64,22 @@ class HsmsLink(Messaging):
         ``CircuitOpenError`` at once while the breaker lets no attempt begin, or ``ClosedError``.
         """
         engine = self._engine
-        failed_before = engine.history.failed_attempts
+        failed_before = engine.failed_attempts
         if engine.phase == "idle":
             raise LocalProtocolError(f"{self.peer}: the link is disabled; enable() it to connect")
 
         def decided() -> bool | None:
-            over = engine.history.failed_attempts > failed_before or engine.phase == "idle"
-            return engine.selected or over or self._refused() or self._closed() or None
+            failed = engine.failed_attempts > failed_before
+            over = engine.is_closed or engine.phase == "idle"
+            return engine.is_selected or failed or over or bool(engine.refused()) or None
 
         await self._driver.until(decided)
-        if engine.selected:
+        if engine.is_selected:
             return
-        if engine.history.failed_attempts > failed_before and isinstance(
-            engine.history.last_error, ConnectError
-        ):
+        if engine.failed_attempts > failed_before and isinstance(engine.last_error, ConnectError):
             # An exception carries the traceback of one raise: each caller gets its own.
-            raise copy.copy(engine.history.last_error)
-        if not self._refused():
-            raise self._gone()
-        retry_after = engine.retry_after()
-        if "isolated" in engine.snapshot:
-            raise CircuitOpenError(
-                f"{self.peer}: the circuit breaker is isolated by hand; release() or "
-                "reset_breaker() lets attempts begin",
-                retry_after,
-            )
-        raise CircuitOpenError(
-            f"{self.peer}: the circuit breaker is open after "
-            f"{self.statistics().breaker_failures} failed attempts in a row (threshold "
-            f"{self.settings.breaker_threshold}); an attempt begins in {retry_after:.1f} s",
-            retry_after,
-        )
-
-    def _refused(self) -> bool:
-        """Whether the breaker lets no attempt begin."""
-        snapshot = self._engine.snapshot
-        return "breaker_open" in snapshot or "isolated" in snapshot
+            raise copy.copy(engine.last_error)
+        raise engine.refused() or engine.unusable()
 
     def configure(self, settings: Settings | None = None, **changes: Any) -> None:
         """Change settings of the running link; all of them or, on an error, none.
@@ -107,22 +88,20 @@ class HsmsLink(Messaging):
         count that reaches a lowered ``breaker_threshold`` opens the breaker. ``host`` and ``port``
         hold for the next attempt. Raises ``SettingsError``, or ``ClosedError`` when it is closed.
         """
-        self._driver.configure((settings or self.settings).replace(**changes))
+        self._engine.configure((settings or self.settings).replace(**changes))
+        self._driver.turn()
 
     def isolate(self) -> None:
         """Open the breaker by hand, until ``release``. A connection that is up stays up."""
-        self._driver.call("isolate_requested")
+        self._call(self._engine.isolate)
 
     def release(self) -> None:
         """Close the breaker that was isolated. Raises ``LocalProtocolError`` when it was not."""
-        self._driver.call("release_requested")
+        self._call(self._engine.release)
 
     def reset_breaker(self) -> None:
         """Close the breaker, whatever its state, and forget its failures."""
-        self._driver.call("reset_requested")
-
-    def _closed(self) -> bool:
-        return self._engine.phase == "closed"
+        self._call(self._engine.reset_breaker)
 
 
 @asynccontextmanager
@@ -144,6 +123,6 @@ async def open_link(
         await nursery.start(driver.run)
         link = HsmsLink(driver)
         async with closing(link):
-            driver.call("enable_requested")
+            link.enable()
             yield link
         nursery.cancel_scope.cancel()

@@ -6,27 +6,19 @@ use trio's cancel scopes. Cancelling a request abandons that transaction and not
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 
 import trio
 
 from hsms_engine.driver.driver import Driver
 from hsms_engine.driver.event_reader import EventReader
-from hsms_engine.errors import (
-    ClosedError,
-    HsmsError,
-    LocalProtocolError,
-    RejectedError,
-    ReplyTimeoutError,
-    TransactionError,
-)
+from hsms_engine.errors import LocalProtocolError
 from hsms_engine.message import Message
-from hsms_engine.protocol.endings import Detail, reject_name
-from hsms_engine.protocol.engine import Record
+from hsms_engine.protocol.control import ControlTransaction
+from hsms_engine.protocol.outputs import Step
+from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.settings import Settings
-from hsms_engine.wire import Frame
 
 
 class Messaging:
@@ -42,14 +34,14 @@ class Messaging:
         return self._engine.peer
 
     @property
-    def phase(self) -> str:
+    def phase(self) -> Phase:
         """``"connecting"``, ``"selecting"``, ``"selected"``, ``"not selected"``, ``"closed"`` …"""
         return self._engine.phase
 
     @property
     def is_selected(self) -> bool:
         """Whether data messages may be sent now (E37: SELECTED)."""
-        return self._engine.selected
+        return self._engine.is_selected
 
     @property
     def settings(self) -> Settings:
@@ -68,10 +60,10 @@ class Messaging:
         """
         return self._driver.events()
 
-    def on_step(self, recorder: Callable[[Record], None]) -> None:
+    def on_step(self, recorder: Callable[[Step], None]) -> None:
         """Have every step of the charts recorded: what ``statecharts.testgen.conforms`` reads.
 
-        ``recorder`` is called from within the step and must not raise: that would end the link.
+        ``recorder`` is called in the turn of the step and must not raise: that would end the link.
         """
         self._driver.recorders.append(recorder)
 
@@ -91,9 +83,14 @@ class Messaging:
                 "primary with W has a reply; use send() or reply()"
             )
         await self._until_room()
-        transaction = self._engine.exchange.request(self._engine.open_epoch(), message)
-        self._driver.send_queued()
-        return await self._driver.reply_to(transaction)
+        transaction = self._engine.request(message)
+        self._driver.turn_soon()
+        await self._driver.until_settled(transaction)
+        outcome = transaction.outcome
+        if isinstance(outcome, Message):
+            return outcome
+        assert outcome is not None
+        raise outcome
 
     async def send(self, message: Message) -> None:
         """Send a primary that wants no reply; returns when it is queued, not when it is read.
@@ -106,8 +103,8 @@ class Messaging:
                 "request() or reply()"
             )
         await self._until_room()
-        self._engine.exchange.send(self._engine.open_epoch(), message)
-        self._driver.send_queued()
+        self._engine.send(message)
+        self._driver.turn_soon()
         # A program that only sends must not keep the reader from its turn.
         await trio.lowlevel.cancel_shielded_checkpoint()
 
@@ -115,11 +112,12 @@ class Messaging:
         """Answer a primary that was received here with W, once.
 
         ``reply`` is the secondary SxF(y+1), or SxF0 to abort. Raises ``LocalProtocolError`` when
-        the primary wants no reply, has had one, or came over a connection that is gone.
+        the primary wants no reply or has had one, ``ConnectionLostError`` when the connection over
+        which it came is gone, whether or not there is another.
         """
         await self._until_room()
-        self._engine.exchange.reply(self._engine.open_epoch(), primary, reply)
-        self._driver.send_queued()
+        self._engine.reply(primary, reply)
+        self._driver.turn_soon()
 
     # Control
 
@@ -129,18 +127,7 @@ class Messaging:
         Raises ``ReplyTimeoutError`` when none came within T6 and the link may go on
         (``linktest_threshold``), ``RejectedError``, or the error of the connection.
         """
-        event, detail = await self._ask("linktest_requested", "probing_link")
-        match event:
-            case "linktest_rsp_received" | "t6_linktest_excused":
-                return
-            case "linktest_rejected":
-                raise self._rejected("Linktest.req", detail)
-            case "t6_linktest_expired" if self.is_selected:
-                raise ReplyTimeoutError(
-                    f"{self.peer}: no Linktest.rsp within T6 = {self.settings.t6:g} s"
-                )
-            case _:
-                raise self._gone()
+        await self._ask(self._engine.linktest)
 
     async def deselect(self) -> None:
         """End the session and keep TCP (Deselect.req). T7 runs until it is selected again.
@@ -148,28 +135,14 @@ class Messaging:
         Raises ``TransactionError`` when the peer stays selected, ``LocalProtocolError`` when it
         is not possible now, or the error of the connection.
         """
-        event, detail = await self._ask("deselect_requested", "deselecting")
-        match event:
-            case "deselect_rsp_ended" | "deselect_req_received":
-                return
-            case "deselect_rejected":
-                raise self._rejected("Deselect.req", detail)
-            case "deselect_rsp_busy":
-                status = detail.byte3 if isinstance(detail, Frame) else None
-                raise TransactionError(
-                    f"{self.peer}: answered Deselect.req with status {status}; still selected"
-                )
-            case _:
-                raise self._gone()
+        await self._ask(self._engine.deselect)
 
     async def select(self) -> None:
         """Select again after a Deselect (Select.req); the dialling end does so.
 
         Raises ``LocalProtocolError`` when it is not possible now, or the error of the connection.
         """
-        event, _ = await self._ask("select_requested", "reselecting")
-        if event not in ("select_rsp_accepted", "select_req_received"):
-            raise self._gone()
+        await self._ask(self._engine.select)
 
     async def aclose(self) -> None:
         """End it: Separate.req if selected, then TCP. Any number of tasks may call it, repeatedly.
@@ -177,43 +150,29 @@ class Messaging:
         Waits at most ``linger`` for the peer. Cancelled, it closes without waiting.
         """
         self.close_soon()
-        await self._driver.until(
-            lambda: self._engine.phase == "closed" or self._driver.over or None
-        )
+        await self._driver.until(lambda: self._engine.is_closed or None)
 
     def close_soon(self) -> None:
         """Begin to end it without waiting; ``aclose`` also waits until it is over."""
-        # Where it is closed, or on its way there, there is nothing to do.
-        with contextlib.suppress(ClosedError, LocalProtocolError):
-            self._driver.call("close_requested")
+        self._call(self._engine.close)
 
     # Inside
 
-    async def _ask(self, call: str, state: str) -> tuple[str, Detail]:
-        """Make a local call and wait until the state that awaits its answer is left."""
-        engine = self._engine
+    def _call(self, call: Callable[[], None]) -> None:
+        """Make a local call, and do at once what follows from it."""
+        call()
+        self._driver.turn()
+
+    async def _ask(self, call: Callable[[], ControlTransaction]) -> None:
+        """Make a call that the peer answers, and wait for the answer."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if not engine.selected and call != "select_requested":
-            raise self._gone()
-        before = engine.history.left(state).times
-        self._driver.call(call)
-        await self._driver.until(lambda: engine.history.left(state).times > before or None)
-        left = engine.history.left(state)
-        return left.event, left.detail
+        transaction = call()
+        self._driver.turn()
+        await self._driver.until_settled(transaction)
+        if transaction.error is not None:
+            raise transaction.error
 
     async def _until_room(self) -> None:
         await trio.lowlevel.checkpoint_if_cancelled()
-        if not self._engine.selected:
-            raise self._gone()
-        if self._driver.is_full():
+        if self._engine.is_full:
             await self._driver.until_room()
-            if not self._engine.selected:
-                raise self._gone()
-
-    def _gone(self) -> HsmsError:
-        """Why nothing can be sent now."""
-        return self._engine.unusable()
-
-    def _rejected(self, name: str, detail: Detail) -> RejectedError:
-        reason = detail.byte3 if isinstance(detail, Frame) else 0
-        return RejectedError(f"{self.peer}: rejected {name}, reason {reject_name(reason)}", reason)

@@ -106,13 +106,13 @@ class HsmsServer:
         connection: HsmsConnection,
         stream: trio.abc.Stream,
     ) -> None:
-        history = driver.engine.history
+        engine = driver.engine
         async with open_bare_nursery() as nursery:
             nursery.start_soon(self._run, driver, connection, stream)
-            await driver.until(lambda: bool(history.times_selected) or driver.over or None)
-            if not history.times_selected:
+            await driver.until(lambda: bool(engine.times_selected) or engine.is_closed or None)
+            if not engine.times_selected:
                 self.never_selected += 1
-                _LOG.info("%s: never selected: %s", connection.peer, history.last_error)
+                _LOG.info("%s: never selected: %s", connection.peer, engine.last_error)
             else:
                 try:
                     await handler(connection)

@@ -119,11 +119,17 @@ class SystemSnapshot:
     Made by a router and never changed. Equal when all parts are, also across routers.
     """
 
-    __slots__ = ("_hash", "charts", "moves", "parts", "states")
+    __slots__ = ("_hash", "charts", "known_states", "moves", "parts", "states")
 
-    def __init__(self, charts: Mapping[str, int], parts: tuple[Snapshot, ...]) -> None:
+    def __init__(
+        self,
+        charts: Mapping[str, int],
+        known_states: frozenset[str],
+        parts: tuple[Snapshot, ...],
+    ) -> None:
         # Chart id to index in ``parts``; one object for each router, by which it knows its own.
         self.charts = charts
+        self.known_states = known_states
         self.parts = parts
         self.states = frozenset(chain.from_iterable(part.states for part in parts))
         self.moves: dict[str, SystemStep] = {}
@@ -136,7 +142,7 @@ class SystemSnapshot:
         """Whether ``state`` is active. Raises ``KeyError`` when no chart has such a state."""
         if state in self.states:
             return True
-        if not any(state in part.machine.known_states for part in self.parts):
+        if state not in self.known_states:
             raise KeyError(f"no chart of {self} has a state {state!r}")
         return False
 
@@ -174,6 +180,9 @@ class Router:
         }
         self._index = {chart.id: index for index, chart in enumerate(system.charts)}
         self.owner = {event: chart.id for chart in system.charts for event in chart.events}
+        self._known_states = frozenset(
+            state.id for chart in system.charts for state in chart.walk()
+        )
         self._interned: dict[tuple[Snapshot, ...], SystemSnapshot] = {}
         told: deque[tuple[str, str]] = deque()
         out: list[Effect] = []
@@ -185,7 +194,9 @@ class Router:
     def snapshot(self, parts: tuple[Snapshot, ...]) -> SystemSnapshot:
         """The one system snapshot made of these parts, in the order of the system's charts."""
         if (known := self._interned.get(parts)) is None:
-            known = self._interned[parts] = SystemSnapshot(self._index, parts)
+            known = self._interned[parts] = SystemSnapshot(
+                self._index, self._known_states, parts
+            )
         return known
 
     def adopt(self, other: SystemSnapshot) -> SystemSnapshot:

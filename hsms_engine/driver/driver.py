@@ -6,28 +6,30 @@
 * **Bytes leave in one order**: at once, when the transport takes them and nothing is queued, else
   by the one writer task. No ``await`` stands between a change of state and the queueing of its
   bytes.
-* **Nothing here decides**: each task turns what it met into one event for the charts.
+* **No lifecycle is decided here**: each task gives the engine what it met, and ``turn`` does what
+  comes out of it.
 """
 
 from __future__ import annotations
 
 import logging
 import weakref
+from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, TypeVar, assert_never
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import trio
 
 from hsms_engine.driver.event_reader import EventReader
-from hsms_engine.driver.tcp import RECEIVE_SIZE, Dial, Stream
-from hsms_engine.driver.transport import BROKEN, Transport
+from hsms_engine.driver.tcp import BROKEN, RECEIVE_SIZE, Dial, Stream, system_error
+from hsms_engine.driver.transport import Transport
 from hsms_engine.errors import ClosedError
-from hsms_engine.message import Message
-from hsms_engine.protocol.engine import Engine, Record
-from hsms_engine.protocol.epoch import Epoch, Primary
-from hsms_engine.protocol.events import Happened, UnexpectedSecondary
+from hsms_engine.events import LinkEvent, UnexpectedSecondary
+from hsms_engine.protocol.control import ControlTransaction
+from hsms_engine.protocol.engine import Engine
+from hsms_engine.protocol.epoch import Primary
+from hsms_engine.protocol.outputs import Step
 from hsms_engine.protocol.transactions import Transaction
-from hsms_engine.settings import Settings
 from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp
 
 if TYPE_CHECKING:
@@ -47,29 +49,28 @@ class Driver:
 
     def __init__(self, engine: Engine, dial: Dial | None) -> None:
         self.engine = engine
+        self.recorders: list[Callable[[Step], None]] = []
         self._dial = dial
-        engine.exchange.report = self._report
-        engine.record = self._log_step
-        engine.exchange.on_primary = self._wake_inbox
-        # A reader that its user has dropped is dropped here.
-        self._readers: weakref.WeakSet[EventReader] = weakref.WeakSet()
         # The task tree of the latest epoch, from its dialling on.
         self._epoch_scope = trio.CancelScope()
-        self._gone = trio.Event()
-        self._gone.set()
+        self._over = trio.Event()
+        self._over.set()
         self._transport: Transport | None = None
+        # Where dials run, and where what belongs to one epoch does.
+        self._nursery: trio.Nursery | None = None
+        self._epoch_nursery: trio.Nursery | None = None
+        self._timer_scope = trio.CancelScope()
+        # Who waits for which transaction; primaries that nobody has taken, oldest first.
+        self._waiting: dict[Transaction | ControlTransaction, trio.lowlevel.Task] = {}
+        self._inbox: deque[Primary] = deque()
+        self._inbox_news = trio.lowlevel.ParkingLot()
+        # Woken each time the charts have moved, and when the outbox has room again.
+        self._moved = trio.lowlevel.ParkingLot()
+        self._roomy = trio.lowlevel.ParkingLot()
+        # A reader that its user has dropped is dropped here.
+        self._readers: weakref.WeakSet[EventReader] = weakref.WeakSet()
         # What has happened until somebody asks for events; None from then on.
         self._first_reader: EventReader | None = self._new_reader()
-        # Set, and replaced, each time the charts have moved.
-        self._moved = trio.Event()
-        # Set, and replaced, when the outbox has room again.
-        self._roomy = trio.Event()
-        self._inbox_news = trio.Event()
-        self._nursery: trio.Nursery | None = None
-        self._timer_scope = trio.CancelScope()
-        # A passive connection is over when its task is; an active link never is by itself.
-        self.over = False
-        self.recorders: list[Callable[[Record], None]] = []
 
     @property
     def name(self) -> str:
@@ -87,101 +88,100 @@ class Driver:
                 task_status.started()
                 await trio.sleep_forever()
         finally:
-            self._end()
+            self._stop()
 
     async def run_accepted(self, stream: Stream) -> None:
         """Run a passive connection over ``stream`` until it is over."""
         try:
-            if self.engine.phase == "closed":
+            if self.engine.is_closed:
                 await trio.aclose_forcefully(stream)
                 return
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_time)
                 with self._epoch_scope:
-                    await self._run_epoch(stream, "tcp_accepted")
+                    await self._run_epoch(stream, self.engine.tcp_accepted)
                 nursery.cancel_scope.cancel()
         finally:
-            self._end()
+            self._stop()
 
-    def _end(self) -> None:
-        """Nothing runs any more: tell the charts, and with them all who wait."""
-        self.over = True
+    def _stop(self) -> None:
+        """Nothing runs any more: the engine ends what is left, and all who wait are told."""
         try:
-            self.engine.end()
+            self.engine.stop()
         finally:
-            self.engine.wishes.clear()
-            for reader in self._readers:
-                reader.end()
-            self._wake_all()
-
-    def tell(self, event: str, detail: Exception | None = None) -> None:
-        """Give the charts one event, and do at once what follows from it."""
-        self.engine.tell(event, detail)
-        self.follow_up()
-
-    def call(self, event: str) -> None:
-        """A local call. Raises ``LocalProtocolError`` or ``ClosedError`` when it does not fit."""
-        self.engine.call(event)
-        self.follow_up()
-
-    def follow_up(self) -> None:
-        """Send what is queued, do what is wished, and set the alarm: after every change."""
-        if self._transport is not None and self.engine.epoch is not None:
-            self._transport.flush()
-        wishes = self.engine.wishes
-        while wishes:
-            match wish := wishes.popleft():
-                case OpenTcp():
-                    assert self._nursery is not None
-                    assert self._dial is not None
-                    self._epoch_scope = trio.CancelScope()
-                    self._nursery.start_soon(self._dial_epoch, self._epoch_scope, self._dial)
-                case AbandonTcp() | CloseTcp():
-                    self._epoch_scope.cancel()
-                case FinishTcp():
-                    assert self._transport is not None
-                    self._transport.finish()
-                case _:
-                    assert_never(wish)
-        self._set_alarm()
-
-    def send_queued(self) -> None:
-        """Send a message just queued: at once when it is alone, else together with others."""
-        epoch = self.engine.epoch
-        if self._transport and epoch and self.engine.exchange.is_busy(epoch):
-            self._transport.flush_soon()
-        else:
-            self.follow_up()
-
-    def _set_alarm(self) -> None:
-        """Let the time keeper wake when the next timer is due."""
-        clockwork = self.engine.clockwork
-        if clockwork.alarm_is_stale:
-            clockwork.alarm_is_stale = False
-            due = self.engine.next_due()
-            if due < clockwork.alarm:
-                clockwork.alarm = self._timer_scope.deadline = due
+            self.turn()
 
     async def _keep_time(self) -> None:
-        clockwork = self.engine.clockwork
         while True:
-            clockwork.alarm = self.engine.next_due()
-            with trio.CancelScope(deadline=clockwork.alarm) as self._timer_scope:
+            with trio.CancelScope(deadline=self.engine.next_due()) as self._timer_scope:
                 await trio.sleep_forever()
             self.engine.tick()
-            self.follow_up()
+            self.turn()
+
+    # What comes out of the engine
+
+    def turn(self) -> None:
+        """Do what the engine asks for, in order: after everything that was given to it."""
+        next_output, moved = self.engine.next_output, False
+        while (output := next_output()) is not None:
+            match output:
+                case Transaction() | ControlTransaction():
+                    if (task := self._waiting.pop(output, None)) is not None:
+                        trio.lowlevel.reschedule(task)
+                case Primary():
+                    # Who waits for one waits for the first.
+                    if not self._inbox:
+                        self._inbox_news.unpark_all()
+                    self._inbox.append(output)
+                case bytes():
+                    if self._transport is not None:
+                        self._transport.write(output)
+                case Step():
+                    self._record(output)
+                    moved = True
+                case OpenTcp() | AbandonTcp() | FinishTcp() | CloseTcp():
+                    self._change_tcp(output)
+                case _:
+                    self._report(output)
+        if moved:
+            for lot in (self._moved, self._roomy, self._inbox_news):
+                lot.unpark_all()
+        # The time keeper is to wake when the next timer is due.
+        if (due := self.engine.next_due()) < self._timer_scope.deadline:
+            self._timer_scope.deadline = due
+
+    def _change_tcp(self, wish: OpenTcp | AbandonTcp | FinishTcp | CloseTcp) -> None:
+        match wish:
+            case OpenTcp():
+                assert self._nursery is not None
+                assert self._dial is not None
+                self._epoch_scope = trio.CancelScope()
+                self._nursery.start_soon(self._dial_epoch, self._epoch_scope, self._dial)
+            case AbandonTcp() | CloseTcp():
+                self._epoch_scope.cancel()
+                self._transport = None
+            case FinishTcp():
+                if self._transport is not None and self._epoch_nursery is not None:
+                    self._epoch_nursery.start_soon(self._transport.finish)
+
+    def turn_soon(self) -> None:
+        """As ``turn``, for a message just queued: where more are likely, together with them."""
+        if self._transport is not None and (self._inbox or self._waiting):
+            self._transport.wake()
+        else:
+            self.turn()
 
     # One epoch
 
     async def _dial_epoch(self, scope: trio.CancelScope, dial: Dial) -> None:
         with scope:
-            # What came before, be it only a dial that was given up, may still be unwinding.
-            await self._gone.wait()
-            self._gone = gone = trio.Event()
+            # What came before, if only a dial that was given up, may still be unwinding.
+            await self._over.wait()
+            self._over = over = trio.Event()
             try:
                 await self._dial_and_run(scope, dial)
             finally:
-                gone.set()
+                over.set()
 
     async def _dial_and_run(self, scope: trio.CancelScope, dial: Dial) -> None:
         try:
@@ -189,150 +189,106 @@ class Driver:
         except BROKEN as error:
             # An attempt abandoned in the very turn in which it failed has failed already.
             if not scope.cancel_called:
-                self.tell("tcp_failed", error)
+                self.engine.tcp_failed(system_error(error) or error)
+                self.turn()
             return
         if scope.cancel_called:
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
             return
-        await self._run_epoch(stream, "tcp_opened")
+        await self._run_epoch(stream, self.engine.tcp_opened)
 
-    async def _run_epoch(self, stream: Stream, event: str) -> None:
+    async def _run_epoch(self, stream: Stream, begin: Callable[[], None]) -> None:
         try:
             async with trio.open_nursery() as nursery:
-                self.engine.tell(event)
-                epoch = self.engine.epoch
-                assert epoch is not None
-                self._transport = transport = Transport(self, stream, epoch)
-                self.follow_up()
-                nursery.start_soon(transport.write)
-                nursery.start_soon(transport.say_end)
-                await self._read(stream, epoch)
+                self._epoch_nursery = nursery
+                self._transport = transport = Transport(self.engine, stream)
+                begin()
+                self.turn()
+                nursery.start_soon(transport.run, self._write_turn)
+                await self._read(stream)
                 # The charts have closed TCP, which cancels all of this.
                 await trio.sleep_forever()
         finally:
-            self._transport = None
+            self._transport = self._epoch_nursery = None
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
-            self._wake_all()
 
-    async def _read(self, stream: Stream, epoch: Epoch) -> None:
-        ended_by: Exception | None = None
+    def _write_turn(self) -> None:
+        self.turn()
+        self._roomy.unpark_all()
+
+    async def _read(self, stream: Stream) -> None:
         while True:
             try:
                 data = await stream.receive_some(RECEIVE_SIZE)
             except BROKEN as error:
-                data, ended_by = b"", error
-            # Another task may have ended the epoch between the wake-up and this line.
-            if self.engine.epoch is not epoch:
+                self.engine.tcp_closed(system_error(error) or error)
+                self.turn()
                 return
             if not data:
-                self.tell("tcp_closed", ended_by)
+                self.engine.tcp_closed()
+                self.turn()
                 return
-            await self._take_in(bytes(data), epoch)
-
-    async def _take_in(self, data: bytes, epoch: Epoch) -> None:
-        """Give the engine what was received, in slices: a flood of frames is not one turn."""
-        counters = self.engine.counters
-        for start in range(0, len(data), _SLICE):
-            frames = counters["frames received"]
-            bad_length = self.engine.receive(data[start : start + _SLICE])
-            self.follow_up()
-            if bad_length is not None and self.engine.epoch is epoch:
-                self.tell("communication_failed", bad_length)
-            if counters["frames received"] - frames > _FRAMES_A_TURN:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            if self.engine.epoch is not epoch:
-                counters["bytes after the end"] += max(0, len(data) - start - _SLICE)
-                return
+            # In slices, so that a flood of frames is not one turn.
+            for start in range(0, len(data), _SLICE):
+                frames = self.engine.receive(bytes(data[start : start + _SLICE]))
+                self.turn()
+                if frames > _FRAMES_A_TURN:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
 
     # Waiting
-
-    def _wake_all(self) -> None:
-        moved, self._moved = self._moved, trio.Event()
-        moved.set()
-        self._wake_inbox()
-        self.wake_senders()
-
-    def wake_senders(self) -> None:
-        """The outbox may have room again."""
-        roomy, self._roomy = self._roomy, trio.Event()
-        roomy.set()
-
-    def _wake_inbox(self) -> None:
-        self._inbox_news.set()
 
     async def until(self, ready: Callable[[], T | None]) -> T:
         """Wait until ``ready`` gives something; asked again each time the charts have moved.
 
-        Raises ``ClosedError`` when it never will, because nothing runs any more.
+        Raises ``ClosedError`` when it never will, because the link is over.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while (found := ready()) is None:
-            if self.over:
+            if self.engine.is_closed:
                 raise ClosedError(f"{self.engine.peer}: the link has ended")
-            await self._moved.wait()
+            await self._moved.park()
         return found
 
-    def is_full(self) -> bool:
-        """Whether senders have to wait: a slow peer slows its senders, not the memory."""
-        epoch = self.engine.epoch
-        return epoch is not None and epoch.backlog > self.engine.settings.outbox_size
-
     async def until_room(self) -> None:
-        """Wait until the outbox is not full, or its connection is over."""
-        epoch = self.engine.epoch
-        while self.engine.epoch is epoch and self.is_full():
-            await self._roomy.wait()
+        """Wait until the outbox is not full, or its connection is over.
 
-    @property
-    def ended_by(self) -> str:
-        """The event that ended the session or the connection last."""
-        return self.engine.history.last_end
+        A slow peer slows its senders, not the memory.
+        """
+        engine, transport = self.engine, self._transport
+        while self._transport is transport and engine.is_full:
+            await self._roomy.park()
 
-    async def reply_to(self, transaction: Transaction) -> Message:
-        """Wait for the outcome of a request that is queued. Cancelling abandons it alone."""
-        if transaction.outcome is None:
-            task = trio.lowlevel.current_task()
-
-            def wake() -> None:
-                trio.lowlevel.reschedule(task)
-
-            def abort(_: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
-                transaction.on_end = None
-                # A transaction without an outcome is one of the connection that is up.
-                assert self.engine.epoch is not None
-                self.engine.exchange.cancel(self.engine.epoch, transaction)
-                self._set_alarm()
-                return trio.lowlevel.Abort.SUCCEEDED
-
-            transaction.on_end = wake
-            await trio.lowlevel.wait_task_rescheduled(abort)
-        else:
+    async def until_settled(self, transaction: Transaction | ControlTransaction) -> None:
+        """Wait until ``transaction`` is settled. Cancelling abandons it alone."""
+        if transaction.is_settled:
             await trio.lowlevel.checkpoint()
-        result = transaction.outcome
-        if isinstance(result, Message):
-            return result
-        assert result is not None
-        raise result
+            return
+        self._waiting[transaction] = trio.lowlevel.current_task()
 
-    async def next_primary(self, *, follow: bool) -> Primary | None:
+        def abort(_: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
+            del self._waiting[transaction]
+            self.engine.abandon(transaction)
+            self.turn()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def next_primary(self) -> Primary | None:
         """The next primary, or None when there will be none.
-
-        ``follow`` the link from connection to connection, until it is closed.
 
         No task switch while there are some: the reader, which fills the inbox, has its turn when
         it is empty.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        engine = self.engine
-        while not engine.exchange.inbox:
-            if engine.phase == "closed" or (engine.epoch is None and not follow):
+        while not self._inbox:
+            if self.engine.is_closed:
                 return None
-            if self._inbox_news.is_set():
-                self._inbox_news = trio.Event()
-            await self._inbox_news.wait()
-        return engine.exchange.take()
+            await self._inbox_news.park()
+        primary = self._inbox.popleft()
+        self.engine.take(primary)
+        return primary
 
     # Telling
 
@@ -346,36 +302,26 @@ class Driver:
     def _new_reader(self) -> EventReader:
         reader = EventReader(lambda: self.engine.settings)
         self._readers.add(reader)
-        if self.engine.phase == "closed":
+        if self.engine.is_closed:
             reader.end()
         return reader
 
-    def configure(self, settings: Settings) -> None:
-        """Other settings, from now on. Raises ``ClosedError`` when it is closed."""
-        if self.engine.is_closing:
-            raise ClosedError(f"{self.engine.peer}: configure after close; open another one")
-        self.engine.configure(settings)
-        self.engine.clockwork.alarm_is_stale = True
-        # A timer may be due later now; the time keeper looks again when it wakes.
-        self.follow_up()
-
-    def _report(self, event: Happened) -> None:
+    def _report(self, event: LinkEvent) -> None:
         for reader in self._readers:
             if reader is self._first_reader and isinstance(event, UnexpectedSecondary):
                 # Nobody may ever ask: a message is not kept for that.
                 reader.miss()
             else:
                 reader.put(event)
-            if self.engine.phase == "closed":
+            if self.engine.is_closed:
                 reader.end()
 
-    def _log_step(self, record: Record) -> None:
-        self._wake_all()
+    def _record(self, step: Step) -> None:
         for recorder in self.recorders:
-            recorder(record)
+            recorder(step)
         if _LOG.isEnabledFor(logging.DEBUG):
             statistics = self.engine.statistics()
-            for hop in record.hops:
+            for hop in step.hops:
                 _LOG.debug(
                     "%s: %s %s: %s -> %s",
                     self.name,
@@ -385,7 +331,7 @@ class Driver:
                     hop.after.leaves,
                     extra={
                         "link": self.name,
-                        "epoch": record.epoch,
+                        "epoch": step.epoch,
                         "chart": hop.chart,
                         "chart_event": hop.event,
                         "from_state": hop.before.leaves,

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import trio
 
-from hsms_engine.protocol.events import Happened, LinkEvent, Missed, UnexpectedSecondary
+from hsms_engine.events import LinkEvent, Missed, UnexpectedSecondary
 from hsms_engine.settings import Settings
 
 
-def _bytes_in(event: Happened) -> int:
+def _bytes_in(event: LinkEvent) -> int:
     return len(event.message.body) if isinstance(event, UnexpectedSecondary) else 0
 
 
@@ -24,14 +24,14 @@ class EventReader:
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
         self._settings = settings
-        self._waiting: deque[Happened] = deque()
+        self._waiting: deque[LinkEvent] = deque()
         # The bytes of the messages that wait.
         self._held = 0
         self._missed = 0
-        self._news = trio.Event()
+        self._news = trio.lowlevel.ParkingLot()
         self._ended = False
 
-    def put(self, event: Happened) -> None:
+    def put(self, event: LinkEvent) -> None:
         """One more event has happened."""
         self._held += _bytes_in(event)
         self._waiting.append(event)
@@ -41,9 +41,9 @@ class EventReader:
         ):
             self._take()
             self._missed += 1
-        self._news.set()
+        self._news.unpark_all()
 
-    def _take(self) -> Happened:
+    def _take(self) -> LinkEvent:
         event = self._waiting.popleft()
         self._held -= _bytes_in(event)
         return event
@@ -55,7 +55,7 @@ class EventReader:
     def end(self) -> None:
         """No more events will come; those waiting can still be read."""
         self._ended = True
-        self._news.set()
+        self._news.unpark_all()
 
     def __aiter__(self) -> EventReader:
         return self
@@ -65,11 +65,9 @@ class EventReader:
         while not self._waiting:
             if self._ended:
                 raise StopAsyncIteration
-            if self._news.is_set():
-                self._news = trio.Event()
-            await self._news.wait()
+            await self._news.park()
         if self._missed:
             first, missed = self._waiting[0], self._missed
             self._missed = 0
             return Missed(first.at, first.epoch, missed)
-        return self._take()  # type: ignore[return-value]  # the engine makes no other
+        return self._take()

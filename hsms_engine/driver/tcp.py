@@ -1,7 +1,7 @@
-"""Raw sockets as trio streams, with the one thing trio's own stream lacks: a send that never waits.
+"""TCP as trio has it, and the one thing trio lacks: a send that never waits.
 
 ``send_nowait`` lets the reader's task put an answer on the wire at once when nothing is queued, so
-that most frames need no task switch at all. TCP sockets get ``TCP_NODELAY``.
+that most frames need no task switch at all.
 """
 
 from __future__ import annotations
@@ -10,30 +10,29 @@ import contextlib
 import errno
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import trio
 
 RECEIVE_SIZE = 65_536
 
-_SENT_LATER = (BlockingIOError, InterruptedError)
-
+# What a stream raises when its connection is broken, or closed under it.
+BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 Stream = trio.abc.Stream
-_Address = tuple[Any, ...]
 Dial = Callable[[], Awaitable[Stream]]
 
 
-class SocketStream(trio.abc.HalfCloseableStream):
-    """A connected stream socket, TCP or Unix. One task receives, one sends."""
+class DirectStream(trio.abc.HalfCloseableStream):
+    """A trio socket stream, TCP or Unix, that can also send without waiting."""
 
-    def __init__(self, connected: socket.socket) -> None:
-        connected.setblocking(False)
-        if connected.family in (socket.AF_INET, socket.AF_INET6):
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = connected
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        # The same socket a second time, because trio's own object can only wait.
+        self._socket = socket.socket(fileno=stream.socket.fileno())
+        self._socket.setblocking(False)
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """Give the kernel what it takes now; how many bytes that were, perhaps 0.
@@ -42,55 +41,33 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """
         try:
             return self._socket.send(data)
-        except _SENT_LATER:
+        except (BlockingIOError, InterruptedError):
             return 0
         except OSError as error:
-            raise trio.BrokenResourceError(_words(error)) from error
+            raise trio.BrokenResourceError(str(error)) from error
 
     async def send_some(self, data: memoryview) -> int:
         """Wait until the kernel takes some of ``data``; how many bytes it took."""
-        await self.wait_send_all_might_not_block()
+        await self._stream.wait_send_all_might_not_block()
         return self.send_nowait(data)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await trio.lowlevel.checkpoint()
-        rest = memoryview(data)
-        while rest:
-            rest = rest[await self.send_some(rest) :]
+        await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        if self._socket.fileno() == -1:
-            raise trio.ClosedResourceError("the stream is closed")
-        await trio.lowlevel.wait_writable(self._socket.fileno())
+        await self._stream.wait_send_all_might_not_block()
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        size = RECEIVE_SIZE if max_bytes is None else max_bytes
-        await trio.lowlevel.checkpoint_if_cancelled()
-        while True:
-            try:
-                data = self._socket.recv(size)
-            except _SENT_LATER:
-                await trio.lowlevel.wait_readable(self._socket.fileno())
-            except OSError as error:
-                raise trio.BrokenResourceError(_words(error)) from error
-            else:
-                # A peer that never pauses must not keep every other task from running; what was
-                # received is not to be lost to a cancellation here.
-                await trio.lowlevel.cancel_shielded_checkpoint()
-                return data
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._stream.receive_some(max_bytes)
 
     async def send_eof(self) -> None:
-        await trio.lowlevel.checkpoint()
-        try:
-            self._socket.shutdown(socket.SHUT_WR)
-        except OSError as error:
-            raise trio.BrokenResourceError(_words(error)) from error
+        await self._stream.send_eof()
 
     def close(self) -> None:
         """Close without waiting. Closing twice is fine."""
-        if self._socket.fileno() != -1:
-            trio.lowlevel.notify_closing(self._socket.fileno())
-            self._socket.close()
+        # The socket is the stream's to close.
+        self._socket.detach()
+        self._stream.socket.close()
 
     async def aclose(self) -> None:
         self.close()
@@ -111,13 +88,17 @@ class Listening(Protocol):
     def close(self) -> None: ...
 
 
+# Until another connection ends there is nothing to do but to wait, for so many seconds.
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_ACCEPT_PAUSE = 0.1
+
+
 class Listener:
     """A listening socket that stays open across connections."""
 
-    def __init__(self, listening: socket.socket) -> None:
-        listening.setblocking(False)
-        self._socket = listening
-        self._name = listening.getsockname()
+    def __init__(self, listener: trio.SocketListener) -> None:
+        self._listener = listener
+        self._name: object = listener.socket.getsockname()
 
     @property
     def address(self) -> str:
@@ -127,59 +108,40 @@ class Listener:
     @property
     def port(self) -> int:
         """The TCP port, 0 for a Unix socket."""
-        return self._name[1] if isinstance(self._name, tuple) else 0
+        match self._name:
+            case (_, int(port), *_):
+                return port
+            case _:
+                return 0
 
-    async def accept(self) -> tuple[SocketStream, str]:
+    async def accept(self) -> tuple[DirectStream, str]:
         """The next connection and its peer's address. Survives what a peer can cause.
 
         Raises ``trio.ClosedResourceError`` once the listener is closed, ``OSError`` when it broke.
         """
-        await trio.lowlevel.checkpoint()
         while True:
-            if self._socket.fileno() == -1:
-                raise trio.ClosedResourceError("the listener is closed")
             try:
-                connected, peer = self._socket.accept()
-            except _SENT_LATER:
-                await trio.lowlevel.wait_readable(self._socket.fileno())
+                stream = await self._listener.accept()
             except OSError as error:
-                if error.errno in _OUT_OF_DESCRIPTORS:
-                    # Until another connection ends there is nothing to do but to wait.
-                    await trio.sleep(_ACCEPT_PAUSE)
-                elif error.errno not in _BROKEN_BEFORE_ACCEPT:
+                if error.errno not in _OUT_OF_RESOURCES:
                     raise
-            else:
-                return SocketStream(connected), address_text(peer)
+                await trio.sleep(_ACCEPT_PAUSE)
+                continue
+            try:
+                return DirectStream(stream), address_text(stream.socket.getpeername())
+            except OSError:
+                # The peer has gone already.
+                await trio.aclose_forcefully(stream)
 
     def close(self) -> None:
         """Stop listening. Closing twice is fine."""
-        if self._socket.fileno() != -1:
-            trio.lowlevel.notify_closing(self._socket.fileno())
-            self._socket.close()
-            if isinstance(self._name, str) and self._name:
+        self._listener.socket.close()
+        match self._name:
+            case str(path) if path:
                 with contextlib.suppress(FileNotFoundError):
-                    Path(self._name).unlink()
-
-
-_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-# Errors of the new connection that Linux reports on the listener.
-_BROKEN_BEFORE_ACCEPT = (
-    errno.ECONNABORTED,
-    errno.EPROTO,
-    errno.EPERM,
-    errno.ENETDOWN,
-    errno.ENOPROTOOPT,
-    errno.EHOSTDOWN,
-    errno.ENONET,
-    errno.EHOSTUNREACH,
-    errno.EOPNOTSUPP,
-    errno.ENETUNREACH,
-)
-_ACCEPT_PAUSE = 0.1
-
-
-def _words(error: OSError) -> str:
-    return error.strerror or str(error)
+                    Path(path).unlink()
+            case _:
+                pass
 
 
 def address_text(address: object) -> str:
@@ -193,75 +155,61 @@ def address_text(address: object) -> str:
             return "a Unix socket"
 
 
-async def _connect(made: socket.socket, address: object) -> SocketStream:
-    made.setblocking(False)
-    try:
-        try:
-            made.connect(address)  # type: ignore[arg-type]  # an address of this socket's own family
-        except (BlockingIOError, InterruptedError):
-            await trio.lowlevel.wait_writable(made.fileno())
-        if code := made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            raise OSError(code, os.strerror(code))
-        if made.getsockname() == made.getpeername():
-            # A port in the range of source ports that nobody listens on may answer itself.
-            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-    except BaseException:
-        trio.lowlevel.notify_closing(made.fileno())
-        made.close()
-        raise
-    return SocketStream(made)
+def system_error(error: BaseException) -> OSError | None:
+    """The system's own error behind what trio raised: of several addresses, the last one's."""
+    match error:
+        case BaseExceptionGroup(exceptions=several):
+            return system_error(several[-1])
+        case OSError(__cause__=None):
+            return error
+        case _:
+            return system_error(error.__cause__) if error.__cause__ is not None else None
 
 
-async def _resolve(host: str, port: int, flags: int) -> Sequence[_Address]:
-    try:
-        return await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
-    except UnicodeError as error:
-        raise OSError(f"{host!r} is no host name: {error}") from error
-
-
-async def connect_tcp(host: str, port: int) -> SocketStream:
+async def connect_tcp(host: str, port: int) -> DirectStream:
     """Connect to the first address of ``host`` that answers.
 
-    Raises ``OSError``, of the last address tried, when none does. Cancelling leaves no socket.
+    Raises ``OSError``, the system's own, when none does. Cancelling leaves no socket.
     """
-    found = await _resolve(host, port, 0)
-    last: OSError | None = None
-    for family, kind, protocol, _, address in found:
-        made = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
-        try:
-            return await _connect(made, address)
-        except OSError as error:
-            last = error
-    raise last or OSError(f"{host} has no address")
+    try:
+        stream = await trio.open_tcp_stream(host, port)
+    except UnicodeError as error:
+        raise OSError(f"{host!r} is no host name: {error}") from None
+    if stream.socket.getsockname() == stream.socket.getpeername():
+        # A port in the range of source ports that nobody listens on may answer itself.
+        await trio.aclose_forcefully(stream)
+        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    return DirectStream(stream)
 
 
-async def connect_unix(path: str) -> SocketStream:
+async def connect_unix(path: str) -> DirectStream:
     """Connect to a Unix stream socket. Raises ``OSError`` when that fails."""
-    return await _connect(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path)
+    return DirectStream(await trio.open_unix_socket(path))
 
 
 async def listen_tcp(host: str, port: int, backlog: int = 128) -> Listener:
-    """Listen on ``host:port``; port 0 lets the system choose. Raises ``OSError``."""
-    found = await _resolve(host, port, socket.AI_PASSIVE)
-    family, kind, protocol, _, address = found[0]
-    made = socket.socket(family, kind | socket.SOCK_CLOEXEC, protocol)
+    """Listen on the first address of ``host``; for port 0 the system chooses one.
+
+    Raises ``OSError``.
+    """
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-        made.listen(backlog)
-    except OSError:
-        made.close()
-        raise
-    return Listener(made)
+        found = await trio.socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except UnicodeError as error:
+        raise OSError(f"{host!r} is no host name: {error}") from None
+    address = found[0][4]
+    (listener,) = await trio.open_tcp_listeners(port, host=str(address[0]), backlog=backlog)
+    return Listener(listener)
 
 
-def listen_unix(path: str, backlog: int = 128) -> Listener:
+async def listen_unix(path: str, backlog: int = 128) -> Listener:
     """Listen on a Unix stream socket; the path is removed when it closes. Raises ``OSError``."""
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    made = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        made.bind(path)
+        await made.bind(path)
         made.listen(backlog)
     except OSError:
         made.close()
         raise
-    return Listener(made)
+    return Listener(trio.SocketListener(made))

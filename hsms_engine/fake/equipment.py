@@ -16,7 +16,7 @@ import trio
 
 from hsms_engine.answers import AnswerBook
 from hsms_engine.connection import HsmsConnection
-from hsms_engine.driver.tcp import SocketStream
+from hsms_engine.driver.tcp import DirectStream
 from hsms_engine.fake.behaviours import Behaviours
 from hsms_engine.fake.conversation import Conversation
 from hsms_engine.fake.emissions import Emission, emissions
@@ -65,7 +65,7 @@ class FakeEquipment:
         # Streams that an engine talks over.
         self.streams: set[FakeStream] = set()
         # Sockets that are up and that no engine talks over.
-        self._held: set[SocketStream] = set()
+        self._held: set[DirectStream] = set()
         # Replies due so far, over all connections.
         self.asked = 0
         self._news = trio.Event()
@@ -170,7 +170,7 @@ class FakeEquipment:
         finally:
             self._down.set()
 
-    def hold(self, stream: SocketStream, *, drain: bool) -> None:
+    def hold(self, stream: DirectStream, *, drain: bool) -> None:
         """Keep a socket that the engine has nothing to do with any more.
 
         Drained, it ends with its peer; else with the equipment. There are at most
@@ -182,7 +182,7 @@ class FakeEquipment:
         self._held.add(stream)
         self._nursery.start_soon(self._hold, stream, drain)
 
-    async def _hold(self, stream: SocketStream, drain: bool) -> None:
+    async def _hold(self, stream: DirectStream, drain: bool) -> None:
         try:
             while drain and await stream.receive_some():
                 pass

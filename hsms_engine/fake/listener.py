@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import trio
 
-from hsms_engine.driver.tcp import Listener, SocketStream, address_text, listen_tcp
+from hsms_engine.driver.tcp import DirectStream, Listener, address_text, listen_tcp
 from hsms_engine.fake.stream import GARBAGE, Equipment, FakeStream
 
 
@@ -67,7 +67,7 @@ class FakeListener:
                     socket.send_nowait(GARBAGE)
                 return FakeStream(self._equipment, socket, peer), peer
 
-    async def _accept(self) -> tuple[SocketStream, str]:
+    async def _accept(self) -> tuple[DirectStream, str]:
         while True:
             if self._inner is None:
                 await self._opened.wait()

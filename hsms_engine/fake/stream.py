@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import trio
 
-from hsms_engine.driver.tcp import SocketStream
+from hsms_engine.driver.tcp import DirectStream
 from hsms_engine.fake.behaviours import Behaviours
 from hsms_engine.wire import Decoder, Frame, FrameLengthError, SType, control_frame, encode
 
@@ -36,7 +36,7 @@ class Equipment(Protocol):
     behaviours: Behaviours
     streams: set[FakeStream]
 
-    def hold(self, stream: SocketStream, *, drain: bool) -> None: ...
+    def hold(self, stream: DirectStream, *, drain: bool) -> None: ...
 
     def tell(self, event: str, **details: object) -> None: ...
 
@@ -53,7 +53,7 @@ def kind_of(frame: memoryview) -> str | None:
 class FakeStream(trio.abc.HalfCloseableStream):
     """An accepted connection, with the behaviours in force between it and the engine."""
 
-    def __init__(self, equipment: Equipment, socket: SocketStream, peer: str) -> None:
+    def __init__(self, equipment: Equipment, socket: DirectStream, peer: str) -> None:
         self._equipment = equipment
         self._socket = socket
         self.peer = peer
@@ -100,7 +100,7 @@ class FakeStream(trio.abc.HalfCloseableStream):
             data = b""
             silent_at, _ = self._silence()
             with trio.CancelScope(deadline=silent_at) as self._receiving:
-                data = await self._socket.receive_some(max_bytes)
+                data = bytes(await self._socket.receive_some(max_bytes))
             silent_at, how = self._silence()
             if trio.current_time() >= silent_at:
                 raise self._fall_silent(how, drain=how == _DEAF)

@@ -1,87 +1,60 @@
-"""The protocol engine of one link: runs the charts, does their effects, carries the messages.
+"""The protocol of one link without I/O: one door in, one door out.
 
-Sans-IO. What goes in: reports about TCP, bytes, local calls, and the passing of time (``tick``).
-What comes out: bytes (``epoch.take``), wishes about TCP (``wishes``), events (``report``) and
-outcomes of transactions.
+What happens goes in: what TCP did, bytes, the passing of time, calls, messages. What follows comes
+out of ``next_output``, in order, until it gives None; ``next_due`` says when ``tick`` is to be
+called. Nothing else is to be looked at, so a ``for`` loop can drive an engine::
+
+    engine.receive(data)
+    while (output := engine.next_output()) is not None:
+        ...  # bytes to write, what to do about TCP, events, primaries, settled transactions
 
 Invariants:
 
-* Every decision about the lifecycle is the router's; ``tell`` is the only way to it. Each effect is
-  checked against ``world`` before it is done, by the function the model checker applies.
-* Data messages pass by the charts: they are taken exactly while ``world.gate`` is open.
-* Whatever is dropped is counted (``counters``).
+* Every decision about the lifecycle is the charts' (``lifecycle``). Data messages pass by them,
+  exactly while the session is selected (``exchange``).
+* What concerns a connection that is over changes nothing any more: a report about it may come late.
+* Whatever is dropped is counted.
 
 Diagram: ``diagrams/lifecycle.svg``.
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import NamedTuple, assert_never
 
-from hsms_engine.errors import (
-    ClosedError,
-    HsmsError,
-    LinkDownError,
-    LocalProtocolError,
-)
+from hsms_engine.errors import ClosedError, HsmsError
+from hsms_engine.message import Message
 from hsms_engine.protocol.classify import classify
-from hsms_engine.protocol.clockwork import Clockwork
-from hsms_engine.protocol.endings import Detail, Ending
-from hsms_engine.protocol.entity import Entity
-from hsms_engine.protocol.epoch import Epoch
-from hsms_engine.protocol.exchange import Exchange
-from hsms_engine.protocol.frames import control
-from hsms_engine.protocol.history import LOCAL_ENDS, History
-from hsms_engine.protocol.phases import PHASES, Moment, breaker_event, link_event
-from hsms_engine.protocol.routers import connection_of, router_for
-from hsms_engine.protocol.statistics import COUNTERS, Statistics
-from hsms_engine.settings import Settings
-from hsms_engine.wire import Frame, FrameLengthError, SType, encode
-from statecharts import Effect, Hop, NotAllowedError, Snapshot, Start, Stop, System
-from statecharts.hsms import ACTIVE, BREAKER
-from statecharts.hsms.timers import OPEN_TIME
-from statecharts.hsms.vocabulary import (
-    AbandonTcp,
-    CloseGate,
-    CloseTcp,
-    Count,
-    DriverEffect,
-    FinishTcp,
-    OpenGate,
-    OpenTcp,
-    Outgoing,
-    Send,
+from hsms_engine.protocol.context import Context
+from hsms_engine.protocol.control import (
+    DESELECT,
+    LINKTEST,
+    SELECT,
+    ControlRequest,
+    ControlTransaction,
 )
-from statecharts.hsms.world import World, after, informed
-
-Wish = OpenTcp | AbandonTcp | FinishTcp | CloseTcp
+from hsms_engine.protocol.entity import Entity
+from hsms_engine.protocol.epoch import Epoch, Primary
+from hsms_engine.protocol.lifecycle import Lifecycle
+from hsms_engine.protocol.outputs import Output
+from hsms_engine.protocol.phases import Phase
+from hsms_engine.protocol.refusals import misplaced, refused, unusable
+from hsms_engine.protocol.statistics import COUNTERS, Statistics
+from hsms_engine.protocol.transactions import Transaction
+from hsms_engine.settings import Settings
+from hsms_engine.wire import SECS_II, Frame, FrameLengthError, SType
+from statecharts import System
 
 _DATA = int(SType.DATA)
-_REJECT = int(SType.REJECT_REQ)
-# Control frames are answered even while senders wait; a peer that floods requests and reads none
-# of the answers is cut off at this many bytes above ``outbox_size``.
-_CONTROL_RESERVE = 1_048_576
-
-
-class Record(NamedTuple):
-    """One step of the charts as it happened: for logs, and for holding a run against the charts."""
-
-    at: float
-    epoch: int
-    event: str
-    hops: tuple[Hop, ...]
-    effects: tuple[Effect, ...]
 
 
 class Engine:
-    """One link, active or passive.
+    """One link, active or passive. Times are seconds of ``clock``, which never goes backwards.
 
     ``peer`` is how messages to people name the other end; asked again when an attempt begins, so
-    that a changed address names the connection it led to.
+    that a changed address names the connection it led to. ``entity`` has the sessions that a
+    passive engine shares with others; ``single_use``: an active one makes one connection.
     """
 
     def __init__(
@@ -95,379 +68,313 @@ class Engine:
         entity: Entity | None = None,
         single_use: bool = False,
     ) -> None:
-        self.clock = clock
-        self._random = random
         self._entity = entity
-        self._connection = connection_of(system)
-        self._single_use = single_use
-        # Whether another connection may follow the one there is.
-        self._reconnects = self._connection == ACTIVE.id and not single_use
-        self.router = router_for(system, settings, single_use=single_use)
-        self.snapshot = self.router.initial
-        self.world = World()
-        self.history = History()
-        self.clockwork = Clockwork(settings, clock, random, self.history)
-        # The TCP connection, exactly while ``world.tcp`` is open.
-        self.epoch: Epoch | None = None
-        self.epochs = 0
-        self.counters: Counter[str] = Counter()
-        self.exchange = Exchange(self.clockwork, self.counters, peer(settings))
-        self._name_peer = peer
-        # What the driver is to do about TCP, in order; it takes them out.
-        self.wishes: deque[Wish] = deque()
-        self.record: Callable[[Record], None] = _ignore_record
-        # The frame whose answer the charts are asked for, while they are.
-        self._answering: Frame | None = None
-        # When the latest linktest went unanswered.
-        self._missed_at = -math.inf
+        self._context = Context(settings, clock, random, peer)
+        self._life = Lifecycle(system, self._context, entity=entity, single_use=single_use)
+        self._exchange = self._life.exchange
+        # Bound, not wrapped: they are called for every message.
+        self.next_output = self._context.outputs.next
+        self.take = self._exchange.take
+
+    # What comes out
+
+    next_output: Callable[[], Output | None]
+    """What follows next from what has gone in; None when that is all."""
+
+    def next_due(self) -> float:
+        """When ``tick`` is to be called, perhaps earlier than need be; infinite when never."""
+        return self._life.timers.next_due()
+
+    # What happens: TCP, bytes, time
+
+    def tcp_opened(self) -> None:
+        """The dial that ``OpenTcp`` asked for has come up."""
+        self._life.tell("tcp_opened")
+
+    def tcp_failed(self, error: Exception) -> None:
+        """The dial that ``OpenTcp`` asked for has failed."""
+        self._life.tell("tcp_failed", error)
+
+    def tcp_accepted(self) -> None:
+        """Passive: this is the connection."""
+        self._life.tell("tcp_accepted")
+
+    def tcp_closed(self, error: Exception | None = None) -> None:
+        """The peer has closed TCP, or it broke with ``error``."""
+        if self._context.epoch is not None:
+            self._life.tell("tcp_closed", error)
+
+    def wrote(self, count: int) -> None:
+        """The stream has taken ``count`` more of the bytes that came out, perhaps 0 of them."""
+        context, life = self._context, self._life
+        context.counters["bytes_sent"] += count
+        if (epoch := context.epoch) is None:
+            return
+        epoch.written += count
+        now = context.clock()
+        if epoch.transactions.written(epoch.written, now):
+            life.timers.expect(now + context.settings.t3)
+        was_blocked = "backlogged" in life.snapshot
+        if epoch.backlog:
+            if count and was_blocked:
+                life.tell("write_progressed")
+            elif not was_blocked:
+                life.tell("write_blocked")
+            return
+        if was_blocked:
+            life.tell("write_drained")
+        life.mention("flushed")
+
+    def receive(self, data: bytes) -> int:
+        """Bytes have come, in order. How many frames they completed."""
+        context, life = self._context, self._life
+        context.counters["bytes_received"] += len(data)
+        if (epoch := context.epoch) is None:
+            context.counters["bytes_after_the_end"] += len(data)
+            return 0
+        epoch.last_received = context.clock()
+        life.mention("traffic_seen")
+        bad_length: FrameLengthError | None = None
+        frames: Sequence[Frame]
+        try:
+            frames = epoch.decoder.feed(data)
+        except FrameLengthError as error:
+            bad_length, frames = error, error.frames
+        context.counters["frames_received"] += len(frames)
+        selected = self.is_selected
+        for index, frame in enumerate(frames):
+            if selected and frame.stype == _DATA and frame.ptype == SECS_II:
+                problem = self._exchange.receive(epoch, frame)
+            else:
+                problem = self._receive_control(epoch, frame)
+                selected = self.is_selected
+            if problem is not None:
+                life.tell("communication_failed", problem)
+            if context.epoch is not epoch:
+                context.counters["frames_after_the_end"] += len(frames) - index - 1
+                return len(frames)
+        if bad_length is not None:
+            life.tell("communication_failed", bad_length)
+        else:
+            self._tell_receiver(epoch, completed=bool(frames))
+        return len(frames)
+
+    def tick(self) -> None:
+        """Time has passed: end every timer that is due."""
+        life, timers = self._life, self._life.timers
+        now = self._context.clock()
+        timers.retime()
+        if self._context.epoch is not None:
+            self._exchange.expire(self._context.epoch)
+        for timer in timers.expired():
+            # An earlier one of these may have stopped it, or stopped it and started it anew.
+            if timer in timers.started and timers.due(timer) <= now:
+                life.tell(f"{timer}_expired")
+
+    # Calls
+
+    def enable(self) -> None:
+        """Begin to connect, and keep at it. Raises ``LocalProtocolError`` when it is enabled."""
+        self._call("enable_requested")
+
+    def disable(self) -> None:
+        """End what there is and begin no other. Raises ``LocalProtocolError`` when disabled."""
+        self._call("disable_requested")
+
+    def close(self) -> None:
+        """End it for good: Separate.req if selected. Nothing happens where it ends already."""
+        if not self._life.is_closing:
+            self._call("close_requested")
+
+    def stop(self) -> None:
+        """Nobody runs this any more: end it now, so that all who wait are told."""
+        self.close()
+        self.tcp_closed()
+
+    def isolate(self) -> None:
+        """Open the breaker by hand, until ``release``."""
+        self._call("isolate_requested")
+
+    def release(self) -> None:
+        """Close the breaker again. Raises ``LocalProtocolError`` when it is not isolated."""
+        self._call("release_requested")
+
+    def reset_breaker(self) -> None:
+        """Close the breaker, whatever its state, and forget its failures."""
+        self._call("reset_requested")
+
+    def linktest(self) -> ControlTransaction:
+        """Send Linktest.req, or wait for the one that is unanswered."""
+        return self._ask(LINKTEST)
+
+    def deselect(self) -> ControlTransaction:
+        """Send Deselect.req. Raises ``LocalProtocolError`` when it is not possible now."""
+        return self._ask(DESELECT)
+
+    def select(self) -> ControlTransaction:
+        """Send Select.req after a Deselect. Raises ``LocalProtocolError`` when not possible."""
+        return self._ask(SELECT)
+
+    def configure(self, settings: Settings) -> None:
+        """Other settings, from now on. Raises ``ClosedError`` when it is closed."""
+        if self._life.is_closing:
+            raise ClosedError(f"{self.peer}: configure after close; open another one")
+        self._life.configure(settings)
+        if (epoch := self._context.epoch) is not None:
+            epoch.decoder.max_frame = settings.max_frame
+
+    # Messages; each raises what ``unusable`` says while the session is not selected
+
+    def request(self, message: Message) -> Transaction:
+        """Queue a primary with W. The transaction comes out when it is settled."""
+        return self._exchange.request(self._selected_epoch(), message)
+
+    def send(self, message: Message) -> None:
+        """Queue a primary that wants no reply."""
+        self._exchange.send(self._selected_epoch(), message)
+
+    def reply(self, primary: Message, reply: Message) -> None:
+        """Queue the reply to a primary.
+
+        Raises ``LocalProtocolError`` when it is no answer to it, ``ConnectionLostError`` when the
+        connection over which the primary came is gone, whether or not there is another.
+        """
+        if not isinstance(primary, Primary) or primary.epoch is not self._context.epoch:
+            raise self._exchange.unanswerable(primary)
+        self._exchange.reply(self._selected_epoch(), primary, reply)
+
+    take: Callable[[Primary], None]
+    """The program has this primary: it no longer counts against ``inbox_size``."""
+
+    def abandon(self, transaction: Transaction | ControlTransaction) -> None:
+        """Nobody waits for this open transaction any more; nothing is sent."""
+        match transaction:
+            case Transaction():
+                self._exchange.cancel(transaction)
+            case ControlTransaction():
+                self._life.forget(transaction)
 
     # What it is now
 
     @property
     def settings(self) -> Settings:
         """The settings in force."""
-        return self.clockwork.settings
+        return self._context.settings
 
     @property
     def peer(self) -> str:
         """The other end, as messages to people name it."""
-        return self.exchange.peer
+        return self._context.peer
 
     @property
-    def phase(self) -> str:
-        """The connection's state as people name it: ``"selected"``, ``"connecting"`` …"""
-        return PHASES[self._connection_snapshot.leaves]
+    def phase(self) -> Phase:
+        """The connection's state as people name it."""
+        return self._life.phase
 
     @property
-    def _connection_snapshot(self) -> Snapshot:
-        """Where the connection chart is."""
-        return self.snapshot[self._connection]
+    def is_selected(self) -> bool:
+        """Whether data messages may pass (E37: SELECTED)."""
+        return "selected" in self._life.snapshot
 
     @property
-    def selected(self) -> bool:
-        """Whether data messages may pass."""
-        return self.world.gate
+    def is_closed(self) -> bool:
+        """Whether it is over: nothing more will come of it."""
+        return "closed" in self._life.snapshot
 
     @property
-    def is_closing(self) -> bool:
-        """Whether it was closed by a call, be it that the last frame is still on its way."""
-        return self.phase == "closed" or "closing" in self.snapshot
+    def times_selected(self) -> int:
+        """How often SELECTED was entered."""
+        return self._life.times_selected
 
-    def retry_after(self) -> float:
-        """Seconds until an attempt may begin; 0 when one is running, infinite when none will."""
-        now = self.clock()
-        if "isolated" in self.snapshot or self.phase in ("idle", "closed"):
-            return math.inf
-        running = [timer for timer in ("t5", "open_time") if timer in self.clockwork.started]
-        return max((0.0, *(self.clockwork.due(timer, self.epoch) - now for timer in running)))
+    @property
+    def failed_attempts(self) -> int:
+        """Attempts that ended unasked before they were selected."""
+        return self._life.failed_attempts
 
-    def next_due(self) -> float:
-        """When ``tick`` is to be called next, in the clock's seconds."""
-        return self.clockwork.next_due(self.epoch)
+    @property
+    def last_error(self) -> HsmsError | None:
+        """Of the latest attempt or connection that ended unasked, since it was last selected."""
+        return self._life.last_error
 
-    # What goes in
+    @property
+    def session_ended_by(self) -> str:
+        """The event by which SELECTED was left last; empty before that."""
+        return self._life.session_ended_by
 
-    def tell(self, event: str, detail: Detail = None) -> None:
-        """Give the charts one event and do what they ask for.
-
-        Raises ``NotAllowedError`` when no chart takes it, ``ImpossibleEffectError`` when a chart
-        asks for what cannot be done: both are defects, unless the event is a local call.
-        """
-        before = self.snapshot
-        step = self.router.step(before, event)
-        ending = self._ending(event, detail)
-        self.world = informed(self.world, event)
-        self.snapshot = step.snapshot
-        if event in ("tcp_opened", "tcp_accepted"):
-            self._begin_epoch()
-        for effect in step.effects:
-            self.world = after(self.world, effect)
-            self._do(effect, ending)
-        self._settle(step.hops, ending)
-        number = self.epochs
-        self.record(Record(self.clock(), number, event, step.hops, step.effects))
-
-    def call(self, event: str) -> None:
-        """A local call. Raises ``LocalProtocolError`` when it does not fit the state."""
-        what = event.removesuffix("_requested").replace("_", " ")
-        if event not in self.router.owner:
-            raise LocalProtocolError(f"{self.peer}: {what} is for the end that dials")
-        if self.is_closing:
-            raise ClosedError(f"{self.peer}: {what} after close; open another one")
-        try:
-            self.tell(event)
-        except NotAllowedError as error:
-            raise LocalProtocolError(
-                f"{self.peer}: {what} is not possible in {error.snapshot.leaves}"
-            ) from None
-
-    def end(self) -> None:
-        """Nobody runs this link any more: whatever still waits for it is to be told."""
-        if self.router.takes(self.snapshot, "close_requested"):
-            self.tell("close_requested")
-        if self.epoch is not None:
-            self.tell("tcp_closed")
-
-    def tick(self) -> None:
-        """Time has passed: end every timer that is due."""
-        now = self.clock()
-        epoch = self.epoch
-        if epoch is not None:
-            self.exchange.expire(epoch)
-        for timer in self.clockwork.expired(epoch):
-            # An earlier one of these may have stopped it, or stopped it and started it anew.
-            if timer in self.clockwork.started and self.clockwork.due(timer, self.epoch) <= now:
-                self._expire(timer)
-
-    def receive(self, data: bytes) -> FrameLengthError | None:
-        """Bytes have come on the connection, in order.
-
-        A bad length among them is returned, to be told as ``communication_failed`` when the
-        answers to the frames before it have been sent.
-        """
-        epoch = self.epoch
-        assert epoch is not None
-        epoch.last_received = self.clock()
-        self.counters["bytes received"] += len(data)
-        bad: FrameLengthError | None = None
-        frames: Sequence[Frame]
-        try:
-            frames = epoch.decoder.feed(data)
-        except FrameLengthError as error:
-            bad, frames = error, error.frames
-        self.counters["frames received"] += len(frames)
-        for index, frame in enumerate(frames):
-            if frame.stype == _DATA and frame.ptype == 0 and self.world.gate:
-                self._fail_if(self.exchange.receive(epoch, frame))
-            else:
-                self._receive_control(epoch, frame)
-            if self.epoch is not epoch:
-                self.counters["frames after the end"] += len(frames) - index - 1
-                return None
-        if bad is None:
-            self._tell_receiver(epoch, completed=bool(frames))
-        return bad
-
-    def wrote(self, epoch: Epoch, count: int) -> None:
-        """``count`` more bytes have been handed to the transport."""
-        epoch.written += count
-        self.counters["bytes sent"] += count
-        now = self.clock()
-        if epoch.transactions.written(epoch.written, now):
-            self.clockwork.expect(now + self.settings.t3)
-        if epoch.backlog == 0 and "leaving" in self.snapshot and not self.world.finished:
-            self.tell("flushed")
-
-    def configure(self, settings: Settings) -> None:
-        """Other settings, from now on. Counts and running timers keep their history."""
-        self.clockwork.settings = settings
-        router = router_for(self.router.system, settings, single_use=self._single_use)
-        self.snapshot = router.adopt(self.snapshot)
-        self.router = router
-        if self.epoch is not None:
-            self.epoch.decoder.max_frame = settings.max_frame
-        self.tell("linktest_reconfigured")
-        if "reconfigured" in router.owner:
-            self.tell("reconfigured")
-
-    # Messages
-
-    def open_epoch(self) -> Epoch:
-        """The connection that data messages may go over now.
-
-        Raises what ``unusable`` says when there is none.
-        """
-        if self.epoch is None or not self.world.gate:
-            raise self.unusable()
-        return self.epoch
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is queued (``outbox_size``) that senders are to wait."""
+        context = self._context
+        epoch = context.epoch
+        return epoch is not None and epoch.queued - epoch.written > context.settings.outbox_size
 
     def unusable(self) -> HsmsError:
-        """Why no message can be sent now."""
-        if self.is_closing:
-            return ClosedError(f"{self.peer}: closed by a call; open another one")
-        if self.epoch is not None and not self._reconnects:
-            return LocalProtocolError(
-                f"{self.peer}: not allowed in {self.phase}, only while selected; nothing was sent"
-            )
-        retry_after = self.retry_after()
-        follows = (
-            f"next attempt in {retry_after:.1f} s"
-            if math.isfinite(retry_after)
-            else "no attempt will be made until it is enabled or released"
-        )
-        why = f" ({self.history.last_error})" if self.history.last_error else ""
-        return LinkDownError(
-            f"{self.peer}: the link is {self.phase}, not selected; {follows}{why}", retry_after
-        )
+        """Why no message can be sent now: an error to be raised."""
+        return unusable(self._life, self._context)
+
+    def refused(self) -> HsmsError | None:
+        """Why the breaker lets no attempt begin, as an error; None when it lets one."""
+        return refused(self._life, self._context)
 
     def statistics(self) -> Statistics:
         """A consistent picture of all counts, made now."""
-        epoch = self.epoch
-        breaker = self.snapshot["breaker"] if "breaker" in self.router.machines else None
+        life, context = self._life, self._context
+        epoch = context.epoch
         return Statistics(
             phase=self.phase,
-            state=self._connection_snapshot.leaves,
-            breaker_state=breaker.leaves if breaker else None,
-            breaker_failures=self._breaker_failures(),
+            state=life.connection.leaves,
+            breaker_state=life.breaker.leaves if life.breaker else None,
+            breaker_failures=life.failures,
             breaker_threshold=self.settings.breaker_threshold,
-            retry_after=self.retry_after(),
-            epoch=self.epochs,
-            attempts=self.history.attempts,
-            failed_attempts=self.history.failed_attempts,
-            times_selected=self.history.times_selected,
+            retry_after=life.retry_after(),
+            epoch=context.epochs,
+            attempts=life.attempts,
+            failed_attempts=life.failed_attempts,
+            times_selected=life.times_selected,
             open_transactions=len(epoch.transactions) if epoch else 0,
-            waiting_primaries=len(self.exchange.inbox),
+            waiting_primaries=self._exchange.waiting,
             queued_bytes=epoch.backlog if epoch else 0,
-            counts={name: self.counters[name] for name in COUNTERS},
+            counts={name: context.counters[name] for name in COUNTERS},
         )
 
     # Inside
 
-    def _breaker_failures(self) -> int:
-        machine = self.router.machines.get(BREAKER.id)
-        return machine.values(self.snapshot[BREAKER.id])["failures"] if machine else 0
+    def _selected_epoch(self) -> Epoch:
+        epoch = self._context.epoch
+        if epoch is None or "selected" not in self._life.snapshot:
+            raise self.unusable()
+        return epoch
 
-    def _begin_epoch(self) -> None:
-        self.epochs += 1
-        self.epoch = Epoch(
-            self.epochs,
-            self.clock(),
-            max_frame=self.settings.max_frame,
-            first_system_bytes=self._random.getrandbits(32),
-        )
+    def _ask(self, request: ControlRequest) -> ControlTransaction:
+        if not self.is_selected and request is not SELECT:
+            raise self.unusable()
+        self._check(request.call)
+        return self._life.ask(request)
 
-    def _ending(self, event: str, detail: Detail) -> Ending:
-        epoch = self.epoch
-        silent = self.clock() - epoch.last_received if epoch else 0.0
-        return Ending(event, detail, self.peer, self.settings, epoch, silent)
+    def _call(self, event: str) -> None:
+        self._check(event)
+        self._life.tell(event)
 
-    def _do(self, effect: Effect, ending: Ending) -> None:
-        known: DriverEffect = effect  # type: ignore[assignment]  # the wires leave no other effect
-        match known:
-            case Start(timer):
-                self.clockwork.start(timer.id)
-            case Stop(timer):
-                self.clockwork.stop(timer.id)
-            case Send(frame):
-                self._send_control(frame)
-            case Count(counter):
-                self.counters[counter.value] += 1
-            case OpenGate():
-                if self._entity is not None:
-                    self._entity.take(self)
-            case CloseGate():
-                self._close_gate(ending)
-            case OpenTcp():
-                self.history.attempts += 1
-                self.clockwork.begin_attempt()
-                self.exchange.peer = self._name_peer(self.settings)
-                self.wishes.append(known)
-            case AbandonTcp() | FinishTcp():
-                self.wishes.append(known)
-            case CloseTcp():
-                self.epoch = None
-                self.wishes.append(known)
-            case _:
-                assert_never(known)
-
-    def _close_gate(self, ending: Ending) -> None:
-        assert self.epoch is not None
-        if self._entity is not None:
-            self._entity.give_back(self)
-        self.history.last_end = ending.event
-        self.exchange.end_all(self.epoch, ending)
-
-    def _send_control(self, kind: Outgoing) -> None:
-        epoch = self.epoch
-        assert epoch is not None
-        frame = control(kind, self._answering, epoch.transactions.take_system_bytes)
-        match kind:
-            case Outgoing.SELECT_REQ:
-                epoch.own.select = frame.system_bytes
-            case Outgoing.DESELECT_REQ:
-                epoch.own.deselect = frame.system_bytes
-            case Outgoing.LINKTEST_REQ:
-                epoch.own.linktest = frame.system_bytes
-            case _:
-                pass
-        epoch.queue(encode(frame))
-        epoch.last_sent = self.clock()
-        self.counters["control frames sent"] += 1
-        if frame.stype == _REJECT:
-            self.counters["rejects sent"] += 1
-
-    def _settle(self, hops: tuple[Hop, ...], ending: Ending) -> None:
-        """Turn the states entered in a step into events and errors."""
-        for hop in hops:
-            leaf = hop.before.leaves
-            if leaf == hop.after.leaves:
-                continue
-            self.history.note_leaving(hop, ending)
-            if hop.chart == self._connection:
-                self.history.note_connection(hop, ending)
-                happened = link_event(leaf, hop.after.leaves, self._moment(ending))
-            elif hop.chart == BREAKER.id:
-                happened = breaker_event(hop.after.leaves, self._moment(ending))
-            else:
-                continue
-            if happened is not None:
-                self.exchange.report(happened)
-
-    def _moment(self, ending: Ending) -> Moment:
-        is_open = OPEN_TIME.id in self.clockwork.started
-        return Moment(
-            at=self.clock(),
-            epoch=self.epochs,
-            attempts=self.history.attempts,
-            retry_after=self.retry_after(),
-            error=None if ending.event in LOCAL_ENDS else self.history.last_error,
-            failures=self._breaker_failures(),
-            threshold=self.settings.breaker_threshold,
-            open_for=self.clockwork.due(OPEN_TIME.id, None) - self.clock() if is_open else 0.0,
-        )
-
-    def _expire(self, timer: str) -> None:
-        epoch = self.epoch
-        if timer == "t6_linktest" and epoch is not None:
-            if epoch.last_received > self.clockwork.started[timer]:
-                self.tell("t6_linktest_excused")
-                return
-            self._missed_at = self.clock()
-            self.counters["linktests unanswered"] += 1
-        alive_since = epoch is not None and epoch.last_received > self._missed_at
-        if timer == "linktest_interval" and alive_since:
-            self.tell("traffic_seen")
-        self.tell(f"{timer}_expired")
+    def _check(self, event: str) -> None:
+        if (error := misplaced(self._life, self._context, event)) is not None:
+            raise error
 
     def _tell_receiver(self, epoch: Epoch, *, completed: bool) -> None:
-        was_partial = "in_frame" in self.snapshot["receiver"]
+        was_partial = "in_frame" in self._life.snapshot
         is_partial = epoch.decoder.partial
         if was_partial and completed:
-            self.tell("frame_completed")
+            self._life.tell("frame_completed")
         elif was_partial:
-            self.tell("frame_progressed")
+            self._life.tell("frame_progressed")
             return
         if is_partial:
-            self.tell("frame_began")
+            self._life.tell("frame_began")
 
-    def _receive_control(self, epoch: Epoch, frame: Frame) -> None:
-        is_reject = frame.stype == _REJECT and frame.ptype == 0
-        if is_reject and self.exchange.receive_reject(epoch, frame):
-            return
-        taken = self._entity is not None and self._entity.taken_for(self)
-        event = classify(frame, epoch.own, entity_taken=taken)
-        self._answering = frame
-        try:
-            self.tell(event, frame)
-        finally:
-            self._answering = None
-        if self.epoch is epoch:
-            self._fail_if(self.exchange.overdrawn(epoch))
-
-    def _fail_if(self, problem: str | None) -> None:
-        if problem is not None:
-            self.tell("communication_failed", problem)
-
-
-def _ignore_record(_: Record) -> None:
-    """Nobody records."""
+    def _receive_control(self, epoch: Epoch, frame: Frame) -> str | None:
+        """A frame for the charts, or a Reject.req of an open request. Why it cannot go on after."""
+        is_reject = frame.stype == SType.REJECT_REQ and frame.ptype == SECS_II
+        if is_reject and self._exchange.receive_reject(epoch, frame):
+            return None
+        taken = self._entity is not None and self._entity.taken_for(self._life)
+        self._life.tell(classify(frame, epoch.own, entity_taken=taken), frame)
+        return self._exchange.overdrawn(epoch) if self._context.epoch is epoch else None

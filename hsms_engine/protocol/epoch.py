@@ -14,16 +14,21 @@ from hsms_engine.wire import Decoder
 
 
 class Primary(Message):
-    """A primary as received: what ``reply`` needs to know of it. Answered at most once."""
+    """A primary as received, and what ``reply`` needs to know of it.
 
-    __slots__ = ("answered", "epoch")
+    ``answered``: it has had its one reply. ``taken``: the program has it, so that it no longer
+    counts against ``inbox_size``.
+    """
+
+    __slots__ = ("answered", "epoch", "taken")
 
     epoch: Epoch
     answered: bool
+    taken: bool
 
 
 class Epoch:
-    """One TCP connection, from its coming up to its end."""
+    """One TCP connection, from its coming up to its end. Times are the clock's, in seconds."""
 
     def __init__(self, number: int, now: float, *, max_frame: int, first_system_bytes: int) -> None:
         self.number = number
@@ -32,30 +37,11 @@ class Epoch:
         self.transactions = Transactions(first_system_bytes)
         self.last_received = now
         self.last_sent = now
-        # When the frame in progress began, for the frame deadline.
-        self.frame_began = now
-        # Bytes queued so far, bytes handed to the transport so far, and the chunks in between.
+        # Bytes queued so far, and bytes handed to the transport so far.
         self.queued = 0
         self.written = 0
-        self._chunks: list[bytes] = []
-
-    def queue(self, data: bytes) -> None:
-        self._chunks.append(data)
-        self.queued += len(data)
 
     @property
     def backlog(self) -> int:
         """Bytes queued that the transport has not taken."""
         return self.queued - self.written
-
-    def take(self) -> bytes:
-        """All queued chunks as one piece, which the caller now has to write."""
-        chunks = self._chunks
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        return data
-
-    @property
-    def has_chunks(self) -> bool:
-        """Whether something is queued that nobody has taken."""
-        return bool(self._chunks)

@@ -39,15 +39,18 @@ _REJECTS = {
 }
 
 
-def control(kind: Outgoing, answering: Frame | None, fresh: Callable[[], int]) -> Frame:
-    """The control frame for ``kind``: a request takes fresh system bytes, an answer echoes."""
+def control(kind: Outgoing, answered: object, fresh: Callable[[], int]) -> Frame:
+    """The control frame for ``kind``.
+
+    A request takes fresh system bytes; an answer echoes those of ``answered``, a frame then.
+    """
     if kind in _REQUESTS:
         return control_frame(_REQUESTS[kind], fresh())
-    assert answering is not None, f"{kind} answers a frame"
+    assert isinstance(answered, Frame), f"{kind} answers a frame"
     if kind in _REJECTS:
-        return reject_frame(answering, _REJECTS[kind])
+        return reject_frame(answered, _REJECTS[kind])
     stype, status = _RESPONSES[kind]
-    return control_frame(stype, answering.system_bytes, byte3=status)
+    return control_frame(stype, answered.system_bytes, byte3=status)
 
 
 def stream_nine(function: int, of: Frame) -> Message:

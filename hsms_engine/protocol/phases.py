@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, assert_never
 
+from hsms_engine import events
 from hsms_engine.errors import HsmsError
-from hsms_engine.protocol import events
+
+Phase = Literal[
+    "idle",
+    "asking",
+    "blocked",
+    "waiting",
+    "listening",
+    "connecting",
+    "selecting",
+    "not selected",
+    "selected",
+    "separating",
+    "closed",
+]
 
 # Every leaf of both connection charts; a test holds this table against them.
-PHASES = {
+PHASES: dict[str, Phase] = {
     "idle": "idle",
     "resting": "idle",
     "asking": "asking",
@@ -45,7 +59,7 @@ class Moment(NamedTuple):
     open_for: float
 
 
-def link_event(before: str, after: str, moment: Moment) -> events.Happened | None:
+def link_event(before: str, after: str, moment: Moment) -> events.LinkEvent | None:
     """The event for a change of the connection's leaf state, if its phase changed."""
     phase = PHASES[after]
     if phase == PHASES[before]:
@@ -60,8 +74,6 @@ def link_event(before: str, after: str, moment: Moment) -> events.Happened | Non
             ended_by_call = PHASES[before] in ("idle", "separating")
             error = None if ended_by_call else moment.error
             return events.Waiting(at, epoch, moment.retry_after, error)
-        case "listening":
-            return events.Listening(at, epoch)
         case "connecting":
             return events.Connecting(at, epoch, moment.attempts)
         case "selecting":
@@ -74,12 +86,14 @@ def link_event(before: str, after: str, moment: Moment) -> events.Happened | Non
             return events.Separating(at, epoch)
         case "closed":
             return events.Closed(at, epoch)
-        case _:
-            # Asking the breaker is over within the step that begins it.
+        case "asking" | "listening":
+            # Asking is over within the step that begins it, and listening is where a chart begins.
             return None
+        case _:
+            assert_never(phase)
 
 
-def breaker_event(after: str, moment: Moment) -> events.Happened:
+def breaker_event(after: str, moment: Moment) -> events.LinkEvent:
     """The event for a change of the breaker's leaf state."""
     at, epoch = moment.at, moment.epoch
     match after:

@@ -19,6 +19,8 @@ from statecharts.hsms import (
 # Enough for many thresholds; who goes through all there are pays with time, not with memory.
 _KEPT = 64
 _CHARTS = {chart.id: chart for chart in CHARTS}
+# What a user may call.
+CALLS = frozenset(event for chart in CHARTS for event in chart.local)
 _SYSTEMS = {system.id: system for system in (ACTIVE_LINK, PASSIVE_LINK)}
 
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hsms_engine.protocol.phases import Phase
+from statecharts.hsms.vocabulary import Counter
+
 # Every counter there is, so that a count of zero shows too.
 COUNTERS = (
-    "bytes received",
-    "bytes sent",
-    "frames received",
-    "control frames sent",
-    "messages received",
-    "messages sent",
-    "rejects sent",
-    "replies timed out",
-    "linktests unanswered",
-    "unexpected secondaries",
-    "foreign session id",
-    "primaries without room",
-    "frames after the end",
-    "bytes after the end",
-    "separate ignored",
-    "reject of nothing we know",
-    "dropped while leaving",
-    "result of an earlier period",
+    "bytes_received",
+    "bytes_sent",
+    "frames_received",
+    "control_frames_sent",
+    "messages_received",
+    "messages_sent",
+    "rejects_sent",
+    "replies_timed_out",
+    "linktests_unanswered",
+    "unexpected_secondaries",
+    "foreign_session_id",
+    "primaries_without_room",
+    "frames_after_the_end",
+    "bytes_after_the_end",
+    *(counter.value for counter in Counter),
 )
 
 
@@ -34,7 +34,7 @@ class Statistics:
     ``retry_after`` is in seconds; ``counts`` maps each name of ``COUNTERS`` to a whole number.
     """
 
-    phase: str
+    phase: Phase
     state: str
     breaker_state: str | None
     breaker_failures: int

@@ -8,7 +8,6 @@ T3, so the oldest written one is always the next to expire.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable
 
 from hsms_engine.errors import HsmsError
 from hsms_engine.message import Message
@@ -26,7 +25,6 @@ class Transaction:
     __slots__ = (
         "__weakref__",
         "function",
-        "on_end",
         "outcome",
         "snapshot",
         "started_at",
@@ -45,12 +43,15 @@ class Transaction:
         # When T3 was started; unset until the primary is wholly written.
         self.started_at: float | None = None
         self.outcome: Message | HsmsError | None = None
-        # Called once, when the outcome is there.
-        self.on_end: Callable[[], None] | None = None
 
     @property
     def name(self) -> str:
         return f"S{self.stream}F{self.function}"
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the outcome is there."""
+        return self.outcome is not None
 
 
 class Transactions:
@@ -100,8 +101,8 @@ class Transactions:
                 started = True
         return started
 
-    def end(self, transaction: Transaction, event: str, outcome: Message | HsmsError) -> None:
-        """``event`` ends the transaction with ``outcome`` and wakes whoever waits for it."""
+    def settle(self, transaction: Transaction, event: str, outcome: Message | HsmsError) -> None:
+        """``event`` ends the transaction with ``outcome``."""
         transaction.outcome = outcome
         # Only a start of T3 looks at the time, and no end starts it.
         self._advance(transaction, event, 0.0)
@@ -121,14 +122,10 @@ class Transactions:
                     del self._awaiting[transaction.system_bytes]
                 case _:
                     del self._open[transaction.system_bytes]
-                    if transaction.on_end is not None:
-                        transaction.on_end()
 
-    def end_all(self, event: str, outcome: Callable[[Transaction], HsmsError]) -> None:
-        """The connection is over for all of them."""
-        for transaction in list(self._open.values()):
-            self.end(transaction, event, outcome(transaction))
-        self._unwritten.clear()
+    def all_open(self) -> list[Transaction]:
+        """Those that are open now, the oldest first."""
+        return list(self._open.values())
 
     def oldest_start(self) -> float | None:
         """When T3 was started for the transaction that expires next."""
@@ -136,8 +133,9 @@ class Transactions:
             return transaction.started_at
         return None
 
-    def expire(self, now: float, t3: float, outcome: Callable[[Transaction], HsmsError]) -> None:
-        """T3, in seconds, is over for every transaction that has waited as long at ``now``."""
-        while (started := self.oldest_start()) is not None and started + t3 <= now:
-            _, transaction = next(iter(self._awaiting.items()))
-            self.end(transaction, "t3_expired", outcome(transaction))
+    def expired(self, now: float, t3: float) -> Transaction | None:
+        """The oldest transaction for which T3, in seconds, is over at ``now``."""
+        for transaction in self._awaiting.values():
+            started = transaction.started_at
+            return transaction if started is not None and started + t3 <= now else None
+        return None

@@ -1,14 +1,15 @@
-"""Why an attempt or a connection ended, in words for people, and as the error its users get.
+"""Why something happened, in words for people, and as the error its users get.
 
-The event that ended it is the one the charts were given (``t8_expired``, ``select_rsp_refused``);
-the detail beside it is what the event itself must not carry: an exception, a frame, a number.
+The event is the one the charts were given (``t8_expired``, ``select_rsp_refused``); the detail
+beside it is what the event itself must not carry: an exception, a frame, a text.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 from hsms_engine.errors import (
+    ClosedError,
     ConnectError,
     ConnectionLostError,
     HsmsError,
@@ -18,49 +19,62 @@ from hsms_engine.errors import (
 from hsms_engine.protocol.epoch import Epoch
 from hsms_engine.settings import Settings
 from hsms_engine.wire import Frame, FrameLengthError, RejectReason, SelectStatus
+from statecharts import SystemSnapshot
 
 Detail = Exception | Frame | str | None
+_Error = TypeVar("_Error", bound=HsmsError)
 
-# Endings that are the peer's breach of the protocol, not its absence.
+# What is the peer's breach of the protocol, not its absence.
 _BREACHES = frozenset({"t8_expired", "frame_deadline_expired"})
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """What ended it: the event, its detail, where it struck, and the numbers in force."""
+class Cause(NamedTuple):
+    """One event that the charts were given: its detail, the numbers in force, and where it struck.
+
+    ``before``: where the charts were. ``epoch``: the connection there was. ``now``: by the clock.
+    """
 
     event: str
     detail: Detail
     peer: str
     settings: Settings
+    before: SystemSnapshot
     epoch: Epoch | None
-    silent_for: float
+    now: float
 
-    def attempt_error(self, *, selecting: bool) -> ConnectError:
+    def attempt_error(self) -> ConnectError:
         """The error of an attempt that ended before it was selected."""
-        phase = "select" if selecting else "tcp connect"
+        selecting = "selecting" in self.before
         where = "during select" if selecting else "during TCP connect"
-        cause = self.cause()
-        message = f"{self.peer}: not connected, {where}: {cause}"
-        if self.event == "select_rsp_refused" and isinstance(self.detail, Frame):
-            return SelectRefusedError(message, cause, self.detail.byte3)
-        if self.event == "select_rsp_already_active":
-            return SelectRefusedError(message, cause, SelectStatus.ALREADY_ACTIVE)
-        return ConnectError(message, cause, phase)
+        words = self.words()
+        message = f"{self.peer}: not connected, {where}: {words}"
+        error: ConnectError
+        match self.event:
+            case "select_rsp_refused" | "select_rsp_already_active":
+                error = SelectRefusedError(message, words, status_of(self.detail))
+            case _:
+                error = ConnectError(message, words, "select" if selecting else "tcp connect")
+        return self._blamed(error)
 
     def loss_error(self) -> ConnectionLostError:
-        """The error of a connection that was selected."""
-        cause = self.cause()
+        """The error of a connection that was up."""
+        words = self.words()
         breach = self.event in _BREACHES or isinstance(self.detail, FrameLengthError)
         kind = RemoteProtocolError if breach else ConnectionLostError
-        return kind(f"{self.peer}: connection lost: {cause}", cause)
+        return self._blamed(kind(f"{self.peer}: connection lost: {words}", words))
 
-    def cause(self) -> str:
+    def _blamed(self, error: _Error) -> _Error:
+        """The error, with the exception that is behind it as its cause."""
+        if isinstance(self.detail, Exception):
+            error.__cause__ = self.detail
+        return error
+
+    def words(self) -> str:
         """One clause: which timer, what value, what was seen."""
         settings = self.settings
         match self.event:
             case "tcp_failed":
-                return str(self.detail)
+                return self._told()
             case "connect_timeout_expired":
                 return f"no answer for {settings.connect_timeout:g} s (connect_timeout)"
             case "tcp_closed" if self.detail is None:
@@ -68,15 +82,16 @@ class Ending:
                     return f"the peer closed TCP inside a frame{self._frame_in_progress()}"
                 return "the peer closed TCP"
             case "tcp_closed":
-                return f"TCP broke: {self.detail}"
+                return f"TCP broke: {self._told()}"
             case "t6_expired":
                 return f"no response within T6 = {settings.t6:g} s"
             case "t7_expired":
                 return f"not selected within T7 = {settings.t7:g} s"
             case "t6_linktest_expired":
+                silent_for = self.now - self.epoch.last_received if self.epoch else 0.0
                 return (
                     f"{settings.linktest_threshold} linktest(s) in a row unanswered within T6 = "
-                    f"{settings.t6:g} s; last sign of life {self.silent_for:.1f} s ago"
+                    f"{settings.t6:g} s; last sign of life {silent_for:.1f} s ago"
                 )
             case "t8_expired":
                 return f"T8 = {settings.t8:g} s passed inside a frame{self._frame_in_progress()}"
@@ -89,9 +104,10 @@ class Ending:
                     f"{queued} bytes are queued"
                 )
             case "select_rsp_refused" | "select_rsp_already_active":
-                return f"the peer answered Select.req with {self._status()}"
+                status = status_name(status_of(self.detail))
+                return f"the peer answered Select.req with status {status}"
             case "select_rejected":
-                return f"the peer rejected Select.req, {self._reject_reason()}"
+                return f"the peer rejected Select.req, reason {reject_name(status_of(self.detail))}"
             case "separate_req_received":
                 return "the peer separated"
             case "deselect_req_received":
@@ -103,6 +119,14 @@ class Ending:
             case _:
                 return str(self.detail or self.event.replace("_", " "))
 
+    def _told(self) -> str:
+        """The detail in the words of whoever reported it."""
+        match self.detail:
+            case OSError(strerror=str(words)):
+                return words
+            case other:
+                return str(other)
+
     def _frame_in_progress(self) -> str:
         # Only a connection that is up is in a frame.
         assert self.epoch is not None
@@ -112,11 +136,11 @@ class Ending:
             f"last bytes {decoder.last_bytes!r}"
         )
 
-    def _status(self) -> str:
-        return f"status {status_name(self.detail.byte3)}" if isinstance(self.detail, Frame) else "?"
 
-    def _reject_reason(self) -> str:
-        return f"reason {reject_name(self.detail.byte3)}" if isinstance(self.detail, Frame) else "?"
+def status_of(detail: Detail) -> int:
+    """The status or reason (header byte 3) of the frame that caused it."""
+    assert isinstance(detail, Frame)
+    return detail.byte3
 
 
 def status_name(status: int) -> str:
@@ -131,7 +155,11 @@ def reject_name(reason: int) -> str:
     return f"{reason} ({known[reason]})" if reason in known else str(reason)
 
 
-def lost_request(name: str, ending: HsmsError) -> ConnectionLostError:
-    """The error of a request that was open when its connection ended."""
-    reason = ending.reason if isinstance(ending, ConnectionLostError) else str(ending)
-    return ConnectionLostError(f"{name} got no reply: {ending}", reason)
+def lost_request(name: str, cause: Cause) -> ClosedError | ConnectionLostError:
+    """The error of a request that was open when its session ended."""
+    if cause.event == "close_requested":
+        return ClosedError(f"{cause.peer}: {name} got no reply: it was closed by a call")
+    loss = cause.loss_error()
+    error = type(loss)(f"{name} got no reply: {loss}", loss.reason)
+    error.__cause__ = loss.__cause__
+    return error

@@ -50,12 +50,7 @@ class Selected(Happened):
 
 @dataclass(frozen=True, slots=True)
 class Separating(Happened):
-    """The last frame is queued; TCP closes when the peer has it, or after ``linger``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listening(Happened):
-    """Passive: there is no TCP connection."""
+    """The last frame is queued; TCP closes when the peer has read it, or after ``linger``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +127,6 @@ LinkEvent = (
     | NotSelected
     | Selected
     | Separating
-    | Listening
     | Waiting
     | Blocked
     | Closed

@@ -1,0 +1,58 @@
+"""What the parts of one engine share: the settings in force, the clock, the connection, the counts.
+
+Time is the monotonic clock's, in seconds. ``epoch`` is there exactly while TCP is open.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+from hsms_engine.protocol.epoch import Epoch
+from hsms_engine.protocol.outputs import Outputs
+from hsms_engine.settings import Settings
+
+
+class Context:
+    """One engine's own; its parts read and change it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], float],
+        random: Random,
+        name_peer: Callable[[Settings], str],
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.random = random
+        self._name_peer = name_peer
+        # The other end, as messages to people name it.
+        self.peer = name_peer(settings)
+        self.epoch: Epoch | None = None
+        # TCP connections so far; the number of the latest one.
+        self.epochs = 0
+        # By the names in ``COUNTERS``: nothing is dropped uncounted.
+        self.counters: Counter[str] = Counter()
+        self.outputs = Outputs()
+
+    def begin_attempt(self) -> None:
+        """TCP is dialled, by the address now in the settings."""
+        self.peer = self._name_peer(self.settings)
+
+    def begin_epoch(self) -> None:
+        """TCP has come up."""
+        self.epochs += 1
+        self.epoch = Epoch(
+            self.epochs,
+            self.clock(),
+            max_frame=self.settings.max_frame,
+            first_system_bytes=self.random.getrandbits(32),
+        )
+
+    def write(self, epoch: Epoch, frame: bytes) -> None:
+        """Queue an encoded frame for the peer."""
+        self.outputs.frames.append(frame)
+        epoch.queued += len(frame)
+        epoch.last_sent = self.clock()

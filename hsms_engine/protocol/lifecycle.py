@@ -1,0 +1,263 @@
+"""Runs the charts of one link and does what they ask for.
+
+Every decision about the lifecycle is the router's; ``tell`` is the only way to it. Each effect is
+checked against ``World`` before it is done, by the function that the model checker applies.
+
+Diagram: ``diagrams/lifecycle.svg``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import assert_never
+
+from hsms_engine.errors import HsmsError
+from hsms_engine.protocol.causes import Cause, Detail
+from hsms_engine.protocol.context import Context
+from hsms_engine.protocol.control import ControlRequest, ControlTransaction
+from hsms_engine.protocol.entity import Entity
+from hsms_engine.protocol.exchange import Exchange
+from hsms_engine.protocol.frames import control
+from hsms_engine.protocol.outputs import Step
+from hsms_engine.protocol.phases import PHASES, Moment, Phase, breaker_event, link_event
+from hsms_engine.protocol.routers import CALLS, connection_of, router_for
+from hsms_engine.protocol.timers import Timers
+from hsms_engine.settings import Settings
+from hsms_engine.wire import SType, encode
+from statecharts import Effect, Hop, Snapshot, Start, Stop, System
+from statecharts.hsms import ACTIVE, BREAKER
+from statecharts.hsms.timers import OPEN_TIME, T5
+from statecharts.hsms.vocabulary import (
+    AbandonTcp,
+    CloseGate,
+    CloseTcp,
+    Count,
+    DriverEffect,
+    FinishTcp,
+    OpenGate,
+    OpenTcp,
+    Outgoing,
+    Send,
+)
+from statecharts.hsms.world import World, after, informed
+
+# What ends a connection or an attempt because somebody here asked for it; it is no error. The last
+# stands for a lowered threshold, which withdraws the attempt that runs when it opens the breaker.
+_ASKED_FOR = CALLS | {"reconfigured"}
+
+
+class Lifecycle:
+    """Where the charts of one link are, and what has become of it so far."""
+
+    def __init__(
+        self,
+        system: System,
+        context: Context,
+        *,
+        entity: Entity | None,
+        single_use: bool,
+    ) -> None:
+        self._context = context
+        self._entity = entity
+        self._connection = connection_of(system)
+        self._single_use = single_use
+        self.router = router_for(system, context.settings, single_use=single_use)
+        self.snapshot = self.router.initial
+        # Asserts that an effect can be done; what is so now is read from the snapshot.
+        self._world = World()
+        self.timers = Timers(context, lambda: self.failures)
+        self.exchange = Exchange(context, self.timers)
+        self._asked: list[ControlTransaction] = []
+        self.attempts = 0
+        self.failed_attempts = 0
+        self.times_selected = 0
+        # The event by which SELECTED was left last; empty before that.
+        self.session_ended_by = ""
+        # Of the latest attempt or connection that ended unasked, since it was last selected.
+        self.last_error: HsmsError | None = None
+
+    @property
+    def connection(self) -> Snapshot:
+        """Where the connection chart is."""
+        return self.snapshot[self._connection]
+
+    @property
+    def phase(self) -> Phase:
+        """The connection's state as people name it."""
+        return PHASES[self.connection.leaves]
+
+    @property
+    def reconnects(self) -> bool:
+        """Whether another connection may follow the one there is."""
+        return self._connection == ACTIVE.id and not self._single_use
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it is closed for good, or about to be by a call."""
+        return "closed" in self.snapshot or "closing" in self.snapshot
+
+    @property
+    def breaker(self) -> Snapshot | None:
+        """Where the breaker is, if there is one."""
+        return self.snapshot[BREAKER.id] if BREAKER.id in self.router.machines else None
+
+    @property
+    def failures(self) -> int:
+        """Attempts in a row that the breaker has seen fail, at most its threshold."""
+        breaker = self.breaker
+        return breaker.machine.values(breaker)["failures"] if breaker else 0
+
+    def retry_after(self) -> float:
+        """Seconds until an attempt may begin; 0 when one is running, infinite when none will."""
+        if self.phase in ("idle", "closed") or (self.breaker and "isolated" in self.breaker):
+            return math.inf
+        running = [each.id for each in (T5, OPEN_TIME) if each.id in self.timers.started]
+        latest = max((self.timers.due(timer) for timer in running), default=0.0)
+        return max(0.0, latest - self._context.clock())
+
+    def tell(self, event: str, detail: Detail = None) -> None:
+        """Give the charts one event and do what they ask for.
+
+        Raises ``NotAllowedError`` when no chart takes it, ``ImpossibleEffectError`` when a chart
+        asks for what cannot be done: both are defects, unless the event is a local call.
+        """
+        context = self._context
+        before = self.snapshot
+        step = self.router.step(before, event)
+        now = context.clock()
+        cause = Cause(event, detail, context.peer, context.settings, before, context.epoch, now)
+        self._world = informed(self._world, event)
+        self.snapshot = step.snapshot
+        if event in ("tcp_opened", "tcp_accepted"):
+            context.begin_epoch()
+        for effect in step.effects:
+            self._world = after(self._world, effect)
+            self._do(effect, cause)
+        for hop in step.hops:
+            if hop.event == "attempt_failed":
+                self.failed_attempts += 1
+                self.last_error = cause.attempt_error()
+        for hop in step.hops:
+            if hop.before.leaves != hop.after.leaves:
+                self._follow(hop, cause)
+        context.outputs.put(Step(now, context.epochs, event, step.hops, step.effects))
+
+    def mention(self, event: str) -> None:
+        """Tell what is told at every turn; a step in which nothing happens is none."""
+        step = self.router.step(self.snapshot, event)
+        if step.snapshot is not self.snapshot or step.effects:
+            self.tell(event)
+
+    def ask(self, request: ControlRequest) -> ControlTransaction:
+        """Make the call of ``request``, whose state has been entered when this returns."""
+        self.tell(request.call)
+        transaction = ControlTransaction(request)
+        self._asked.append(transaction)
+        return transaction
+
+    def forget(self, transaction: ControlTransaction) -> None:
+        """Nobody waits for it any more."""
+        self._asked.remove(transaction)
+
+    def configure(self, settings: Settings) -> None:
+        """Other settings, from now on. Counts and running timers keep their history."""
+        self._context.settings = settings
+        router = router_for(self.router.system, settings, single_use=self._single_use)
+        self.snapshot = router.adopt(self.snapshot)
+        self.router = router
+        self.timers.retime()
+        self.tell("linktest_reconfigured")
+        if "reconfigured" in router.owner:
+            self.tell("reconfigured")
+
+    # Inside
+
+    def _do(self, effect: Effect, cause: Cause) -> None:
+        known: DriverEffect = effect  # type: ignore[assignment]  # a system lets no other out
+        context = self._context
+        match known:
+            case Start(timer):
+                self.timers.start(timer.id)
+            case Stop(timer):
+                self.timers.stop(timer.id)
+            case Send(frame):
+                self._send(frame, cause.detail)
+            case Count(counter):
+                context.counters[counter.value] += 1
+            case OpenGate():
+                self.times_selected += 1
+                self.last_error = None
+                if self._entity is not None:
+                    self._entity.take(self)
+            case CloseGate():
+                if self._entity is not None:
+                    self._entity.give_back(self)
+                self.session_ended_by = cause.event
+                assert context.epoch is not None
+                self.exchange.lose(context.epoch, cause)
+            case OpenTcp():
+                self.attempts += 1
+                self.timers.begin_attempt()
+                context.begin_attempt()
+                context.outputs.put(known)
+            case AbandonTcp() | FinishTcp():
+                context.outputs.put(known)
+            case CloseTcp():
+                context.epoch = None
+                if not (cause.event in _ASKED_FOR or "leaving" in cause.before):
+                    self.last_error = cause.loss_error()
+                context.outputs.put(known)
+            case _:
+                assert_never(known)
+
+    def _send(self, kind: Outgoing, answered: Detail) -> None:
+        epoch = self._context.epoch
+        assert epoch is not None
+        frame = control(kind, answered, epoch.transactions.take_system_bytes)
+        match kind:
+            case Outgoing.SELECT_REQ:
+                epoch.own.select = frame.system_bytes
+            case Outgoing.DESELECT_REQ:
+                epoch.own.deselect = frame.system_bytes
+            case Outgoing.LINKTEST_REQ:
+                epoch.own.linktest = frame.system_bytes
+            case _:
+                pass
+        self._context.write(epoch, encode(frame))
+        self._context.counters["control_frames_sent"] += 1
+        if frame.stype == SType.REJECT_REQ:
+            self._context.counters["rejects_sent"] += 1
+
+    def _follow(self, hop: Hop, cause: Cause) -> None:
+        """Tell of the states that one chart has left and entered."""
+        for transaction in [each for each in self._asked if _leaves(hop, each)]:
+            self._asked.remove(transaction)
+            transaction.settle(hop, cause)
+            self._context.outputs.put(transaction)
+        if hop.chart == self._connection:
+            happened = link_event(hop.before.leaves, hop.after.leaves, self._moment(cause))
+        elif hop.chart == BREAKER.id:
+            happened = breaker_event(hop.after.leaves, self._moment(cause))
+        else:
+            return
+        if happened is not None:
+            self._context.outputs.put(happened)
+
+    def _moment(self, cause: Cause) -> Moment:
+        now = self._context.clock()
+        is_open = OPEN_TIME.id in self.timers.started
+        return Moment(
+            at=now,
+            epoch=self._context.epochs,
+            attempts=self.attempts,
+            retry_after=self.retry_after(),
+            error=None if cause.event in _ASKED_FOR else self.last_error,
+            failures=self.failures,
+            threshold=self._context.settings.breaker_threshold,
+            open_for=self.timers.due(OPEN_TIME.id) - now if is_open else 0.0,
+        )
+
+
+def _leaves(hop: Hop, transaction: ControlTransaction) -> bool:
+    state = transaction.request.state
+    return state in hop.before.states and state not in hop.after.states

@@ -1,0 +1,64 @@
+"""What comes out of an engine, in order: a closed union, and the queue in which it waits.
+
+All bytes queued in a turn come out first and as one piece, so whatever is to be done about TCP
+follows the bytes that were queued before it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from hsms_engine.events import LinkEvent
+from hsms_engine.protocol.control import ControlTransaction
+from hsms_engine.protocol.epoch import Primary
+from hsms_engine.protocol.transactions import Transaction
+from statecharts import Effect, Hop
+from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp
+
+
+class Step(NamedTuple):
+    """One step of the charts as it happened: for logs, and for holding a run against the charts.
+
+    ``at`` is the clock in seconds, ``epoch`` the number of the TCP connection.
+    """
+
+    at: float
+    epoch: int
+    event: str
+    hops: tuple[Hop, ...]
+    effects: tuple[Effect, ...]
+
+
+Output = (
+    bytes
+    | Transaction
+    | ControlTransaction
+    | Primary
+    | Step
+    | OpenTcp
+    | AbandonTcp
+    | FinishTcp
+    | CloseTcp
+    | LinkEvent
+)
+"""Bytes to be written; a transaction that is settled; a primary for the program; a step of the
+charts; what to do about TCP; an event for whoever follows the link."""
+
+
+class Outputs:
+    """What has come out and nobody has taken yet."""
+
+    def __init__(self) -> None:
+        # Encoded frames, in order, to be written as one piece; and all else.
+        self.frames: list[bytes] = []
+        self._others: deque[Output] = deque()
+        self.put = self._others.append
+
+    def next(self) -> Output | None:
+        """The next output; None when there is none."""
+        if frames := self.frames:
+            data = frames[0] if len(frames) == 1 else b"".join(frames)
+            frames.clear()
+            return data
+        return self._others.popleft() if self._others else None

@@ -1,0 +1,73 @@
+"""Why a call cannot be done now, as the error its caller gets."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+from hsms_engine.errors import (
+    CircuitOpenError,
+    ClosedError,
+    ConnectionLostError,
+    HsmsError,
+    LinkDownError,
+    LocalProtocolError,
+)
+from hsms_engine.protocol.context import Context
+from hsms_engine.protocol.lifecycle import Lifecycle
+
+
+def unusable(life: Lifecycle, context: Context) -> HsmsError:
+    """Why no message can be sent while the session is not selected."""
+    peer = context.peer
+    if "closed" in life.snapshot and isinstance(life.last_error, ConnectionLostError):
+        # An exception carries the traceback of one raise: each caller gets its own.
+        return copy.copy(life.last_error)
+    if life.is_closing:
+        return ClosedError(f"{peer}: closed by a call; open another one")
+    if context.epoch is not None and not life.reconnects:
+        return LocalProtocolError(
+            f"{peer}: not allowed in {life.phase}, only while selected; nothing was sent"
+        )
+    retry_after = life.retry_after()
+    follows = (
+        f"next attempt in {retry_after:.1f} s"
+        if math.isfinite(retry_after)
+        else "no attempt will be made until it is enabled or released"
+    )
+    why = f" ({life.last_error})" if life.last_error else ""
+    return LinkDownError(
+        f"{peer}: the link is {life.phase}, not selected; {follows}{why}", retry_after
+    )
+
+
+def refused(life: Lifecycle, context: Context) -> CircuitOpenError | None:
+    """Why the breaker lets no attempt begin; None when it lets one."""
+    breaker, peer = life.breaker, context.peer
+    if breaker is None or not ("breaker_open" in breaker or "isolated" in breaker):
+        return None
+    retry_after = life.retry_after()
+    if "isolated" in breaker:
+        return CircuitOpenError(
+            f"{peer}: the circuit breaker is isolated by hand; release() or reset_breaker() lets "
+            "attempts begin",
+            retry_after,
+        )
+    return CircuitOpenError(
+        f"{peer}: the circuit breaker is open after {life.failures} failed attempts in a row "
+        f"(threshold {context.settings.breaker_threshold}); an attempt begins in "
+        f"{retry_after:.1f} s",
+        retry_after,
+    )
+
+
+def misplaced(life: Lifecycle, context: Context, event: str) -> HsmsError | None:
+    """Why the call that is ``event`` does not fit the state; None when it does."""
+    what = f"{context.peer}: {event.removesuffix('_requested').replace('_', ' ')}"
+    if event not in life.router.owner:
+        return LocalProtocolError(f"{what} is for the end that dials")
+    if life.is_closing:
+        return ClosedError(f"{what} after close; open another one")
+    if not life.router.takes(life.snapshot, event):
+        return LocalProtocolError(f"{what} is not possible in {life.connection.leaves}")
+    return None
