@@ -13,6 +13,7 @@ from statecharts import Chart, Effect, Tell
 from statecharts.draw.markup import ACCENT
 from statecharts.hsms import ACTIVE, CHARTS, PASSIVE
 from statecharts.hsms.pictures import PAGES, lifecycle, main, stale, texts
+from statecharts.hsms.runs import RUNS, messages
 from statecharts.hsms.words import WORDS
 from tests.support.tools import needs
 
@@ -132,6 +133,27 @@ def test_a_committed_picture_says_what_its_text_does_with_all_spaces(name: str) 
     titles = [in_words(text) for text in re.findall(r"  graph \[.*?label=<(.*)>\]", dot)]
     asked = [*titles, *labels(dot).values()]
     assert sorted(said) == sorted(word for text in asked for word in text.split())
+
+
+def test_the_runs_end_as_their_titles_say() -> None:
+    closed, opened, deselected = (list(messages(run)) for run in RUNS)
+    frames = [step.label for step in closed if step.source != step.target]
+    assert frames == [
+        "Select.req",
+        "Select.rsp 0",
+        "Linktest.req",
+        "Linktest.rsp",
+        "Separate.req",
+    ]
+    assert [step.note for step in closed[-2:]] == [
+        "HSMS connection: Closed\nLinktest: Off",
+        "HSMS connection: Closed",
+    ]
+    notes = [step.note for step in opened]
+    assert "Circuit breaker: Open" in notes[3]
+    assert notes[5] == "HSMS connection: Blocked by the breaker"
+    assert notes[6] == "Circuit breaker: Half-open, Probing\nHSMS connection: Connecting"
+    assert [step.note for step in deselected[-2:]] == ["HSMS connection: Unselected"] * 2
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])

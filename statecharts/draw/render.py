@@ -26,4 +26,4 @@ def svg(text: str) -> str:
     import graphviz
 
     picture: str = graphviz.pipe_string("dot", "svg", text, encoding="utf-8")
-    return _LINE.sub(_one_text, picture).replace("&#160;", " ").replace("\N{NO-BREAK SPACE}", " ")
+    return _LINE.sub(_one_text, picture).replace("\N{NO-BREAK SPACE}", " ")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from html import escape
 from textwrap import wrap
+from typing import assert_never
 
 from statecharts.declare import Action, State, Tell, Timer
 
@@ -126,14 +127,15 @@ class Teller:
 
     def facts(self, box: Box, width: int) -> list[str]:
         """What holds for the whole of a state: its timer, and what entering and leaving it asks."""
-        told: list[list[Word]] = []
         match box.look:
             case Look.ASIDE:
-                pass
+                return []
             case Look.WHOLE:
                 told = self._own(box.state, box.state.enter, box.state.exit, [])
             case Look.COARSE:
                 told = self._coarse(box)
+            case _:
+                assert_never(box.look)
         return [wrapped(words, width) for words in told]
 
     def _own(

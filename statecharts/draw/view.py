@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
+from typing import assert_never
 
 from statecharts.declare import Action, Chart, Increment, On, Set, State, Tell
 
@@ -176,6 +177,8 @@ class View:
                     if self.seen(on.source) == box.state.id and self.is_inside(on)
                     if self.matter(on.do) or self._speaking(on)
                 )
+            case _:
+                assert_never(box.look)
 
     def _speaking(self, on: On) -> str | None:
         """The state that a transition inside a coarse box enters, if entering it matters."""

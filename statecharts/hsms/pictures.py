@@ -1,8 +1,8 @@
 """``python -m statecharts.hsms.pictures DIRECTORY [--check]``: the pictures of the HSMS charts.
 
-Without ``--check`` it writes them, and the export to XState beside them; with it, it fails when a
-file is missing or differs. SVG depends on the version of ``dot`` and on the fonts at hand, so only
-its presence is checked.
+Without ``--check`` it writes them, and beside them the export to XState and the typical runs; with
+it, it fails when a file is missing or differs. SVG depends on the version of ``dot`` and on the
+fonts at hand, so only its presence is checked.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from statecharts.draw import draw, draw_system, part, svg
 from statecharts.export import to_json
 
 from .connection import ACTIVE, PASSIVE
+from .runs import page
 from .systems import ACTIVE_LINK, CHARTS
 from .words import WORDS
 
@@ -54,13 +55,13 @@ def _chart(chart: Chart) -> str:
 
 def texts() -> dict[str, str]:
     """Every generated file but the SVG: name to text."""
-    found = {"lifecycle.dot": lifecycle()}
+    found = {"lifecycle.dot": lifecycle(), "runs.md": page()}
     for chart in CHARTS:
         found[f"{chart.id}.dot"] = _chart(chart)
         found[f"{chart.id}.xstate.json"] = to_json(chart)
-    for name, (chart, page, fold, about) in PAGES.items():
+    for name, (chart, states, fold, about) in PAGES.items():
         title = f"{chart.title}: {about}"
-        found[f"{name}.dot"] = draw(chart, page=page, fold=fold, words=WORDS, title=title)
+        found[f"{name}.dot"] = draw(chart, page=states, fold=fold, words=WORDS, title=title)
     return found
 
 
