@@ -28,6 +28,7 @@ NOTES = (
     "double border:",
     "broken border:",
     "an overview:",
+    "not opened",
     "everything received:",
     "is active",
 )
@@ -316,14 +317,14 @@ def test_exactly_a_state_without_a_way_out_looks_final(chart: Chart, final: set[
             draw(ACTIVE, fold=("connected",)),
             {
                 *("received from", "called by", "reported by", "at once:", "timer:", "no arrow:"),
-                *("double border:", "an overview:"),
+                *("double border:", "an overview:", "not opened"),
             },
         ),
         (
             draw(ACTIVE, page=("leaving",), fold=("selected",)),
             {
                 *("received from", "called by", "reported by", "timer:", "no arrow:", "→:"),
-                *("broken border:", "everything received:"),
+                *("broken border:", "everything received:", "not opened"),
             },
         ),
         (

@@ -61,6 +61,8 @@ def _legend(tellers: list[Teller]) -> Iterator[str]:
         notes.append(
             "an overview: of what stays inside a box, only what is remembered or told is shown"
         )
+    if any(box.is_folded for _, box in boxes):
+        notes.append("an arrow of a box not opened leads from or to states inside, some do less")
     for teller in tellers:
         for phrase, members in teller.used.items():
             if phrase == EVERYTHING:

@@ -31,12 +31,13 @@ class Look(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A state as it is shown. A final one has no way out."""
+    """A state as it is shown. A final one has no way out, a folded one is not opened."""
 
     state: State
     look: Look
     children: tuple[Box, ...]
     is_final: bool
+    is_folded: bool
 
     def walk(self) -> Iterator[Box]:
         """This box and all below it, in document order."""
@@ -123,16 +124,17 @@ class View:
         return tuple(self._box(state, kept) for state in states if state.id in kept)
 
     def _box(self, state: State, kept: set[str]) -> Box:
+        is_folded = state.id in self._fold
         if state.id not in self._around:
             look = Look.ASIDE
-        elif self.is_overview or state.id in self._fold:
+        elif self.is_overview or is_folded:
             look = Look.COARSE
         else:
             look = Look.WHOLE
-        children = () if state.id in self._fold else self._boxes(state.children, kept)
+        children = () if is_folded else self._boxes(state.children, kept)
         ways = {on.source for on in self.chart.transitions if on.to is not None}
         is_final = not state.children and not ways.intersection(self._paths[state.id])
-        return Box(state, look, children, is_final)
+        return Box(state, look, children, is_final, is_folded)
 
     # Transitions.
 
