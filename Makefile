@@ -53,7 +53,7 @@ check: $(INSTALLED) tools
 	@$(PY) -m coverage report
 
 diagrams: $(INSTALLED) tools
-	@$(PY) -m statecharts.draw diagrams
+	@$(PY) -m statecharts.hsms.pictures diagrams
 
 prove: $(INSTALLED) tools
 	@$(PY) -m tests.prove

@@ -10,18 +10,18 @@ import pytest
 
 from statecharts import Machine
 from statecharts.draw import draw
-from statecharts.draw.__main__ import texts
 from statecharts.hsms import ACTIVE
+from statecharts.hsms.pictures import texts
 from tests.support.odd_charts import ODD
 from tests.support.tools import needs
 
 PICTURES = {name: text for name, text in texts().items() if name.endswith(".dot")}
 PICTURES |= {chart.id: draw(chart) for chart in ODD}
 PICTURES["highlighted"] = draw(
-    ACTIVE, Machine(ACTIVE).snapshot(("connected", "selected", "communicating"))
+    ACTIVE, Machine(ACTIVE).snapshot(("connected", "selected", "communicating")), page=("selected",)
 )
-# Inches; at this width a text of 9 points is still 5 points high on a sheet of A4.
-WIDEST = 13.5
+# Inches; on a page of 880 pixels a text of 9 points is then still 9 pixels high.
+WIDEST = 12.2
 
 
 class Rectangle(NamedTuple):

@@ -1,14 +1,13 @@
 """Pictures of charts, of systems of charts, and of what happened between them.
 
 ``draw`` and ``draw_system`` give DOT text, ``svg`` turns it into a picture with the program
-``dot``, ``sequence`` draws a run. They read the declaration and nothing else, so that a picture
-cannot disagree with the run. ``python -m statecharts.draw DIRECTORY`` writes the committed
-pictures and exports of the HSMS charts.
+``dot``, ``sequence`` tells a run. They read the declaration and nothing else, so that a picture
+cannot disagree with the run.
 """
 
-from .dot import draw
-from .overview import draw_system, part
+from .dot import draw, draw_system, part
 from .render import svg
-from .sequence import Message, sequence
+from .sequence import Message, fenced, sequence
+from .words import Words
 
-__all__ = ["Message", "draw", "draw_system", "part", "sequence", "svg"]
+__all__ = ["Message", "Words", "draw", "draw_system", "fenced", "part", "sequence", "svg"]

@@ -1,4 +1,4 @@
-"""What stands below a picture: the chart's title, its variables, and a legend.
+"""What stands below a picture: its title, the charts' variables, and a legend.
 
 The legend explains exactly what the picture has, so that a small chart is not buried under it.
 """
@@ -11,61 +11,83 @@ from html import escape
 from statecharts.declare import Chart
 from statecharts.machine import Machine, Snapshot
 
-from .markup import ACCENT, LINE, row, table
-from .rows import (
-    EVERYTHING,
-    arrows,
-    box_rows,
-    bundles,
-    returns,
-    tells_everything,
-)
-from .words import Side, side
+from .markup import ACCENT, LINE, heading, row, table
+from .rows import EVERYTHING, Teller
+from .view import Look
+from .words import plain
 
 
-def _values(chart: Chart, machine: Machine, snapshot: Snapshot | None) -> Iterator[str]:
+def values(chart: Chart, machine: Machine, snapshot: Snapshot | None) -> Iterator[str]:
+    """The variables and parameters of a chart, each with its range, and what they are now."""
     now = machine.values(snapshot) if snapshot else {}
     for variable in chart.variables:
         told = f" = {now[variable.name]}" if now else ""
-        yield f"{variable.name}{told} (0..{variable.highest})"
+        yield plain(f"{variable.name}{told} (0..{variable.highest})")
     for parameter in chart.parameters:
         value = machine.parameters[parameter.name]
-        yield f"{parameter.name} = {value} ({parameter.lowest}..{parameter.highest})"
+        yield plain(f"{parameter.name} = {value} ({parameter.lowest}..{parameter.highest})")
 
 
-def _legend(chart: Chart, snapshot: Snapshot | None) -> Iterator[str]:
-    sides = {side(chart, on.event) for on in chart.transitions}
-    yield "event [guard] / effects, in order"
-    if Side.RECEIVED in sides:
-        yield "received from the peer"
-    if Side.LOCAL in sides:
-        yield "<B>called by the user</B>"
-    if Side.REPORTED in sides:
-        yield "<I>reported by the driver or another chart</I>"
-    if Side.AT_ONCE in sides:
-        yield "<I>at once</I>: as soon as the guard holds"
-    if chart.timers:
-        yield "timer: runs exactly while in the state"
-        yield "after: the timer has ended"
-    if any(on.to is None for on in chart.transitions):
-        yield "no arrow: stays in the state"
-    if any(returns(chart, on) for on in chart.transitions):
-        yield "\N{RIGHTWARDS ARROW} again: leaves the state and enters it again"
-    if bundles(chart):
-        yield "\N{RIGHTWARDS ARROW} in a box: goes there, the dashed arrow stands for all of these"
-    boxes = [told for state in chart.walk() for told in box_rows(chart, state)]
-    arrow_rows = [told for rows in arrows(chart).values() for told in rows]
-    if any(tells_everything(chart, told) for told in (*boxes, *arrow_rows)):
-        yield f"{EVERYTHING}: all {len(chart.received)} events a peer may cause"
-    if snapshot:
-        yield f'<FONT COLOR="{ACCENT}">marked</FONT>: {escape(snapshot.leaves)} is active'
+def _legend(tellers: list[Teller]) -> Iterator[str]:
+    views = [teller.view for teller in tellers]
+    boxes = [(view, box) for view in views for top in view.boxes for box in top.walk()]
+    rows = [row for view, box in boxes for row in view.rows(box)]
+    led = [row for view in views for rows in view.arrows().values() for row in rows]
+    events = {event for row in (*rows, *led) for event in row.events}
+    sides = []
+    if any(events.intersection(view.chart.received) for view in views):
+        sides.append("received from the peer")
+    if any(events.intersection(view.chart.local) for view in views):
+        sides.append("<B>called by the user</B>")
+    if any(events.intersection(view.chart.reported) for view in views):
+        sides.append("<I>reported by the driver or another chart</I>")
+    yield "event [guard] / effects, in order. Events: " + ", ".join(sides)
+    notes = []
+    if any(view.told for view in views):
+        notes.append(f'<FONT COLOR="{ACCENT}">told by one chart and taken by the other</FONT>')
+    if None in events:
+        notes.append("<I>at once</I>: as soon as the guard holds")
+    if any(view.chart.timers for view in views):
+        notes.append("timer: runs exactly while in the state")
+    if any(each.to is None for each in rows):
+        notes.append("no arrow: stays in the state")
+    if any(each.to is not None for each in rows):
+        notes.append("\N{RIGHTWARDS ARROW}: goes there")
+    if any(box.is_final for _, box in boxes):
+        notes.append("double border: final, without a way out")
+    if any(box.look is Look.ASIDE for _, box in boxes):
+        notes.append("broken border: shown on another page")
+    if any(box.look is Look.COARSE for _, box in boxes):
+        notes.append(
+            "an overview: of what stays inside a box, only what is remembered or told is shown"
+        )
+    if any(box.is_folded for _, box in boxes):
+        notes.append("an arrow of a box not opened leads from or to states inside, some do less")
+    for teller in tellers:
+        for phrase, members in teller.used.items():
+            if phrase == EVERYTHING:
+                notes.append(f"{phrase}: all {len(members)} events a peer may cause")
+            else:
+                chart = teller.view.chart
+                named = (each for each in chart.events if each in members)
+                told = " or ".join(teller.words.event(chart, each) for each in named)
+                notes.append(f"{escape(phrase)}: {escape(told)}")
+    yield from _lines(list(dict.fromkeys(notes)))
 
 
-def caption(chart: Chart, machine: Machine, snapshot: Snapshot | None) -> str:
+def _lines(notes: list[str]) -> Iterator[str]:
+    """Two notes a line: a page is wide and a legend is to be short."""
+    for start in range(0, len(notes), 2):
+        yield "; ".join(notes[start : start + 2])
+
+
+def caption(title: str, told: list[str], tellers: list[Teller], marked: Snapshot | None) -> str:
     """The graph's label."""
-    title = f'<FONT POINT-SIZE="13"><B>{escape(chart.title)}</B></FONT>'
-    lines = [f'<TR><TD ALIGN="LEFT">{title}</TD></TR>']
-    if values := LINE.join(map(escape, _values(chart, machine, snapshot))):
-        lines.append(row(values + LINE))
-    lines.append(row(LINE.join(_legend(chart, snapshot)) + LINE))
+    lines = [heading(escape(title), 13, "LEFT")]
+    if told:
+        lines.append(row("".join(escape(each) + LINE for each in told)))
+    legend = list(_legend(tellers))
+    if marked:
+        legend.append(f'<FONT COLOR="{ACCENT}">marked</FONT>: {escape(marked.leaves)} is active')
+    lines.append(row(LINE.join(legend) + LINE))
     return table(lines, padding=1)

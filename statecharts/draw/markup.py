@@ -1,11 +1,18 @@
-"""The looks that all pictures share, and the few forms of DOT's markup they are made of."""
+"""The looks that all pictures share, and the few forms of DOT's markup they are made of.
+
+Every colour is given and the page is white, so that a picture can be read on a dark page too. The
+two fonts are equally wide: text measured in one fits its box in the other.
+"""
 
 from __future__ import annotations
 
-FONT = "Helvetica,Arial,sans-serif"
-INK, PALE = "#1f2933", "#7b8794"
-# What is active now.
-CURRENT, ACCENT = "#ffe8cc", "#d9480f"
+FONT = "DejaVu Sans,Verdana,sans-serif"
+INK, PALE, PAGE = "#1f2933", "#52606d", "#ffffff"
+# What is active now, and what one chart tells another.
+CURRENT, ACCENT = "#ffe8cc", "#a33600"
+# From the outermost box inwards.
+FILLS = ("#f5f7fa", "#e9eef4", "#dde5ee")
+FOLDED = "#e9eef4"
 LINE = '<BR ALIGN="LEFT"/>'
 
 
@@ -14,14 +21,15 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def small(text: str) -> str:
-    """Markup in the size of everything that is not a state's name."""
-    return f'<FONT POINT-SIZE="9" COLOR="{INK}">{text}</FONT>'
-
-
 def row(markup: str) -> str:
-    """A line of a table, aligned to the left."""
-    return f'<TR><TD ALIGN="LEFT" BALIGN="LEFT">{small(markup)}</TD></TR>'
+    """A line of a table in the size of everything that is not a name, aligned to the left."""
+    text = f'<FONT POINT-SIZE="9">{markup}</FONT>'
+    return f'<TR><TD ALIGN="LEFT" BALIGN="LEFT">{text}</TD></TR>'
+
+
+def heading(markup: str, size: int, side: str) -> str:
+    """A line of a table with a name."""
+    return f'<TR><TD ALIGN="{side}"><FONT POINT-SIZE="{size}"><B>{markup}</B></FONT></TD></TR>'
 
 
 def table(rows: list[str], padding: int) -> str:

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
+_RUN = re.compile(r'<text text-anchor="start" [^>]*y="[\d.-]+" (?P<looks>[^>]*)>(?P<text>[^<]*)<')
+# Texts that follow each other at the same height.
+_LINE = re.compile(
+    r'<text text-anchor="start" x="(?P<x>[\d.-]+)" y="(?P<y>[\d.-]+)" [^>]*>[^<]*</text>\n'
+    r'(?:<text text-anchor="start" x="[\d.-]+" y="(?P=y)" [^>]*>[^<]*</text>\n)+'
+)
+
+
+def _one_text(line: re.Match[str]) -> str:
+    runs = "".join(f"<tspan {run['looks']}>{run['text']}</tspan>" for run in _RUN.finditer(line[0]))
+    return f'<text text-anchor="start" x="{line["x"]}" y="{line["y"]}">{runs}</text>\n'
+
 
 def svg(text: str) -> str:
-    """The picture. Raises ``graphviz.ExecutableNotFound`` when the program is not installed."""
+    """The picture. Raises ``graphviz.ExecutableNotFound`` when the program is not installed.
+
+    ``dot`` gives each change of typeface within a line a text of its own, at a place that is right
+    for its own font only: here a line is one text, which flows in whatever font the reader has.
+    """
     import graphviz
 
     picture: str = graphviz.pipe_string("dot", "svg", text, encoding="utf-8")
-    return picture
+    return _LINE.sub(_one_text, picture).replace("\N{NO-BREAK SPACE}", " ")

@@ -1,97 +1,25 @@
-"""Reactions grouped for a reader: what differs only in its event is told once.
-
-A row is (events, guard, actions). An arrow holds all rows from one state to another. A state's box
-holds the rows that stay in the state, that enter it again, and that lead far away: nobody could
-follow so many arrows over so many borders. Rows keep the order of declaration.
-"""
+"""Rows of reactions as lines of markup: which words, in which typeface, broken where."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from html import escape
-from itertools import pairwise
+from textwrap import wrap
+from typing import assert_never
 
-from statecharts.declare import Action, Chart, On, State
+from statecharts.declare import Action, State, Tell, Timer
 
-from .markup import LINE, PALE
-from .words import action_words, event_words, timer_words, typeface
+from .markup import ACCENT, LINE, PALE
+from .view import Box, Look, Row, View
+from .words import Words, plain, timer_words, typeface
 
 EVERYTHING = "everything received"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """Reactions that differ only in their event; ``to`` is their target, if they have one."""
-
-    events: tuple[str | None, ...]
-    when: str
-    do: tuple[Action, ...]
-    to: str | None
-
-
-def _grouped(ons: list[On]) -> tuple[Row, ...]:
-    groups: dict[tuple[str, tuple[Action, ...], str | None], list[str | None]] = {}
-    for on in ons:
-        groups.setdefault((on.when, on.do, on.to), []).append(on.event)
-    return tuple(Row(tuple(events), *key) for key, events in groups.items())
-
-
-def shared(chart: Chart, one: str, other: str) -> int:
-    """How many states are around both."""
-    pairs = zip(chart.path(one)[:-1], chart.path(other)[:-1], strict=False)
-    return sum(a.id == b.id for a, b in pairs)
-
-
-def is_far(chart: Chart, on: On) -> bool:
-    """Whether the arrow would lead out over two borders, or back over three."""
-    if on.to is None or returns(chart, on):
-        return False
-    common = shared(chart, on.source, on.to)
-    outwards = len(chart.path(on.source)) - 1 - common
-    inwards = len(chart.path(on.to)) - 1 - common
-    ids = [state.id for state in chart.walk()]
-    is_back = ids.index(on.to) < ids.index(on.source)
-    return outwards >= 2 or (is_back and outwards + inwards >= 3)
-
-
-def bundles(chart: Chart) -> tuple[tuple[str, str], ...]:
-    """One arrow for all rows that lead far: from the outermost state that is left to the target."""
-    found: dict[tuple[str, str], None] = {}
-    for on in chart.transitions:
-        if on.to is not None and is_far(chart, on):
-            depth = shared(chart, on.source, on.to)
-            found[chart.path(on.source)[depth].id, on.to] = None
-    return tuple(found)
-
-
-def returns(chart: Chart, on: On) -> bool:
-    """Whether the transition enters its source again: its target is the source or lies above it."""
-    return on.to is not None and any(state.id == on.to for state in chart.path(on.source))
-
-
-def box_rows(chart: Chart, state: State) -> tuple[Row, ...]:
-    """What is told inside the box of ``state``."""
-    return _grouped(
-        [
-            on
-            for on in chart.transitions
-            if on.source == state.id and (on.to is None or returns(chart, on) or is_far(chart, on))
-        ]
-    )
-
-
-def arrows(chart: Chart) -> dict[tuple[str, str], tuple[Row, ...]]:
-    """What is told on each arrow: (source, target) to rows."""
-    pairs: dict[tuple[str, str], list[On]] = {}
-    for on in chart.transitions:
-        if on.to is not None and not returns(chart, on) and not is_far(chart, on):
-            pairs.setdefault((on.source, on.to), []).append(on)
-    return {pair: _grouped(ons) for pair, ons in pairs.items()}
-
-
-@dataclass(frozen=True, slots=True)
 class Word:
-    """A piece of text that is not broken, in one typeface and colour."""
+    """A piece of text that is kept together, in one typeface and colour."""
 
     text: str
     tag: str = ""
@@ -105,26 +33,29 @@ class Word:
         return f"<{self.tag}>{made}</{self.tag}>" if self.tag else made
 
 
-_TIMER, _ENTRY, _EXIT = (
-    Word("timer", color=PALE),
-    Word("entry", color=PALE),
-    Word("exit", color=PALE),
-)
+def _broken(words: list[Word], width: int) -> Iterator[Word]:
+    """Only a piece that is too long for a line by itself is broken."""
+    for word in words:
+        texts = wrap(word.text, width, break_long_words=False, break_on_hyphens=False)
+        yield from (replace(word, text=text) for text in texts)
 
 
 def _joined(words: list[Word]) -> str:
-    """One line. Where the typeface changes, SVG would drop a common space."""
-    made = words[0].markup
-    for before, after in pairwise(words):
-        same = (before.tag, before.color) == (after.tag, after.color)
-        made += (" " if same and not before.tag + before.color else "&#160;") + after.markup
-    return made
+    """One line. Where the typeface changes, ``dot`` would drop a common space."""
+    runs = [words[0]]
+    for word in words[1:]:
+        last = runs[-1]
+        if (last.tag, last.color) == (word.tag, word.color):
+            runs[-1] = replace(last, text=f"{last.text} {word.text}")
+        else:
+            runs.append(word)
+    return "&#160;".join(run.markup for run in runs)
 
 
 def wrapped(words: list[Word], width: int) -> str:
     """Words in lines of about ``width`` characters, aligned to the left."""
     lines: list[list[Word]] = [[]]
-    for word in words:
+    for word in _broken(words, width):
         if lines[-1] and sum(len(each.text) + 1 for each in lines[-1]) + len(word.text) > width:
             lines.append([])
         lines[-1].append(word)
@@ -140,57 +71,109 @@ def _separated(words: list[Word], mark: str) -> list[Word]:
     ]
 
 
-def tells_everything(chart: Chart, row: Row) -> bool:
-    """Whether a row holds whatever a peer may cause."""
-    return len(chart.received) > 2 and set(chart.received) <= set(row.events)
+class Teller:
+    """The lines of one view, in these words."""
 
+    def __init__(self, view: View, words: Words) -> None:
+        self.view, self.words = view, words
+        # Phrases for several events that were used, for the legend.
+        self.used: dict[str, frozenset[str]] = {}
+        self._together = dict(words.together)
+        if len(view.chart.received) > 2:
+            self._together = {EVERYTHING: frozenset(view.chart.received), **words.together}
 
-def events_of(chart: Chart, row: Row) -> list[Word]:
-    """The events of a row, and its guard. All that a peer may cause is said in two words."""
-    events = row.events
-    words: list[Word] = []
-    if tells_everything(chart, row):
-        words.append(Word(EVERYTHING))
-        events = tuple(event for event in events if event not in chart.received)
-    words += [Word(event_words(chart, event), typeface(chart, event)) for event in events]
-    return [*_separated(words, ","), *([Word(f"[{row.when}]")] if row.when else [])]
+    def events(self, row: Row) -> list[Word]:
+        """The events of a row, and its guard. What comes together is said in one phrase."""
+        words = {event: self._event(event) for event in row.events}
+        for phrase, events in self._together.items():
+            if events <= words.keys():
+                self.used[phrase] = events
+                first, *others = (event for event in words if event in events)
+                words[first] = replace(words[first], text=phrase)
+                for event in others:
+                    del words[event]
+        guard = [Word(f"[{plain(row.when)}]")] if row.when else []
+        return [*_separated(list(words.values()), ","), *guard]
 
+    def _event(self, event: str | None) -> Word:
+        chart = self.view.chart
+        color = ACCENT if event in self.view.told else ""
+        return Word(self.words.event(chart, event), typeface(chart, event), color)
 
-def actions_of(actions: tuple[Action, ...]) -> list[Word]:
-    """Actions in order, ``/`` before the first; nothing when there is none."""
-    words = _separated([Word(action_words(action)) for action in actions], ";")
-    if words:
-        words[0] = replace(words[0], text=f"/ {words[0].text}")
-    return words
+    def actions(self, actions: tuple[Action, ...]) -> list[Word]:
+        """Actions in order, ``/`` before the first; nothing when there is none."""
+        words = _separated([self._action(each) for each in actions], ";")
+        if words:
+            words[0] = replace(words[0], text=f"/ {words[0].text}")
+        return words
 
+    def _action(self, action: Action) -> Word:
+        match action:
+            case Tell(event) if event in self.view.told:
+                # The colour says that it is told: the word is the other chart's.
+                return Word(self.words.action(action).removeprefix("tell "), color=ACCENT)
+            case _:
+                return Word(self.words.action(action))
 
-def arrow_lines(chart: Chart, rows: tuple[Row, ...]) -> list[str]:
-    """The text on an arrow, a line of events and a line of effects for each row."""
-    lines = []
-    for row in rows:
-        lines.append(wrapped(events_of(chart, row), 20))
-        if row.do:
-            lines.append(wrapped(actions_of(row.do), 20))
-    return lines
+    def arrow(self, rows: tuple[Row, ...]) -> list[str]:
+        """The text on an arrow: of each row lines of events, and below them lines of effects."""
+        width = 18 if self.view.is_overview else 22
+        told = []
+        for row in rows:
+            events, actions = self.events(row), self.actions(row.do)
+            parts = [wrapped(words, width) for words in (events, actions) if words]
+            told.append(LINE.join(part.removesuffix(LINE) for part in parts) + LINE)
+        return told
 
+    def facts(self, box: Box, width: int) -> list[str]:
+        """What holds for the whole of a state: its timer, and what entering and leaving it asks."""
+        match box.look:
+            case Look.ASIDE:
+                return []
+            case Look.WHOLE:
+                told = self._own(box.state, box.state.enter, box.state.exit, [])
+            case Look.COARSE:
+                told = self._coarse(box)
+            case _:
+                assert_never(box.look)
+        return [wrapped(words, width) for words in told]
 
-def box_lines(chart: Chart, state: State, width: int) -> tuple[list[str], list[str]]:
-    """What holds for the whole of a state, and what it answers inside its box."""
-    facts = []
-    if state.timer:
-        facts.append(wrapped([_TIMER, Word(timer_words(state.timer))], width))
-    if state.enter:
-        facts.append(wrapped([_ENTRY, *actions_of(state.enter)], width))
-    if state.exit:
-        facts.append(wrapped([_EXIT, *actions_of(state.exit)], width))
-    answers = []
-    for row in box_rows(chart, state):
-        words = [*events_of(chart, row), *actions_of(row.do)]
+    def _own(
+        self, state: State, entry: tuple[Action, ...], exits: tuple[Action, ...], where: list[Word]
+    ) -> list[list[Word]]:
+        told = []
+        for name, actions in (("entry", entry), ("exit", exits)):
+            if actions:
+                told.append([*where, Word(name, color=PALE), *self.actions(actions)])
+        if state.timer and not where:
+            told.insert(0, [Word("timer", color=PALE), Word(timer_words(state.timer))])
+        return told
+
+    def _coarse(self, box: Box) -> list[list[Word]]:
+        matter, state = self.view.matter, box.state
+        told = self._own(state, matter(state.enter), matter(state.exit), [])
+        inner: dict[Timer, list[str]] = {}
+        hidden = () if box.children else state.children
+        for each in (below for child in hidden for below in child.walk()):
+            told += self._own(each, matter(each.enter), matter(each.exit), [Word(f"{each.name}:")])
+            if each.timer:
+                inner.setdefault(each.timer, []).append(each.name)
+        for timer, names in inner.items():
+            words = [Word("timer", color=PALE), Word(timer_words(timer)), Word("in")]
+            told.append([*words, *_separated([Word(name) for name in names], ",")])
+        return told
+
+    def answers(self, box: Box, width: int) -> list[str]:
+        """What a state answers inside its box."""
+        return [wrapped(self._answer(box.state, row), width) for row in self.view.rows(box)]
+
+    def _answer(self, state: State, row: Row) -> list[Word]:
+        words = [*self.events(row), *self.actions(row.do)]
         if row.to is not None:
+            chart = self.view.chart
             again = any(each.id == row.to for each in chart.path(state.id))
             name = chart.state(row.to).name
             words.append(Word(f"\N{RIGHTWARDS ARROW} {name}{' again' if again else ''}"))
         elif not row.do:
             words.append(Word("/ nothing"))
-        answers.append(wrapped(words, width))
-    return facts, answers
+        return words

@@ -1,56 +1,28 @@
-"""The words of a picture: events, timers and effects as a reader of the standard would say them.
+"""The words of a picture: what is said for the ids of a chart.
 
-* ``t7_expired`` reads ``after T7 = 10 s``: the timer's label and its default.
-* A message that the chart's own effects spell (``Select.rsp 0``) is spelt so in events as well:
-  ``select_req_received`` reads ``Select.req``. All else is the event's name in words.
-* A received event drops ``received`` and a call drops ``requested``: their typeface says it.
+A user of the kit may give words of his own (``Words``). What is not in there is told by its id:
+``carrier_arrived`` reads ``carrier arrived``, ``t7_expired`` reads ``after T7``, what is told reads
+``tell carrier arrived``. A received event drops ``received`` and a call drops ``requested``: their
+typeface says it.
 """
 
 from __future__ import annotations
 
-import re
-from enum import Enum
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from statecharts.declare import Action, Chart, Effect, Timer
-
-_MESSAGE = re.compile(
-    r"(?P<before>(?:\w+_)?)(?P<stem>[a-z]+)_(?P<kind>req|rsp)(?P<after>(?:_\w+)?)"
-)
+from statecharts.declare import Action, Chart, Effect, Increment, Set, Tell, Timer
 
 
-class Side(Enum):
-    """Where an event comes from, and the typeface that says so."""
+def typeface(chart: Chart, event: str | None) -> str:
+    """The tag of the typeface that says where an event comes from; empty for the plain one.
 
-    RECEIVED = "received from the peer"
-    LOCAL = "called by the user"
-    REPORTED = "reported by the driver or another chart"
-    TIMER = "end of a timer"
-    AT_ONCE = "at once"
-
-
-def side(chart: Chart, event: str | None) -> Side:
-    """The side an event comes from."""
-    if event is None:
-        return Side.AT_ONCE
-    if event in chart.received:
-        return Side.RECEIVED
+    What the peer or a timer causes is plain, a call is bold, a report and what happens at once are
+    slanted.
+    """
     if event in chart.local:
-        return Side.LOCAL
-    return Side.REPORTED if event in chart.reported else Side.TIMER
-
-
-@cache
-def _stems(chart: Chart) -> frozenset[str]:
-    """The first words of the messages that the chart's effects name: ``select`` of Select.req."""
-    lists = [(*state.enter, *state.exit) for state in chart.walk()]
-    return frozenset(
-        stem.lower()
-        for actions in (*lists, *(on.do for on in chart.transitions))
-        for action in actions
-        if isinstance(action, Effect)
-        for stem in re.findall(r"([A-Z][a-z]+)\.(?:req|rsp)", str(action))
-    )
+        return "B"
+    return "I" if event is None or event in chart.reported else ""
 
 
 def timer_words(timer: Timer) -> str:
@@ -58,38 +30,50 @@ def timer_words(timer: Timer) -> str:
     return f"{timer.label} = {timer.seconds:g} s"
 
 
-def event_words(chart: Chart, event: str | None) -> str:
-    """An event as plain text."""
-    for timer in chart.timers:
-        if event == timer.expired:
-            return f"after {timer_words(timer)}"
-    match side(chart, event), event:
-        case Side.RECEIVED, str(name):
-            name = name.removesuffix("_received")
-            found = _MESSAGE.fullmatch(name)
-            if found and found["stem"] in _stems(chart):
-                message = f"{found['stem'].capitalize()}.{found['kind']}"
-                return f"{found['before']}{message}{found['after']}".replace("_", " ")
-            return name.replace("_", " ")
-        case Side.LOCAL, str(name):
-            return name.removesuffix("_requested").replace("_", " ")
-        case _, str(name):
-            return name.replace("_", " ")
-        case _:
+def plain(text: str) -> str:
+    """A guard or a name as people read it: ``misses \N{GREATER-THAN OR EQUAL TO} threshold``."""
+    signs = {
+        ">=": "\N{GREATER-THAN OR EQUAL TO}",
+        "<=": "\N{LESS-THAN OR EQUAL TO}",
+        "!=": "\N{NOT EQUAL TO}",
+        "==": "=",
+    }
+    for written, read in signs.items():
+        text = text.replace(written, read)
+    return text.replace("_", " ")
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a picture says for events and effects, and for several events that come together."""
+
+    events: Mapping[str, str] = field(default_factory=dict)
+    effects: Mapping[Effect, str] = field(default_factory=dict)
+    together: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def event(self, chart: Chart, event: str | None) -> str:
+        """An event of ``chart`` as plain text."""
+        if event is None:
             return "at once"
+        if event in self.events:
+            return self.events[event]
+        for timer in chart.timers:
+            if event == timer.expired:
+                return f"after {timer.label}"
+        for ids, ending in ((chart.received, "_received"), (chart.local, "_requested")):
+            if event in ids:
+                event = event.removesuffix(ending)
+        return plain(event)
+
+    def action(self, action: Action) -> str:
+        """An effect or an assignment as plain text; empty parentheses say nothing."""
+        match action:
+            case Set() | Increment():
+                return plain(str(action))
+            case Tell(event):
+                return f"tell {self.events.get(event, plain(event))}"
+            case _:
+                return self.effects.get(action, str(action).removesuffix("()"))
 
 
-def typeface(chart: Chart, event: str | None) -> str:
-    """The tag of the typeface that says which side an event comes from; empty for the plain one."""
-    match side(chart, event):
-        case Side.LOCAL:
-            return "B"
-        case Side.REPORTED | Side.AT_ONCE:
-            return "I"
-        case _:
-            return ""
-
-
-def action_words(action: Action) -> str:
-    """An effect or an assignment as plain text; empty parentheses say nothing."""
-    return str(action).removesuffix("()")
+PLAIN = Words()

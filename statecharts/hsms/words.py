@@ -1,0 +1,138 @@
+"""What pictures say for the events and effects of the HSMS charts: E37's words, for people.
+
+Every event and every effect that a chart names has its words here. The ends of timers need none:
+``after T7`` is made of the timer's label. What a chart tells another has the words of the event.
+"""
+
+from __future__ import annotations
+
+from statecharts.declare import Effect
+from statecharts.draw import Words
+
+from .vocabulary import (
+    AbandonTcp,
+    CloseGate,
+    CloseTcp,
+    Count,
+    Counter,
+    EndTransaction,
+    FinishTcp,
+    OpenGate,
+    OpenTcp,
+    Outgoing,
+    Send,
+)
+
+_EVENTS = {
+    # From the peer, while TCP is up.
+    "select_req_received": "Select.req",
+    "competing_select_req_received": "Select.req while another connection is selected",
+    "select_rsp_accepted": "Select.rsp 0",
+    "select_rsp_already_active": "Select.rsp 1",
+    "select_rsp_refused": "Select.rsp \N{GREATER-THAN OR EQUAL TO} 2",
+    "select_rejected": "Select.req rejected",
+    "deselect_req_received": "Deselect.req",
+    "deselect_rsp_ended": "Deselect.rsp 0",
+    "deselect_rsp_busy": "Deselect.rsp \N{GREATER-THAN OR EQUAL TO} 1",
+    "deselect_rejected": "Deselect.req rejected",
+    "linktest_req_received": "Linktest.req",
+    "linktest_rsp_received": "Linktest.rsp",
+    "linktest_rejected": "Linktest.req rejected",
+    "separate_req_received": "Separate.req",
+    "unknown_reject_received": "Reject.req of nothing open",
+    "unexpected_rsp_received": "response to nothing open",
+    "unsupported_stype_received": "SType not supported",
+    "unsupported_ptype_received": "PType not supported",
+    "control_with_body_received": "control message with a body",
+    "data_received": "data message",
+    # Calls of the user.
+    "enable_requested": "enable",
+    "disable_requested": "disable",
+    "close_requested": "close",
+    "select_requested": "select",
+    "deselect_requested": "deselect",
+    "linktest_requested": "linktest",
+    "isolate_requested": "isolate",
+    "release_requested": "release",
+    "reset_requested": "reset",
+    "request_cancelled": "cancel",
+    # TCP and the traffic on it.
+    "tcp_opened": "TCP opened",
+    "tcp_failed": "TCP failed",
+    "tcp_accepted": "TCP accepted",
+    "tcp_closed": "TCP closed",
+    "communication_failed": "communication failure",
+    "flushed": "last frame written",
+    "frame_began": "frame begins",
+    "frame_progressed": "more bytes",
+    "frame_completed": "frame complete",
+    "receiving_ended": "receiving ended",
+    "write_blocked": "bytes are queued",
+    "write_progressed": "the peer takes some",
+    "write_drained": "the peer took all",
+    "transmitting_ended": "transmitting ended",
+    # The circuit breaker.
+    "permit_requested": "permit requested",
+    "permit_granted": "permit granted",
+    "permit_refused": "permit refused",
+    "permit_offered": "permit offered",
+    "permit_withdrawn": "permit withdrawn",
+    "attempt_succeeded": "attempt succeeded",
+    "attempt_failed": "attempt failed",
+    "attempt_cancelled": "attempt cancelled",
+    "stale_result_reported": "result comes too late",
+    "reconfigured": "settings changed",
+    # Linktest.
+    "watch_began": "SELECTED began",
+    "watch_ended": "SELECTED ended",
+    "probe_answered": "probe answered",
+    "probe_rejected": "probe rejected",
+    "traffic_seen": "bytes came",
+    "linktest_failed": "linktest failed",
+    "linktest_reconfigured": "settings changed",
+    # A data transaction.
+    "primary_written": "primary written",
+    "reply_received": "reply",
+    "reject_received": "Reject.req",
+    "abort_received": "SxF0",
+    "connection_ended": "connection ended",
+}
+
+_MEANINGS = {
+    Outgoing.SELECT_RSP_ESTABLISHED: "established",
+    Outgoing.SELECT_RSP_ALREADY_ACTIVE: "already active",
+    Outgoing.SELECT_RSP_EXHAUSTED: "exhausted",
+    Outgoing.DESELECT_RSP_ENDED: "ended",
+    Outgoing.DESELECT_RSP_NOT_ESTABLISHED: "not established",
+    Outgoing.REJECT_STYPE: "SType not supported",
+    Outgoing.REJECT_PTYPE: "PType not supported",
+    Outgoing.REJECT_NOT_OPEN: "transaction not open",
+    Outgoing.REJECT_NOT_SELECTED: "entity not selected",
+}
+
+
+def _send(frame: Outgoing) -> str:
+    meaning = _MEANINGS.get(frame)
+    return f"send {frame.value}" + (f" ({meaning})" if meaning else "")
+
+
+_EFFECTS: dict[Effect, str] = {
+    **{Send(frame): _send(frame) for frame in Outgoing},
+    Count(Counter.SEPARATE_IGNORED): "count it as ignored",
+    Count(Counter.REJECT_UNKNOWN): "count it as unknown",
+    Count(Counter.DROPPED_WHILE_LEAVING): "count it as dropped",
+    Count(Counter.STALE_RESULT): "count it as too late",
+    OpenTcp(): "open TCP",
+    AbandonTcp(): "give up TCP",
+    FinishTcp(): "send FIN",
+    CloseTcp(): "close TCP",
+    OpenGate(): "let data pass",
+    CloseGate(): "let no data pass",
+    EndTransaction(): "wake the caller",
+}
+
+WORDS = Words(
+    events=_EVENTS,
+    effects=_EFFECTS,
+    together={"connection lost": frozenset({"tcp_closed", "communication_failed"})},
+)
