@@ -149,7 +149,7 @@ async def test_20_concurrent_failures_are_one_opened_event(clock: Clock) -> None
         release.set()
     assert changes == ["open"]
     assert breaker.counts["attempt_failed"] == 20
-    assert breaker.counts["result of an earlier period"] == 15
+    assert breaker.counts["stale_result"] == 15
 
 
 async def test_a_cancelled_call_is_neither_success_nor_failure(clock: Clock) -> None:
@@ -207,7 +207,7 @@ def test_a_result_of_an_earlier_period_changes_nothing(clock: Clock, result: str
     probe.succeeded()
     settle(late.pop())
     assert breaker.state == "closed"
-    assert breaker.counts["result of an earlier period"] == 4
+    assert breaker.counts["stale_result"] == 4
 
 
 def test_a_probe_of_an_earlier_half_open_does_not_decide_this_one(clock: Clock) -> None:

@@ -20,7 +20,7 @@ from trio.testing import MockClock
 import hsms_engine
 import statecharts
 from hsms_engine import HsmsError, HsmsLink, Message, open_link, serve_hsms
-from hsms_engine.protocol.engine import Record
+from hsms_engine.protocol.outputs import Step
 from tests.support.leaks import engine_tasks, leak_check
 from tests.support.pair import MemoryListener, Switchboard, echo
 from tests.support.raw_peer import LINKTEST_REQ, SELECT_REQ, data, linktest_rsp, select_rsp
@@ -159,11 +159,11 @@ def test_twenty_mixed_operations_neither_lock_up_nor_leak_in_any_order(block: in
 # Ten runs, bit-identical
 
 
-async def _a_long_story() -> tuple[list[Record], list[bytes]]:
+async def _a_long_story() -> tuple[list[Step], list[bytes]]:
     """Refusals, a probe, requests, linktests, T3, a loss: all that a link does in an hour."""
     board = Switchboard()
     board.refuse()
-    records: list[Record] = []
+    records: list[Step] = []
     frames: list[bytes] = []
     async with (
         open_link(

@@ -22,7 +22,7 @@ OWNERS = {"Driver": Driver, "engine": Engine, "exchange": Exchange}
 # Words the page explains itself, settings, and commands.
 WORDS = {"connection", "classify", "engine", "exchange", "make prove"}
 SETTINGS = {"max_frame", "linktest_threshold"}
-ELSEWHERE = {"UnexpectedSecondary": "hsms_engine.protocol.events"}
+ELSEWHERE = {"UnexpectedSecondary": "hsms_engine.events"}
 
 
 def exists(name: str) -> bool:

@@ -345,7 +345,7 @@ async def test_a_select_by_hand_that_fails_loses_the_connection(how: str) -> Non
 async def test_bytes_that_come_in_the_turn_a_connection_ends_in_are_nobodys(end: Any) -> None:
     async with end(**QUIET) as (connection, peer):
         await wait_all_tasks_blocked()
-        frames = connection.statistics().counts["frames received"]
+        frames = connection.statistics().counts["frames_received"]
         transport = connection._driver._transport
         assert transport is not None
         # From here to the end of the session nothing else runs.
@@ -353,7 +353,7 @@ async def test_bytes_that_come_in_the_turn_a_connection_ends_in_are_nobodys(end:
         stream.receive_stream.put_data(linktest_req(1))
         connection._driver.tell("tcp_closed")
         await wait_all_tasks_blocked()
-        assert connection.statistics().counts["frames received"] == frames
+        assert connection.statistics().counts["frames_received"] == frames
         await peer.end()
 
 
@@ -387,13 +387,13 @@ async def test_what_comes_in_and_goes_out_is_counted(end: Any) -> None:
         after = connection.statistics().counts
         changed = {name: after[name] - before[name] for name in after if after[name] > before[name]}
         assert changed == {
-            "bytes received": 16 + 14 + 14,
-            "bytes sent": 14 + 14 + 16,
-            "frames received": 3,
-            "messages received": 1,
-            "messages sent": 1,
-            "control frames sent": 2,
-            "rejects sent": 1,
+            "bytes_received": 16 + 14 + 14,
+            "bytes_sent": 14 + 14 + 16,
+            "frames_received": 3,
+            "messages_received": 1,
+            "messages_sent": 1,
+            "control_frames_sent": 2,
+            "rejects_sent": 1,
         }
         assert connection.statistics().waiting_primaries == 1
 
@@ -417,7 +417,7 @@ async def test_an_unexpected_secondary_nobody_reads_about_is_counted_and_not_kep
         for number in range(300):
             await peer.send(data(1, 2, number, body=bytes(10_000)))
         await peer.ping()
-        assert connection.statistics().counts["unexpected secondaries"] == 300
+        assert connection.statistics().counts["unexpected_secondaries"] == 300
         reader = connection.events()
         await peer.send(data(1, 2, 999))
         assert (await first(reader, events.UnexpectedSecondary)).message.name == "S1F2"
@@ -433,4 +433,4 @@ async def test_an_engine_serves_an_engine() -> None:
             reply = await connection.request(Message(2, 25, wait=True, body=body))
             assert reply.body == body
         await connection.linktest()
-        assert server.connections[0].statistics().counts["messages received"] == 20
+        assert server.connections[0].statistics().counts["messages_received"] == 20

@@ -6,6 +6,7 @@ import copy
 import pickle
 
 import pytest
+from hsms_engine.protocol.endings import reject_name, status_name
 
 from hsms_engine import (
     AbortedError,
@@ -23,7 +24,6 @@ from hsms_engine import (
     SettingsError,
     TransactionError,
 )
-from hsms_engine.protocol.endings import reject_name, status_name
 
 KINDS: list[type[HsmsError]] = [
     LocalProtocolError,

@@ -182,7 +182,7 @@ async def test_no_alarm_is_sent_between_deselect_and_select() -> None:
     async with fake(alarms=0.001) as equipment, dial(equipment) as connection:
         await connection.deselect()
         await equipment.until(lambda: equipment.counts["not acknowledged"] >= 2)
-        assert connection.statistics().counts["rejects sent"] == 0
+        assert connection.statistics().counts["rejects_sent"] == 0
         await connection.select()
         assert (await anext(connection)).name == "S5F1"
 
@@ -375,7 +375,7 @@ async def test_wrong_system_bytes_make_a_reply_nobodys() -> None:
     async with fake("wrong-system-bytes") as equipment, dial(equipment, t3=SHORT) as connection:
         with pytest.raises(ReplyTimeoutError):
             await connection.request(S1F1())
-        assert connection.statistics().counts["unexpected secondaries"] == 1
+        assert connection.statistics().counts["unexpected_secondaries"] == 1
         await connection.linktest()
 
 
@@ -571,7 +571,7 @@ async def test_behaviours_combine() -> None:
         # T6 excuses a linktest when another frame has come meanwhile, as the wrong one has.
         link.configure(t6=1.0)
         await link.linktest()
-        assert link.statistics().counts["rejects sent"] == 1
+        assert link.statistics().counts["rejects_sent"] == 1
 
 
 async def test_it_is_killed_and_comes_back_on_the_same_port() -> None:

@@ -152,7 +152,7 @@ async def test_a_success_clears_the_count() -> None:
             assert link.statistics().breaker_failures == 0
             board.refuse()
             await peer.close()
-        assert link.statistics().counts["result of an earlier period"] == 0
+        assert link.statistics().counts["stale_result"] == 0
 
 
 async def test_a_connection_that_is_lost_is_no_failed_attempt() -> None:

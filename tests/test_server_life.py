@@ -402,14 +402,14 @@ async def test_a_flood_of_frames_lets_other_tasks_have_their_turn() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(count_turns)
             await trio.lowlevel.checkpoint()
-            before = server.connections[0].statistics().counts["frames received"]
+            before = server.connections[0].statistics().counts["frames_received"]
             await peer.send(linktest_req(7) * 4_000)
             most = taken = 0
             while taken < 4_000:
                 seen = turns
                 while turns == seen:
                     await trio.lowlevel.checkpoint()
-                now = server.connections[0].statistics().counts["frames received"] - before
+                now = server.connections[0].statistics().counts["frames_received"] - before
                 most, taken = max(most, now - taken), now
             nursery.cancel_scope.cancel()
     # 8 KiB of the shortest frames, twice: tasks of one turn run in any order.

@@ -264,7 +264,7 @@ async def test_everything_before_a_separate_in_the_same_segment_is_handled(role:
         await peer.send(data(5, 1, 1), data(5, 3, 2), separate_req(3), data(5, 5, 4))
         await peer.end()
         assert [primary.name async for primary in connection] == ["S5F1", "S5F3"]
-        assert connection.statistics().counts["frames after the end"] == 1
+        assert connection.statistics().counts["frames_after_the_end"] == 1
 
 
 async def test_a_session_that_begins_and_ends_in_one_segment_loses_no_primary() -> None:
@@ -288,7 +288,7 @@ async def test_a_secondary_nobody_waits_for_is_handed_to_the_user(role: str) -> 
         await peer.send(data(1, 2, SYSTEM, body=b"\x01\x00"))
         event = await first(reader, events.UnexpectedSecondary)
         assert (event.message.name, event.message.system_bytes) == ("S1F2", SYSTEM)
-        assert connection.statistics().counts["unexpected secondaries"] == 1
+        assert connection.statistics().counts["unexpected_secondaries"] == 1
         await peer.ping()
 
 
@@ -312,7 +312,7 @@ async def test_a_secondary_of_another_stream_or_function_is_not_the_reply(
         await peer.send(data(1, 2, system))
         await peer.ping()
         assert [reply.name for reply in replies] == ["S1F2"]
-        assert connection.statistics().counts["unexpected secondaries"] == 1
+        assert connection.statistics().counts["unexpected_secondaries"] == 1
 
 
 @BOTH_ENDS
@@ -372,7 +372,7 @@ async def test_a_reject_of_nothing_we_know_is_dropped_and_counted(role: str) -> 
     async with selected(role) as (connection, peer):
         await peer.send(reject_req(SYSTEM, 0, 1), reject_req(SYSTEM, 5, 3, session=0))
         await peer.ping()
-        assert connection.statistics().counts["reject of nothing we know"] == 2
+        assert connection.statistics().counts["reject_unknown"] == 2
 
 
 @BOTH_ENDS
@@ -390,7 +390,7 @@ async def test_data_with_a_foreign_session_id_is_dropped_and_counted_by_a_host(r
         await peer.ping()
         statistics = connection.statistics()
         assert statistics.waiting_primaries == 0
-        assert statistics.counts["foreign session id"] == 1
+        assert statistics.counts["foreign_session_id"] == 1
 
 
 async def test_an_equipment_answers_a_foreign_session_id_with_s9f1() -> None:
@@ -403,7 +403,7 @@ async def test_an_equipment_answers_a_foreign_session_id_with_s9f1() -> None:
         # An S9F1 about an S9F1 would be answered for ever by another such equipment.
         await peer.send(data(9, 1, SYSTEM, session=7))
         await peer.ping()
-        assert connection.statistics().counts["foreign session id"] == 2
+        assert connection.statistics().counts["foreign_session_id"] == 2
 
 
 @BOTH_ENDS
@@ -781,7 +781,7 @@ async def test_nothing_but_the_separate_is_answered_after_a_close() -> None:
         await peer.close()
         await peer.settle()
         counts = link.statistics().counts
-        assert counts["dropped while leaving"] == 12
+        assert counts["dropped_while_leaving"] == 12
 
 
 async def test_a_link_that_is_not_selected_sends_no_data() -> None:

@@ -193,8 +193,8 @@ async def test_cancelling_a_request_sends_nothing_and_leaves_the_others(end: Any
         assert connection.statistics().open_transactions == 1
         await peer.send(data(1, 4, cancelled), data(1, 2, kept))
         await peer.ping()
-        assert connection.statistics().counts["unexpected secondaries"] == 1
-        assert connection.statistics().counts["replies timed out"] == 0
+        assert connection.statistics().counts["unexpected_secondaries"] == 1
+        assert connection.statistics().counts["replies_timed_out"] == 0
 
 
 @BOTH_ENDS
@@ -459,7 +459,7 @@ async def test_primaries_that_nobody_takes_end_the_connection_with_their_own_err
             ConnectionLostError, match=r"the inbox is full: 10 primaries of 0 bytes"
         ):
             await anext(connection)
-        assert connection.statistics().counts["primaries without room"] == 1
+        assert connection.statistics().counts["primaries_without_room"] == 1
 
 
 async def test_primaries_that_nobody_takes_are_bounded_in_bytes_too() -> None:

@@ -1,7 +1,7 @@
 """A real driver as the subject of a tour: each event of the charts is made to happen, not told.
 
 A frame is written by a peer, TCP is opened and closed, a call is made, a timer is aged until it is
-due. Only what no outside can cause by itself is told to the engine directly (``TOLD``). What the
+due. Only what no outside can cause by itself is told to the charts directly (``TOLD``). What the
 driver does by itself while it writes and reads (``receiver``, ``transmitter``) is left out of the
 comparison; those charts have their own tests.
 """
@@ -18,19 +18,32 @@ import trio.testing
 from hsms_engine import Settings
 from hsms_engine.driver.driver import Driver
 from hsms_engine.nursery import open_bare_nursery
-from hsms_engine.protocol.engine import Engine, Record
+from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.entity import Entity
+from hsms_engine.protocol.outputs import Step
 from hsms_engine.wire import Frame, RejectReason, SType, control_frame, data_frame, encode
-from statecharts import Effect, Start, Stop, System
+from statecharts import Effect, Start, Stop, System, Tell
 from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
 from statecharts.hsms.timers import FRAME_DEADLINE, T8, WRITE_TIMEOUT
-from statecharts.hsms.vocabulary import EndTraffic
 
 # Reports that stand for a decision the driver takes from several facts at once.
 TOLD = frozenset({"traffic_seen", "reconfigured", "linktest_reconfigured", "stale_result_reported"})
+MENTIONED = frozenset({"flushed", "traffic_seen"})
+_CALLS: dict[str, Callable[[Engine], object]] = {
+    "enable_requested": Engine.enable,
+    "disable_requested": Engine.disable,
+    "close_requested": Engine.close,
+    "select_requested": Engine.select,
+    "deselect_requested": Engine.deselect,
+    "linktest_requested": Engine.linktest,
+    "isolate_requested": Engine.isolate,
+    "release_requested": Engine.release,
+    "reset_requested": Engine.reset_breaker,
+}
 OF_TRAFFIC = frozenset(
     {
-        EndTraffic(),
+        Tell("receiving_ended"),
+        Tell("transmitting_ended"),
         *(each(timer) for each in (Start, Stop) for timer in (T8, FRAME_DEADLINE, WRITE_TIMEOUT)),
     }
 )
@@ -140,10 +153,11 @@ class DrivenEnd:
             entity=None if self._is_active else self._entity,
             single_use=bool(self._parameters.get("connection_active", {}).get("single_use")),
         )
-        self._records: list[Record] = []
-        self._leaves: list[dict[str, str]] = []
-        # Where the charts were after the latest step that was asked for.
-        self._here: dict[str, str] = {}
+        # What only a test reaches for: the charts of this engine, and the connection they have.
+        self._life, self._context = self._engine._life, self._engine._context
+        # Each step so far, and where the charts were after it.
+        self._steps: list[tuple[Step, dict[str, str]]] = []
+        self._here = {id: self._life.snapshot[id].leaves for id in self._compared}
         self._recorded = trio.Event()
         self._driver = Driver(self._engine, self._dial if self._is_active else None)
         self._driver.recorders.append(self._note)
@@ -171,11 +185,11 @@ class DrivenEnd:
         finally:
             self._dialled = None
 
-    def _note(self, record: Record) -> None:
-        if self._engine.router.owner[record.event] in self._compared:
-            self._records.append(record)
-            snapshot = self._engine.snapshot
-            self._leaves.append({id: snapshot[id].leaves for id in self._compared})
+    def _note(self, step: Step) -> None:
+        after = {hop.chart: hop.after.leaves for hop in step.hops if hop.chart in self._compared}
+        self._here = {**self._here, **after}
+        if self.compares(step.event):
+            self._steps.append((step, self._here))
             recorded, self._recorded = self._recorded, trio.Event()
             recorded.set()
 
@@ -194,44 +208,38 @@ class DrivenEnd:
 
     def compares(self, event: str) -> bool:
         """Whether `event` is one of a chart that is compared."""
-        return self._engine.router.owner.get(event) in self._compared
+        return self._life.router.owner.get(event) in self._compared
 
     async def take(self, event: str) -> tuple[tuple[Effect, ...], dict[str, str]]:
         """Make ``event`` happen. The effects it had, in order, and where the charts are then."""
-        if not self._is_active and self._engine.epochs and self._engine.epoch is None:
-            # A passive engine serves one connection; the next one has another.
-            while not self._driver.over:
-                await trio.testing.wait_all_tasks_blocked()
-            was_closed = self._here["connection_passive"] == "closed"
-            self._start()
-            if was_closed:
-                self._engine.tell("close_requested")
-        seen = len(self._records)
+        if event in MENTIONED:
+            idle = self._life.router.step(self._life.snapshot, event)
+            if idle.snapshot is self._life.snapshot and not idle.effects:
+                # It is told at every turn, and recorded where it changes something.
+                return (), self._here
+        seen = len(self._steps)
         await self._cause(event)
         while True:
-            for number in range(seen, len(self._records)):
-                record = self._records[number]
-                if record.event == event:
-                    self._here = self._leaves[number]
-                    return compared(record.effects), self._here
-                # Ageing the interval makes the peer's last frame a sign of life, which is none.
-                assert record.event == "traffic_seen", (event, record)
+            for step, here in self._steps[seen:]:
+                if step.event == event:
+                    return compared(step.effects), here
+                # A frame is a sign of life besides what it is.
+                assert step.event == "traffic_seen", (event, step)
             await self._recorded.wait()
 
     async def _cause(self, event: str) -> None:
-        engine, driver = self._engine, self._driver
-        by_hand = engine.router.owner[event] == "breaker" and event.endswith("_requested")
-        if event in TOLD or (by_hand and engine.is_closing):
+        engine = self._engine
+        by_hand = self._life.router.owner[event] == "breaker" and event.endswith("_requested")
+        if event in TOLD or (by_hand and self._life.is_closing):
             # A closed link refuses calls; what its breaker would do is compared all the same.
-            driver.tell(event)
-        elif event == "close_requested" and not self._is_active and engine.epoch is None:
-            engine.tell(event)
+            self._life.tell(event)
         elif event.endswith("_requested"):
-            driver.call(event)
-        elif event.endswith(("_expired", "_excused")):
+            _CALLS[event](engine)
+        elif event.endswith("_expired"):
             self._age(event)
         else:
             await self._happen(event)
+        self._driver.turn()
 
     async def _happen(self, event: str) -> None:
         match event:
@@ -249,16 +257,16 @@ class DrivenEnd:
                 self._held.released.set()
             case "competing_select_req_received":
                 # Another connection has the session, even where ours was selected before.
-                entity, holds = self._entity, self._engine.selected
+                entity, holds = self._entity, self._engine.is_selected
                 if holds:
-                    entity.give_back(self._engine)
+                    entity.give_back(self._life)
                 entity.take(self)
                 await self._the_peer.send_all(encode(control_frame(SType.SELECT_REQ, _ANY)))
-                while self._records[-1].event != event:
+                while not self._steps or self._steps[-1][0].event != event:
                     await self._recorded.wait()
                 entity.give_back(self)
                 if holds:
-                    entity.take(self._engine)
+                    entity.take(self._life)
             case _:
                 await self._the_peer.send_all(encode(self._frame(event)))
 
@@ -285,20 +293,17 @@ class DrivenEnd:
 
     def _age(self, event: str) -> None:
         """Make a running timer one that was started long ago."""
-        clockwork, epoch = self._engine.clockwork, self._engine.epoch
-        timer = event.removesuffix("_expired").removesuffix("_excused")
-        clockwork.started[timer] += _LONG_AGO
-        clockwork.attempt_began = _LONG_AGO if timer == "t5" else clockwork.attempt_began
+        timers, epoch = self._life.timers, self._context.epoch
+        timer = event.removesuffix("_expired")
+        timers.started[timer] += _LONG_AGO
+        if timer == "t5":
+            timers._attempt_began = _LONG_AGO
         if epoch is not None and timer == "linktest_interval":
             epoch.last_received = epoch.last_sent = 2 * _LONG_AGO
-        if epoch is not None and timer == "t6_linktest":
-            excused = event.endswith("_excused")
-            epoch.last_received = trio.current_time() if excused else 2 * _LONG_AGO
-        clockwork.alarm_is_stale = True
-        self._driver.follow_up()
+        timers.retime()
 
     def _frame(self, event: str) -> Frame:
-        epoch = self._engine.epoch
+        epoch = self._context.epoch
         assert epoch is not None
         own = epoch.own
         # Where no such request was sent yet on this connection, one of before is answered.

@@ -25,8 +25,9 @@ import pytest
 import trio
 
 from hsms_engine.driver.driver import Driver
-from hsms_engine.protocol.engine import Engine, Record
+from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Epoch
+from hsms_engine.protocol.outputs import Step
 from hsms_engine.protocol.statistics import COUNTERS
 from hsms_engine.protocol.transactions import Transaction
 from statecharts import NotAllowedError
@@ -70,10 +71,10 @@ class _Watch:
         self.faults: list[str] = []
 
     def follow(self, driver: Driver) -> None:
-        replay = Replay(driver.engine.router.system)
-        counters = driver.engine.counters
+        replay = Replay(driver.engine._life.router.system)
+        counters = driver.engine._context.counters
 
-        def take(record: Record) -> None:
+        def take(record: Step) -> None:
             try:
                 replay.take(record)
                 assert set(counters) <= set(COUNTERS), f"hidden: {set(counters) - set(COUNTERS)}"

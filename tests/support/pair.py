@@ -22,7 +22,7 @@ from hsms_engine import (
     serve_hsms,
 )
 from hsms_engine.driver.event_reader import EventReader
-from hsms_engine.protocol.events import Happened
+from hsms_engine.events import Happened
 from tests.support.raw_peer import RawPeer
 
 E = TypeVar("E", bound=Happened)

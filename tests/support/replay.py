@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Iterable
 from functools import cache
 
-from hsms_engine.protocol.engine import Record
-from statecharts import Effect, Machine, Snapshot, Step, System
+from hsms_engine.protocol.outputs import Step
+from statecharts import Effect, Machine, Snapshot, System, Tell
+from statecharts import Step as ChartStep
 from statecharts.hsms.world import World, after_all
 
 
@@ -22,12 +23,12 @@ _Where = tuple[tuple[str, ...], tuple[int, ...]]
 @cache
 def _step(
     system: System, chart: str, parameters: tuple[tuple[str, int], ...], where: _Where, event: str
-) -> Step:
+) -> ChartStep:
     machine = _machine(system, chart, parameters)
     return machine.step(machine.snapshot(*where), event)
 
 
-def _again(system: System, chart: str, before: Snapshot, event: str) -> Step:
+def _again(system: System, chart: str, before: Snapshot, event: str) -> ChartStep:
     """The step as a machine decides it that no driver has ever used."""
     parameters = tuple(before.machine.parameters.items())
     return _step(system, chart, parameters, (before.states, before.values), event)
@@ -44,14 +45,11 @@ class Replay:
     def __init__(self, system: System) -> None:
         self._system = system
         self._owner = {event: chart.id for chart in system.charts for event in chart.events}
-        self._wires: dict[tuple[str, Effect], list[tuple[str, str]]] = {}
-        for wire in system.wires:
-            self._wires.setdefault((wire.source, wire.effect), []).append((wire.target, wire.event))
         self._now = dict(_beginning(system))
         self._world = World()
         self._at = float("-inf")
 
-    def take(self, record: Record) -> None:
+    def take(self, record: Step) -> None:
         """One more record, in order."""
         assert record.at >= self._at, f"{record} is earlier than the one before it"
         self._at = record.at
@@ -69,16 +67,17 @@ class Replay:
             assert step.taken == hop.taken
             self._now[hop.chart] = hop.after
             for effect in step.effects:
-                if wires := self._wires.get((hop.chart, effect)):
-                    told.extend(wires)
-                else:
-                    effects.append(effect)
+                match effect:
+                    case Tell(event) if event in self._owner:
+                        told.append((self._owner[event], event))
+                    case _:
+                        effects.append(effect)
         assert not told, f"{record.event}: {told} was never told"
         assert record.effects == tuple(effects)
         self._world = after_all(self._world, record.event, effects)
 
 
-def conforms(system: System, records: Iterable[Record]) -> None:
+def conforms(system: System, records: Iterable[Step]) -> None:
     """Raise ``AssertionError`` unless the charts of ``system`` do what was recorded."""
     replay = Replay(system)
     for record in records:
