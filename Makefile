@@ -56,7 +56,7 @@ diagrams: $(INSTALLED) tools
 	@$(PY) -m statecharts.draw diagrams
 
 prove: $(INSTALLED) tools
-	@$(PY) -m tests.prove
+	@$(PY) -m tests.proof
 
 bench: $(INSTALLED)
 	@$(PY) -m benchmarks

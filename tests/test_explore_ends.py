@@ -18,12 +18,12 @@ from statecharts.explore import (
 )
 from statecharts.explore.report import messages, pytest_file
 from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS
-from statecharts.hsms.assumptions import SETTLED
-from statecharts.hsms.binding import machine, with_chart
-from statecharts.hsms.end_properties import TWO_ENDS
-from statecharts.hsms.model import CLOSE, DATA, End, Marker, Scenario, two_ends
-from statecharts.hsms.outside import link_alone
-from statecharts.hsms.searches import (
+from tests.proof.assumptions import SETTLED
+from tests.proof.binding import machine, with_chart
+from tests.proof.end_properties import TWO_ENDS
+from tests.proof.model import CLOSE, DATA, End, Marker, Scenario, two_ends
+from tests.proof.outside import link_alone
+from tests.proof.searches import (
     CHARTS_ALONE,
     ENDS,
     LINKS,

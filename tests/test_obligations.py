@@ -6,11 +6,11 @@ from statecharts import Chart, On, State, System
 from statecharts.explore import Graph
 from statecharts.explore.obligations import Examiner, Obligation
 from statecharts.hsms import ACTIVE, PASSIVE
-from statecharts.hsms.binding import machine, with_chart
-from statecharts.hsms.searches import CHARTS_ALONE, LINKS, AloneSearch
 from statecharts.hsms.vocabulary import Outgoing, Send
 from statecharts.hsms.world import World
 from statecharts.router import Router
+from tests.proof.binding import machine, with_chart
+from tests.proof.searches import CHARTS_ALONE, LINKS, AloneSearch
 from tests.support.mutate import without
 
 

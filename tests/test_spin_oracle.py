@@ -5,10 +5,10 @@ import pytest
 from statecharts import Chart, Router, System
 from statecharts.export import agreement
 from statecharts.export import spin as export_spin
-from statecharts.export.agreement import spin_agreement, systems
-from statecharts.export.programs import OracleError
 from statecharts.export.promela import to_promela
-from statecharts.export.spin import Verification, search, spin
+from tests.proof.oracles.agreement import spin_agreement, systems
+from tests.proof.oracles.programs import OracleError
+from tests.proof.oracles.spin import Verification, search, spin
 from tests.support.odd_charts import COUNTING, NESTED, TIMED
 from tests.support.tools import needs
 

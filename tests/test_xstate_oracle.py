@@ -11,11 +11,11 @@ import pytest
 
 from statecharts import Chart, Machine
 from statecharts.export import to_typescript, xstate_oracle
-from statecharts.export.agreement import FAULTY, ORACLE, hsms_machines, xstate_agreement
-from statecharts.export.programs import OracleError, run
 from statecharts.export.xstate import Timers, machine_config
-from statecharts.export.xstate_oracle import compare, install
 from statecharts.hsms import ACTIVE, CHARTS
+from tests.proof.oracles.agreement import FAULTY, ORACLE, hsms_machines, xstate_agreement
+from tests.proof.oracles.programs import OracleError, run
+from tests.proof.oracles.xstate import compare, install
 from tests.support.odd_charts import COUNTING, ODD
 from tests.support.tools import needs
 

@@ -44,8 +44,7 @@ _TEST = '''"""{title}
 Written by the checker from a counterexample. It passes once the fault is gone from the charts.
 """
 
-from tests.support.counterexample import replay
-from tests.support.virtual import virtual_time as virtual_time
+{imports}
 
 STEPS = [
 {steps}
@@ -63,15 +62,19 @@ def pytest_file(
     model: str,
     trace: Trace,
     parameters: Mapping[str, Mapping[str, int]],
+    imports: str,
 ) -> str:
     """The text of a pytest file that replays the trace.
 
-    ``replay(model, steps, parameters)`` of ``tests/support/counterexample.py`` gives each (actor,
-    event, effects) to the real driver of this end in ``model`` and compares the effects, as text.
+    ``imports``: the lines that import the fixtures and ``replay``, a coroutine function that is
+    yours: ``replay(model, steps, parameters)`` gives each (actor, event, effects) to the real
+    driver of this actor in ``model`` and compares the effects, as text.
     """
     steps = "\n".join(
         f"    ({move.actor!r}, {move.event!r}, {[str(each) for each in move.effects]!r}),"
         for move in trace.moves
     )
     bound = {chart: dict(values) for chart, values in parameters.items()}
-    return _TEST.format(name=name, title=title, model=model, steps=steps, parameters=bound)
+    return _TEST.format(
+        name=name, title=title, model=model, steps=steps, parameters=bound, imports=imports
+    )

@@ -6,7 +6,8 @@ SELECTED. ``DIALS`` holds for the end that dials, ``DIALS_ONCE`` for one that do
 breaker by itself. All are for a breaker and a linktest with a threshold of 2.
 """
 
-from ...explore.obligations import Obligation
+from statecharts.explore.obligations import Obligation
+
 from .breaker import BREAKS, breaker
 from .dialling import dialling, select
 from .listening import LISTENS

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ...explore.obligations import Obligation
-from ..vocabulary import Outgoing
+from statecharts.explore.obligations import Obligation
+from statecharts.hsms.vocabulary import Outgoing
+
 from .clause import ACCEPTED, END, FRESH, LOST, NS, S, clause
 from .messages import both
 

@@ -11,18 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from statecharts.declare import Effect, Start, Stop
-from statecharts.hsms.binding import Bind, bound, machine
+from statecharts.export.promela import Implication, Part
 from statecharts.hsms.breaker import BREAKER
 from statecharts.hsms.linktest import LINKTEST
-from statecharts.hsms.model import (
-    ACTIVE_END,
-    PASSIVE_END,
-    READ_BY_ACTIVE,
-    READ_BY_PASSIVE,
-    Item,
-    Marker,
-    Scenario,
-)
 from statecharts.hsms.vocabulary import (
     AbandonTcp,
     CloseGate,
@@ -36,7 +27,16 @@ from statecharts.hsms.vocabulary import (
 from statecharts.hsms.world import Tcp
 from statecharts.router import Router
 
-from .promela import Implication, Part
+from ..binding import Bind, bound, machine
+from ..model import (
+    ACTIVE_END,
+    PASSIVE_END,
+    READ_BY_ACTIVE,
+    READ_BY_PASSIVE,
+    Item,
+    Marker,
+    Scenario,
+)
 
 # As many frames as ever wait at one end; one more fails an assertion, it is not dropped.
 ROOM = 10

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from ...declare import Tell
-from ...explore.obligations import Obligation
-from ..vocabulary import (
+from statecharts.declare import Tell
+from statecharts.explore.obligations import Obligation
+from statecharts.hsms.vocabulary import (
     AbandonTcp,
     CloseTcp,
     Counter,
     OpenGate,
     OpenTcp,
 )
+
 from .clause import clause
 
 _CLEARED = "breaker_closed failures=0"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ...explore.obligations import Obligation
-from ..vocabulary import EndTransaction
+from statecharts.explore.obligations import Obligation
+from statecharts.hsms.vocabulary import EndTransaction
+
 from .clause import clause
 
 _ENDED = (EndTransaction(),)

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from ...declare import Effect
-from ...explore.obligations import Obligation
-from ..vocabulary import CloseGate, CloseTcp, Count, Counter, OpenGate, Outgoing, Send
+from statecharts.declare import Effect
+from statecharts.explore.obligations import Obligation
+from statecharts.hsms.vocabulary import (
+    CloseGate,
+    CloseTcp,
+    Count,
+    Counter,
+    OpenGate,
+    Outgoing,
+    Send,
+)
 
 NS, S, LEAVING = "not_selected", "selected", "leaving"
 END = (CloseTcp(),)

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from ...explore.obligations import Obligation
-from ..vocabulary import AbandonTcp, CloseGate, Counter, OpenGate, OpenTcp, Outgoing, Send
+from statecharts.explore.obligations import Obligation
+from statecharts.hsms.vocabulary import (
+    AbandonTcp,
+    CloseGate,
+    Counter,
+    OpenGate,
+    OpenTcp,
+    Outgoing,
+    Send,
+)
+
 from .clause import (
     ACCEPTED,
     DESELECT,

@@ -5,8 +5,9 @@ Searched with a linktest threshold of 2.
 
 from __future__ import annotations
 
-from ...explore.obligations import Obligation
-from ..vocabulary import CloseGate, Counter, FinishTcp, Outgoing, Send
+from statecharts.explore.obligations import Obligation
+from statecharts.hsms.vocabulary import CloseGate, Counter, FinishTcp, Outgoing, Send
+
 from .clause import (
     DESELECT,
     END,

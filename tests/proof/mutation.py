@@ -15,18 +15,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Generic
 
-from ..declare import Chart
-from ..explore.alone import WorldState
-from ..explore.checking import Checker, Outcome
-from ..explore.graph import BrokenModelError, Graph, TooManyStatesError
-from ..explore.moves import State, View
-from ..explore.mutants import Mutant, mutants
-from ..explore.obligations import Examiner, Obligation
-from ..explore.properties import Property
-from ..lint import ChartError
-from ..machine import Machine, NotAllowedError
-from ..native import ChartFaultError
-from ..router import Router, SystemSnapshot
+from statecharts.declare import Chart
+from statecharts.explore.alone import WorldState
+from statecharts.explore.checking import Checker, Outcome
+from statecharts.explore.graph import BrokenModelError, Graph, TooManyStatesError
+from statecharts.explore.moves import State, View
+from statecharts.explore.mutants import Mutant, mutants
+from statecharts.explore.obligations import Examiner, Obligation
+from statecharts.explore.properties import Property
+from statecharts.hsms.systems import CHARTS
+from statecharts.lint import ChartError
+from statecharts.machine import Machine, NotAllowedError
+from statecharts.native import ChartFaultError
+from statecharts.router import Router, SystemSnapshot
+
 from .binding import Bind, Parameters, machine
 from .searches import (
     CHARTS_ALONE,
@@ -36,7 +38,6 @@ from .searches import (
     AloneSearch,
     EndsSearch,
 )
-from .systems import CHARTS
 
 # Far more than any chart reaches: a mutant whose queue grows for ever is killed at this bound.
 MANY = 40_000
