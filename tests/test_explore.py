@@ -240,7 +240,9 @@ def test_a_frame_comes_from_the_other_end() -> None:
 
 def test_a_counterexample_becomes_a_test_that_compiles() -> None:
     trace = toy(DIAMOND).trace(3)
-    text = pytest_file("no_way_back", "There is no way back.", "toy", trace, {"lamp": {"most": 2}})
+    text = pytest_file(
+        "no_way_back", "There is no way back.", "toy", trace, {"lamp": {"most": 2}}, "import replay"
+    )
 
     compile(text, "test_no_way_back.py", "exec")
     assert "('toy', 'left', [])," in text

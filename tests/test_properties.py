@@ -90,9 +90,19 @@ def failing(chart: Chart) -> set[str]:
 @pytest.mark.parametrize(
     ("claim", "chart", "transition", "effect"),
     [
-        ("attempts are settled", ACTIVE, "connecting: tcp_failed -> waiting", "Tell(attempt_failed)"),
+        (
+            "attempts are settled",
+            ACTIVE,
+            "connecting: tcp_failed -> waiting",
+            "Tell(attempt_failed)",
+        ),
         ("one probe", ACTIVE, "selecting: disable_requested -> resting", "Tell(attempt_cancelled)"),
-        ("nobody forgotten", BREAKER, "breaker_open: open_time_expired -> ready", "Tell(permit_offered)"),
+        (
+            "nobody forgotten",
+            BREAKER,
+            "breaker_open: open_time_expired -> ready",
+            "Tell(permit_offered)",
+        ),
     ],
 )
 def test_an_effect_that_is_missing_fails_the_claim_about_it(

@@ -21,6 +21,7 @@ from statecharts import (
     Wire,
 )
 from statecharts.hsms import ACTIVE_LINK, BREAKER, LINKTEST, PASSIVE_LINK
+from statecharts.hsms.vocabulary import Tell
 
 
 @dataclass(frozen=True, slots=True)

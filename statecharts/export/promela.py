@@ -173,12 +173,17 @@ class Part:
         for chart in self.system.charts:
             for number, leaf in enumerate(_leaves(chart)):
                 yield f"#define {self.leaf(chart.id, leaf.id)} {number}"
-            initial = self.machines[chart.id].initial
-            yield f"byte {self.at(chart.id)} = {self.leaf(chart.id, initial.leaves)};"
             for name, value in self.machines[chart.id].parameters.items():
                 yield f"#define {self.at(chart.id)}_v_{name} {value}"
-            for name, value in self.machines[chart.id].values(initial).items():
-                yield f"byte {self.at(chart.id)}_v_{name} = {value};"
+        yield from (f"byte {statement};" for statement in self.beginning())
+
+    def beginning(self) -> Iterator[str]:
+        """The statements that put every chart where it begins."""
+        for machine in self.machines.values():
+            chart, initial = machine.chart.id, machine.initial
+            yield f"{self.at(chart)} = {self.leaf(chart, initial.leaves)}"
+            for name, value in machine.values(initial).items():
+                yield f"{self.at(chart)}_v_{name} = {value}"
 
     def body(self, chart: Chart, leaf: State, found: list[On]) -> str:
         """What one leaf does: the first candidate whose guard holds."""

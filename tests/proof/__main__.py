@@ -70,7 +70,8 @@ def _alone(search: AloneSearch[WorldState]) -> Row:
     snapshots = (here.snapshot for here in graph.states)
     breaches = tuple(Examiner(model.router).breaches(snapshots, search.duties))
     failed = [str(each) for each in verdicts if each.outcome is not Outcome.HELD]
-    kept = len(search.duties) - len({each.obligation.clause for each in breaches})
+    broken = {each.obligation.clause for each in breaches}
+    kept = len({duty.clause for duty in search.duties} - broken)
     found = graph.statistics()
     return Row(
         search.name,

@@ -51,10 +51,10 @@ EQUIVALENT: dict[str, str] = {
     r"again instead of transition (between_frames|drained)": (
         "the state has no timer and does nothing when it is entered or left"
     ),
-    r"swap failures := 0 and OfferPermit|swap WithdrawPermit\(\) and failures := 0": (
+    r"swap failures := 0 and Tell|swap Tell\(permit_withdrawn\) and failures := 0": (
         "nobody sees when within a step a variable is set"
     ),
-    r"swap (AbandonTcp\(\) and Re|EndTraffic|OpenGate\(\) and Begin|EndWatch\(\) and Close)": (
+    r"swap (AbandonTcp\(\) and Tell|Tell\(\w+\) and |OpenGate\(\) and Tell)": (
         "one effect is for the driver, the other for a chart, which acts when both are made"
     ),
     r"start in \w+ of state": "the state is always entered by the name of one of its children",

@@ -23,6 +23,7 @@ from statecharts.explore.properties import (
     Sometimes,
     Stays,
 )
+from statecharts.hsms.rules import SECTIONS, Runs
 from statecharts.hsms.systems import ACTIVE_LINK, PASSIVE_LINK
 from statecharts.hsms.vocabulary import OpenGate, OpenTcp, Outgoing, Send
 from statecharts.hsms.world import Tcp, World
@@ -32,25 +33,9 @@ from .assumptions import TIME_PASSES
 
 Link = Here[World]
 
-# E37's table of timers: where each of them runs. Written apart from the charts, which must agree.
-RUNS_IN: dict[str, tuple[str, ...]] = {
-    "t5": ("waiting", "resting"),
-    "t6": (
-        "selecting",
-        "reselecting",
-        "select_unanswered",
-        "deselecting",
-        "deselect_unanswered",
-    ),
-    "t7": ("not_selected",),
-    "t8": ("receiving",),
-    "frame_deadline": ("receiving",),
-    "write_timeout": ("backlogged",),
-    "connect_timeout": ("connecting",),
-    "linger": ("leaving",),
-    "linktest_interval": ("quiet",),
-    "t6_linktest": ("probing_link",),
-    "open_time": ("breaker_open",),
+# Where each timer runs, from the rules and not from the charts, which must agree.
+RUNS_IN = {
+    row.timer: row.states for section in SECTIONS for row in section.rows if isinstance(row, Runs)
 }
 
 _ATTEMPT = ("connecting", "selecting")

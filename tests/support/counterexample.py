@@ -15,6 +15,10 @@ _MODELS: dict[str, dict[str, System]] = {
     "passive_link": {"passive_link": PASSIVE_LINK},
     "two_ends": {"active": ACTIVE_LINK, "passive": PASSIVE_LINK},
 }
+# What a test that the checker writes imports.
+IMPORTS = """\
+from tests.support.counterexample import replay
+from tests.support.virtual import virtual_time as virtual_time"""
 _OF_TRAFFIC = frozenset(str(effect) for effect in OF_TRAFFIC)
 
 
