@@ -6,7 +6,8 @@ import pytest
 
 from statecharts import Chart, Increment, On, Parameter, Set, State, Timer, Variable
 from statecharts.explore.mutants import Mutant, mutants
-from statecharts.hsms import ACTIVE, BREAKER, LINKTEST, PASSIVE, TRANSACTION, TRANSMITTER, mutation
+from statecharts.hsms import ACTIVE, BREAKER, LINKTEST, PASSIVE, TRANSACTION, TRANSMITTER
+from tests.proof import mutation
 from tests.proof.mutation import EQUIVALENT, Trial, all_mutants
 
 
@@ -46,7 +47,6 @@ RELEASE = "isolated: release_requested -> breaker_closed"
         (TRANSACTION, "drop transition open: t3_expired -> timed_out", "lint"),
         (PASSIVE, "drop Send(Linktest.rsp) of transition selected: linktest_req_received", "obl"),
         (ACTIVE, "drop CloseTcp() on exit of state connected", "world"),
-        (ACTIVE, "drop transition closed: permit_withdrawn", "world"),
         (ACTIVE, "drop timer t7 of state not_selected", "lint"),
         (BREAKER, "drop timer open_time of state breaker_open", "lint"),
         (ACTIVE, "start in asking of state disconnected", "property"),

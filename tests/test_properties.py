@@ -7,9 +7,9 @@ import pytest
 from statecharts import Chart, Machine
 from statecharts.explore import Checker, Graph, Outcome
 from statecharts.hsms import ACTIVE, BREAKER, LINKTEST
+from statecharts.hsms.world import World
 from tests.proof.binding import machine, with_chart
 from tests.proof.searches import CHARTS_ALONE, LINKS, SMALL_ENDS, AloneSearch, EndsSearch
-from statecharts.hsms.world import World
 from tests.support.mutate import without
 
 

@@ -114,12 +114,15 @@ class Examiner:
 
 
 def _started(effects: tuple[Effect, ...]) -> set[str]:
+    ran: set[str] = set()
     started: set[str] = set()
     for effect in effects:
         match effect:
             case Start(timer):
                 started.add(timer.id)
-            case Stop(timer):
+            case Stop(timer) if timer.id not in started:
+                ran.add(timer.id)
+            case Stop(timer) if timer.id not in ran:
                 started.discard(timer.id)
             case _:
                 pass

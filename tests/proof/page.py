@@ -61,7 +61,8 @@ def _section(section: Section) -> Iterator[str]:
 def _cells(row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The header of the table that a row belongs to, and its cells."""
     match row:
-        case Clause(id, ends, rule=rule, said=(_, events, places, answer, then, starts)):
+        case Clause(id, ends, rule=rule, said=said):
+            _, events, places, answer, then, starts = said
             at = places if ends in ("both", "breaker", "request") else f"*{ends}:* {places}"
             started = ", ".join(_TIMERS[each].label for each in starts.split())
             return _COLUMNS, (f"`{id}`", rule, _code(events), at, answer, then, started)
