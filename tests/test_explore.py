@@ -27,7 +27,8 @@ from statecharts.explore import (
 )
 from statecharts.explore.cycles import closed_walk, components
 from statecharts.explore.properties import Property
-from statecharts.explore.report import messages, pytest_file
+from statecharts.explore.report import messages
+from tests.support.counterexample import pytest_file
 from tests.support.toy import Edges, Toy, toy
 
 USER, TIMER, DELIVERY, FAULT = Kind.USER, Kind.TIMER, Kind.DELIVERY, Kind.FAULT
@@ -240,9 +241,7 @@ def test_a_frame_comes_from_the_other_end() -> None:
 
 def test_a_counterexample_becomes_a_test_that_compiles() -> None:
     trace = toy(DIAMOND).trace(3)
-    text = pytest_file(
-        "no_way_back", "There is no way back.", "toy", trace, {"lamp": {"most": 2}}, "import replay"
-    )
+    text = pytest_file("no_way_back", "There is no way back.", "toy", trace, {"lamp": {"most": 2}})
 
     compile(text, "test_no_way_back.py", "exec")
     assert "('toy', 'left', [])," in text

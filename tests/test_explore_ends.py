@@ -16,7 +16,7 @@ from statecharts.explore import (
     LeadsTo,
     Outcome,
 )
-from statecharts.explore.report import messages, pytest_file
+from statecharts.explore.report import messages
 from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS
 from tests.proof.assumptions import SETTLED
 from tests.proof.binding import machine, with_chart
@@ -32,7 +32,7 @@ from tests.proof.searches import (
     SESSION,
     SMALL_ENDS,
 )
-from tests.support.counterexample import IMPORTS, replay
+from tests.support.counterexample import pytest_file, replay
 from tests.support.mutate import without
 
 RECOVERY = next(each for each in TWO_ENDS if each.name == "recovery")
@@ -184,7 +184,7 @@ async def test_a_missing_transition_ends_the_search_with_a_trace_that_becomes_a_
     trace = caught.value.trace
     assert [move.event for move in trace.moves] == ["enable_requested", "connect_timeout_expired"]
     assert caught.value.error.move.event == "t5_expired"
-    text = pytest_file("refused", "A refusal.", "two_ends", trace, scenario.parameters, IMPORTS)
+    text = pytest_file("refused", "A refusal.", "two_ends", trace, scenario.parameters)
     scope: dict[str, Callable[[], Awaitable[None]]] = {}
     exec(compile(text, "test_refused.py", "exec"), scope)
     with trio.fail_after(30):

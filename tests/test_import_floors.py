@@ -61,8 +61,6 @@ KIT = PURE | {"statecharts.hsms"}
 
 FLOORS = (
     Floor("statecharts/hsms/*", CHARTS, PURE),
-    # The command that draws the charts of HSMS.
-    Floor("statecharts/draw/__main__.py", CHARTS, PURE),
     Floor("statecharts/draw/*", CHARTS, KIT, late=frozenset({"graphviz"})),
     Floor("statecharts/testgen/*", CHARTS, KIT, late=frozenset({"hypothesis"})),
     Floor("statecharts/*", CHARTS, KIT),

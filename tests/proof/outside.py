@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 
 from statecharts.declare import Effect
 from statecharts.explore.alone import Alone, May, TimersOnly
-from statecharts.hsms.transaction import TRANSACTION
 from statecharts.hsms.world import ImpossibleEffectError, Tcp, World, after_all
 from statecharts.router import System, told_by
 
@@ -101,9 +100,6 @@ def link_alone(
 ) -> Alone[World]:
     """A link against anything. Without ``traffic``, receiver and transmitter see no byte."""
     return Alone(bound(system, parameters, bind), HsmsOutside(system, traffic=traffic))
-
-
-TRANSACTION_ALONE = System("data_transaction", "Data transaction", (TRANSACTION,))
 
 
 def chart_alone(
