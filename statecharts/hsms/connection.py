@@ -71,10 +71,11 @@ RECEIVED_BY_PASSIVE = ("competing_select_req_received",)
 # cannot go on (a bad length, T8, a deadline, a full inbox).
 LOST = ("tcp_closed", "communication_failed")
 
-
 SELECT_RSP = ("select_rsp_accepted", "select_rsp_already_active", "select_rsp_refused")
 DESELECT_RSP = ("deselect_rsp_ended", "deselect_rsp_busy")
 
+_LINKTEST_RSP = Send(Outgoing.LINKTEST_RSP)
+_STYPE, _PTYPE = Send(Outgoing.REJECT_STYPE), Send(Outgoing.REJECT_PTYPE)
 _NOT_OPEN = Send(Outgoing.REJECT_NOT_OPEN)
 _UNKNOWN = Count(Counter.REJECT_UNKNOWN)
 
@@ -82,15 +83,11 @@ _UNKNOWN = Count(Counter.REJECT_UNKNOWN)
 def _answered_alike(state: str) -> tuple[On, ...]:
     """What is answered the same way selected or not."""
     return (
-        rule("linktest-req/any", "linktest_req_received", state, None, Send(Outgoing.LINKTEST_RSP)),
+        rule("linktest-req/any", "linktest_req_received", state, None, _LINKTEST_RSP),
         rule("response/unawaited", "unexpected_rsp_received", state, None, _NOT_OPEN),
-        rule(
-            "header/stype", "unsupported_stype_received", state, None, Send(Outgoing.REJECT_STYPE)
-        ),
-        rule("header/body", "control_with_body_received", state, None, Send(Outgoing.REJECT_STYPE)),
-        rule(
-            "header/ptype", "unsupported_ptype_received", state, None, Send(Outgoing.REJECT_PTYPE)
-        ),
+        rule("header/stype", "unsupported_stype_received", state, None, _STYPE),
+        rule("header/body", "control_with_body_received", state, None, _STYPE),
+        rule("header/ptype", "unsupported_ptype_received", state, None, _PTYPE),
         rule("reject/unknown", "unknown_reject_received", state, None, _UNKNOWN),
         rule("deselect-reject/unawaited", "deselect_rejected", state, None, _UNKNOWN),
         *(rule("deselect-rsp/unawaited", event, state, None, _NOT_OPEN) for event in DESELECT_RSP),
