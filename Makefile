@@ -11,7 +11,7 @@ help:
 	@echo 'make demo      two processes, a broken link, the breaker, and the link back: under 30 s'
 	@echo 'make test      the tests: three to five minutes'
 	@echo 'make check     what CI runs: format, lint, types, tests, coverage'
-	@echo 'make diagrams  draw the charts into diagrams/'
+	@echo 'make diagrams  draw the charts into diagrams/, write docs/protocol.md'
 	@echo 'make prove     model-check the charts and print what holds: two to three minutes'
 	@echo 'make bench     measure against other engines'
 	@echo 'make clean     remove all that the other targets made, .venv too'
@@ -54,9 +54,10 @@ check: $(INSTALLED) tools
 
 diagrams: $(INSTALLED) tools
 	@$(PY) -m statecharts.hsms.pictures diagrams
+	@$(PY) -m tests.proof.page
 
 prove: $(INSTALLED) tools
-	@$(PY) -m tests.prove
+	@$(PY) -m tests.proof
 
 bench: $(INSTALLED)
 	@$(PY) -m benchmarks

@@ -168,7 +168,8 @@ class On:
 
     ``event`` None makes it eventless: taken at once when ``source`` is active and ``when`` holds.
     ``to`` None makes it targetless: nothing is left or entered, only ``do`` is done. ``to`` equal
-    to ``source`` leaves and enters the state again, so that its timer starts anew.
+    to ``source`` leaves and enters the state again, so that its timer starts anew. ``clauses`` are
+    the ids of the rules that it fulfils, for people and for tests: they mean nothing to the chart.
     """
 
     event: str | None
@@ -176,6 +177,7 @@ class On:
     to: str | None = None
     when: str = ""
     do: tuple[Action, ...] = ()
+    clauses: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         guard = f" [{self.when}]" if self.when else ""

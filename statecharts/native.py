@@ -1,7 +1,6 @@
 """From a declared chart to a python-statemachine class: the only place that meets the library.
 
-What holds for every class made here (each point answers a trap measured in the library, and
-tests/test_python_statemachine_semantics.py keeps the traps themselves):
+What holds for every class made here (each point answers a trap measured in the library):
 
 * all flags are set, none is inherited as a default: unknown events raise, exceptions propagate,
   the configuration changes step by step as SCXML says;

@@ -194,9 +194,7 @@ class Router:
     def snapshot(self, parts: tuple[Snapshot, ...]) -> SystemSnapshot:
         """The one system snapshot made of these parts, in the order of the system's charts."""
         if (known := self._interned.get(parts)) is None:
-            known = self._interned[parts] = SystemSnapshot(
-                self._index, self._known_states, parts
-            )
+            known = self._interned[parts] = SystemSnapshot(self._index, self._known_states, parts)
         return known
 
     def adopt(self, other: SystemSnapshot) -> SystemSnapshot:

@@ -274,6 +274,7 @@ async def test_deselected_it_can_be_selected_again_by_hand() -> None:
             assert connection.is_selected
 
 
+@pytest.mark.clause("deselect-rsp/refused")
 @BOTH_ENDS
 async def test_a_deselect_that_is_refused_leaves_the_session(end: Any) -> None:
     async with end(**QUIET) as (connection, peer), trio.open_nursery() as nursery:

@@ -16,14 +16,14 @@ from statecharts.explore import (
     LeadsTo,
     Outcome,
 )
-from statecharts.explore.report import messages, pytest_file
+from statecharts.explore.report import messages
 from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS
-from statecharts.hsms.assumptions import SETTLED
-from statecharts.hsms.binding import machine, with_chart
-from statecharts.hsms.end_properties import TWO_ENDS
-from statecharts.hsms.model import CLOSE, DATA, End, Marker, Scenario, two_ends
-from statecharts.hsms.outside import link_alone
-from statecharts.hsms.searches import (
+from tests.proof.assumptions import SETTLED
+from tests.proof.binding import machine, with_chart
+from tests.proof.end_properties import TWO_ENDS
+from tests.proof.model import CLOSE, DATA, End, Marker, Scenario, two_ends
+from tests.proof.outside import link_alone
+from tests.proof.searches import (
     CHARTS_ALONE,
     ENDS,
     LINKS,
@@ -32,7 +32,7 @@ from statecharts.hsms.searches import (
     SESSION,
     SMALL_ENDS,
 )
-from tests.support.counterexample import replay
+from tests.support.counterexample import pytest_file, replay
 from tests.support.mutate import without
 
 RECOVERY = next(each for each in TWO_ENDS if each.name == "recovery")
@@ -48,14 +48,14 @@ FOUND = {
 @pytest.mark.parametrize(
     ("name", "states", "transitions", "diameter", "out_degree", "deadlocks"),
     [
-        ("dialling end", 381, 10_448, 16, 39, 0),
-        ("dialling end, once", 270, 8_815, 12, 39, 0),
-        ("listening end", 122, 3_034, 12, 30, 3),
+        ("dialling end", 405, 11_696, 16, 40, 0),
+        ("dialling end, once", 294, 10_007, 12, 40, 0),
+        ("listening end", 108, 2_858, 10, 31, 3),
         ("breaker", 8, 68, 4, 9, 0),
         ("transaction", 8, 12, 2, 6, 6),
-        ("two ends, cable cut", 628, 3_076, 20, 7, 0),
-        ("two ends, users", 5_336, 36_731, 20, 11, 0),
-        ("two ends, deselecting", 9_353, 43_821, 28, 6, 0),
+        ("two ends, cable cut", 506, 2_567, 19, 7, 0),
+        ("two ends, users", 4_764, 33_505, 20, 11, 0),
+        ("two ends, deselecting", 9_115, 43_109, 28, 6, 0),
     ],
 )
 def test_a_search_has_exactly_this_many_states(
@@ -157,6 +157,21 @@ def test_a_graceful_close_is_half_a_close_first() -> None:
 
     assert any(inbox[-1:] == (Marker.FINISH,) for inbox in inboxes)
     assert not any(Marker.FINISH in inbox[:-1] for inbox in inboxes if CLOSE in inbox[-1:])
+
+
+def test_a_listener_outlives_its_connections_until_its_user_closes() -> None:
+    without_users = Graph(SMALL_ENDS[0].model(machine))
+    with_users = Graph(SMALL_ENDS[1].model(machine))
+    listeners = [with_users.model.view(state).right.snapshot for state in with_users.states]
+
+    assert not any(
+        "closed" in without_users.model.view(s).right.snapshot for s in without_users.states
+    )
+    assert any("closed" in snapshot for snapshot in listeners)
+    # What a connection has counted is not counted in the next one.
+    assert all(
+        snapshot["linktest"].values == (0,) for snapshot in listeners if "listening" in snapshot
+    )
 
 
 async def test_a_missing_transition_ends_the_search_with_a_trace_that_becomes_a_test() -> None:

@@ -11,11 +11,12 @@ from statecharts.export import machine_config, to_json, to_promela, to_typescrip
 from statecharts.export.promela import Implication, UnsupportedChartError
 from statecharts.export.xstate import action_object
 from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS, LINKTEST, RECEIVER
+from statecharts.router import told_by
 from tests.support.odd_charts import COUNTING, NESTED, ODD, PARALLEL, TIMED
 
 
 def alone(chart: Chart) -> System:
-    return System(chart.id, chart.title, (chart,), ())
+    return System(chart.id, chart.title, (chart,))
 
 
 def test_a_state_that_is_entered_again_says_so_and_no_other_does() -> None:
@@ -111,7 +112,8 @@ def test_promela_refuses_what_it_cannot_say() -> None:
 def test_an_invariant_is_the_same_in_both_languages() -> None:
     machines = {"breaker": Machine(BREAKER), "connection_active": Machine(ACTIVE)}
     permit = Implication("breaker", "probing", "connection_active", ("connecting", "selecting"))
-    system = replace(ACTIVE_LINK, charts=(ACTIVE, BREAKER), wires=())
+    others = tuple(event for event in told_by(ACTIVE) if event not in BREAKER.events)
+    system = replace(ACTIVE_LINK, charts=(ACTIVE, BREAKER), outside=others)
     router = Router(system, machines)
     breaker, connection = machines["breaker"], machines["connection_active"]
     probing = breaker.snapshot(("half_open", "probing"), (5,))

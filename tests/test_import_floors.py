@@ -6,6 +6,7 @@ a module no name matches is allowed exactly if it belongs to the standard librar
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,11 +56,14 @@ class Floor:
 
 PURE = UNREPEATABLE | CONCURRENT | SOCKETS | {"logging", "trio"}
 CHARTS = frozenset({"statecharts", "statemachine"})
+# What every chart needs, whatever it is about.
+KIT = PURE | {"statecharts.hsms"}
 
 FLOORS = (
-    Floor("statecharts/draw/*", CHARTS, PURE, late=frozenset({"graphviz"})),
-    Floor("statecharts/testgen/*", CHARTS, PURE, late=frozenset({"hypothesis"})),
-    Floor("statecharts/*", CHARTS, PURE),
+    Floor("statecharts/hsms/*", CHARTS, PURE),
+    Floor("statecharts/draw/*", CHARTS, KIT, late=frozenset({"graphviz"})),
+    Floor("statecharts/testgen/*", CHARTS, KIT, late=frozenset({"hypothesis"})),
+    Floor("statecharts/*", CHARTS, KIT),
     Floor("hsms_engine/wire.py", frozenset(), PURE),
     Floor("hsms_engine/secs2/*", frozenset({"hsms_engine.secs2"}), PURE),
     Floor("hsms_engine/sml/*", frozenset({"hsms_engine.sml", "hsms_engine.secs2"}), PURE),
@@ -148,9 +152,19 @@ def test_a_file_imports_only_what_its_floor_may(path: str) -> None:
     assert offences(path, (ROOT / path).read_text()) == []
 
 
+@pytest.mark.parametrize("path", [path for path in FILES if path.startswith("statecharts/")])
+def test_the_charts_and_their_kit_name_no_test(path: str) -> None:
+    assert re.findall(r"\btests[./]\w+|\btest_\w+\.py", (ROOT / path).read_text()) == []
+
+
 @pytest.mark.parametrize(
     ("path", "source"),
     [
+        ("statecharts/machine.py", "from .hsms import ACTIVE"),
+        ("statecharts/explore/graph.py", "from ..hsms.world import World"),
+        ("statecharts/testgen/tours.py", "import statecharts.hsms.systems"),
+        ("statecharts/draw/dot.py", "def late():\n    from statecharts.hsms import CHARTS"),
+        ("statecharts/hsms/connection.py", "from tests.proof import model"),
         ("statecharts/connection.py", "import trio"),
         ("statecharts/connection.py", "import hsms_engine.wire"),
         ("statecharts/connection.py", "from hsms_engine import wire"),
@@ -192,6 +206,7 @@ def test_an_import_that_points_up_or_acts_is_refused(path: str, source: str) -> 
         ("statecharts/machine.py", "from statemachine import State"),
         ("statecharts/draw/render.py", "def draw():\n    import graphviz"),
         ("statecharts/machine.py", "from .connection import CONNECTION"),
+        ("statecharts/hsms/connection.py", "from statecharts.declare import Chart"),
         ("hsms_engine/secs2/items.py", "from .codec import decode"),
         ("hsms_engine/secs2/items.py", "if TYPE_CHECKING:\n    from typing_extensions import X"),
         ("hsms_engine/sml/parse.py", "from hsms_engine.secs2 import decode"),

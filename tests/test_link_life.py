@@ -836,6 +836,7 @@ class SlowToClose(trio.abc.Stream):
         await self._inner.aclose()
 
 
+@pytest.mark.clause("order/one-by-one")
 async def test_the_next_connection_begins_when_the_previous_one_is_wholly_gone() -> None:
     log: list[str] = []
     board = Switchboard()

@@ -39,6 +39,7 @@ def now() -> float:
 # By hand
 
 
+@pytest.mark.clause("linktest-rsp/answered")
 @BOTH_ENDS
 async def test_a_linktest_by_hand_is_answered_by_the_same_system_bytes(end: Any) -> None:
     async with end(linktest_interval=None) as (connection, peer), trio.open_nursery() as nursery:
@@ -71,6 +72,7 @@ async def test_a_linktest_by_hand_that_is_not_answered_is_a_t6_error_at_threshol
         assert now() == 15
 
 
+@pytest.mark.clause("linktest-reject/answered")
 @BOTH_ENDS
 async def test_a_rejected_linktest_is_an_error_and_a_sign_of_life(end: Any) -> None:
     async with end(linktest_interval=None) as (connection, peer), trio.open_nursery() as nursery:

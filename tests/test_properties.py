@@ -7,9 +7,9 @@ import pytest
 from statecharts import Chart, Machine
 from statecharts.explore import Checker, Graph, Outcome
 from statecharts.hsms import ACTIVE, BREAKER, LINKTEST
-from statecharts.hsms.binding import machine, with_chart
-from statecharts.hsms.searches import CHARTS_ALONE, LINKS, SMALL_ENDS, AloneSearch, EndsSearch
 from statecharts.hsms.world import World
+from tests.proof.binding import machine, with_chart
+from tests.proof.searches import CHARTS_ALONE, LINKS, SMALL_ENDS, AloneSearch, EndsSearch
 from tests.support.mutate import without
 
 
@@ -71,9 +71,9 @@ def test_exactly_as_many_silent_probes_as_the_threshold_end_a_link(threshold: in
         here = linktest.step(here, "linktest_interval_expired").snapshot
         here, effects, _ = linktest.step(here, "t6_linktest_expired")
         assert "quiet" in here
-        assert "Tell("linktest_failed")" not in map(str, effects)
+        assert "Tell(linktest_failed)" not in map(str, effects)
     here = linktest.step(here, "linktest_interval_expired").snapshot
-    assert "Tell("linktest_failed")" in map(str, linktest.step(here, "t6_linktest_expired").effects)
+    assert "Tell(linktest_failed)" in map(str, linktest.step(here, "t6_linktest_expired").effects)
 
 
 def failing(chart: Chart) -> set[str]:
@@ -90,9 +90,19 @@ def failing(chart: Chart) -> set[str]:
 @pytest.mark.parametrize(
     ("claim", "chart", "transition", "effect"),
     [
-        ("attempts are settled", ACTIVE, "connecting: tcp_failed -> waiting", "Tell("attempt_failed")"),
-        ("one probe", ACTIVE, "selecting: disable_requested -> resting", "Tell("attempt_cancelled")"),
-        ("nobody forgotten", BREAKER, "breaker_open: open_time_expired -> ready", "Tell("permit_offered")"),
+        (
+            "attempts are settled",
+            ACTIVE,
+            "connecting: tcp_failed -> waiting",
+            "Tell(attempt_failed)",
+        ),
+        ("one probe", ACTIVE, "selecting: disable_requested -> resting", "Tell(attempt_cancelled)"),
+        (
+            "nobody forgotten",
+            BREAKER,
+            "breaker_open: open_time_expired -> ready",
+            "Tell(permit_offered)",
+        ),
     ],
 )
 def test_an_effect_that_is_missing_fails_the_claim_about_it(

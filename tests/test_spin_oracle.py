@@ -3,12 +3,12 @@
 import pytest
 
 from statecharts import Chart, Router, System
-from statecharts.export import agreement
-from statecharts.export import spin as export_spin
-from statecharts.export.agreement import spin_agreement, systems
-from statecharts.export.programs import OracleError
 from statecharts.export.promela import to_promela
-from statecharts.export.spin import Verification, search, spin
+from tests.proof.oracles import agreement
+from tests.proof.oracles import spin as asking_spin
+from tests.proof.oracles.agreement import spin_agreement, systems
+from tests.proof.oracles.programs import OracleError
+from tests.proof.oracles.spin import Verification, search, spin
 from tests.support.odd_charts import COUNTING, NESTED, TIMED
 from tests.support.tools import needs
 
@@ -26,7 +26,7 @@ def test_spin_finds_the_same_states_and_transitions_and_the_same_fault() -> None
 
 @pytest.mark.parametrize("chart", [NESTED, COUNTING, TIMED], ids=lambda chart: str(chart.id))
 def test_spin_agrees_on_charts_made_to_be_hard(chart: Chart) -> None:
-    system = System(chart.id, chart.title, (chart,), ())
+    system = System(chart.id, chart.title, (chart,))
     assert spin(to_promela(system)) == search(Router(system))
 
 
@@ -38,7 +38,7 @@ def test_what_spin_refuses_is_an_error_and_not_a_verdict() -> None:
 def test_a_search_that_was_cut_short_is_an_error_and_not_a_verdict(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(export_spin, "run", lambda *_, **__: "error: max search depth too small")
+    monkeypatch.setattr(asking_spin, "run", lambda *_, **__: "error: max search depth too small")
     with pytest.raises(OracleError, match="did not search the whole"):
         spin("")
 

@@ -90,6 +90,7 @@ async def not_selected(role: str) -> AsyncIterator[RawPeer]:
 # Select
 
 
+@pytest.mark.clause("select-req/ns", "frame/session", "frame/echo")
 async def test_a_select_req_to_a_listening_end_is_answered_with_0() -> None:
     async with not_selected("passive") as peer:
         await peer.send(select_req(SYSTEM))
@@ -97,6 +98,7 @@ async def test_a_select_req_to_a_listening_end_is_answered_with_0() -> None:
         await peer.ping()
 
 
+@pytest.mark.clause("tcp/opened")
 async def test_a_dialling_end_sends_a_select_req_and_nothing_more() -> None:
     board = Switchboard()
     async with link_end(board, **QUIET):
@@ -106,6 +108,7 @@ async def test_a_dialling_end_sends_a_select_req_and_nothing_more() -> None:
         await peer.ping()
 
 
+@pytest.mark.clause("select-req/s")
 @BOTH_ENDS
 async def test_a_select_req_while_selected_is_answered_with_1_and_the_link_stays(role: str) -> None:
     async with selected(role) as (connection, peer):
@@ -115,6 +118,7 @@ async def test_a_select_req_while_selected_is_answered_with_1_and_the_link_stays
         await peer.ping()
 
 
+@pytest.mark.clause("select-req/crossing", "select-rsp/crossed")
 async def test_a_simultaneous_select_is_answered_with_0_by_both_ends() -> None:
     """Two dialling engines, joined back to back: each gets the other's Select.req."""
     left, right = Switchboard(), Switchboard()
@@ -135,6 +139,7 @@ async def test_a_simultaneous_select_is_answered_with_0_by_both_ends() -> None:
         assert one.statistics().times_selected == 1
 
 
+@pytest.mark.clause("select-req/crossing", "select-rsp/crossed")
 async def test_a_simultaneous_select_works_when_both_ends_use_the_same_system_bytes() -> None:
     board = Switchboard()
     async with link_end(board, **QUIET) as link:
@@ -146,6 +151,7 @@ async def test_a_simultaneous_select_works_when_both_ends_use_the_same_system_by
         assert link.statistics().state == "communicating"
 
 
+@pytest.mark.clause("select-rsp/crossed")
 async def test_select_rsp_1_is_selected_when_the_peers_own_select_was_accepted() -> None:
     board = Switchboard()
     async with link_end(board, **QUIET) as link:
@@ -159,6 +165,7 @@ async def test_select_rsp_1_is_selected_when_the_peers_own_select_was_accepted()
         assert link.statistics().state == "communicating"
 
 
+@pytest.mark.clause("select-rsp/failed")
 async def test_select_rsp_1_without_a_select_of_the_peer_fails_at_once() -> None:
     board = Switchboard()
     async with link_end(board, **QUIET) as link:
@@ -173,6 +180,7 @@ async def test_select_rsp_1_without_a_select_of_the_peer_fails_at_once() -> None
         assert trio.current_time() == began
 
 
+@pytest.mark.clause("select-rsp/failed")
 @pytest.mark.parametrize("status", [2, 3, 4, 5, 6, 7, 255])
 async def test_a_refused_select_closes_at_once_and_the_error_has_the_status(status: int) -> None:
     board = Switchboard()
@@ -189,6 +197,7 @@ async def test_a_refused_select_closes_at_once_and_the_error_has_the_status(stat
         assert trio.current_time() == began
 
 
+@pytest.mark.clause("select-rsp/disagreed")
 async def test_a_refused_select_after_the_peers_own_select_was_accepted_closes() -> None:
     board = Switchboard()
     async with link_end(board, **QUIET) as link:
@@ -201,6 +210,7 @@ async def test_a_refused_select_after_the_peers_own_select_was_accepted_closes()
         assert not link.is_selected
 
 
+@pytest.mark.clause("response/unawaited")
 async def test_a_select_rsp_with_wrong_system_bytes_does_not_select() -> None:
     async with not_selected("active") as peer:
         await peer.send(select_rsp(SYSTEM))
@@ -208,6 +218,7 @@ async def test_a_select_rsp_with_wrong_system_bytes_does_not_select() -> None:
         await peer.ping()
 
 
+@pytest.mark.clause("select-rsp/failed")
 async def test_a_reject_of_our_select_req_is_a_failed_select() -> None:
     board = Switchboard()
     async with link_end(board, **QUIET) as link:
@@ -220,9 +231,22 @@ async def test_a_reject_of_our_select_req_is_a_failed_select() -> None:
         await peer.end()
 
 
+@pytest.mark.clause("select-reject/unawaited")
+async def test_a_reject_of_a_select_req_that_was_answered_is_counted_and_no_more() -> None:
+    board = Switchboard()
+    async with link_end(board, **QUIET) as link:
+        peer = await board.peer()
+        system = await peer.control(SELECT_REQ)
+        await peer.send(select_rsp(system), reject_req(system, SELECT_REQ, 1))
+        await peer.ping()
+        assert link.is_selected
+        assert link.statistics().counts["reject_unknown"] == 1
+
+
 # Data
 
 
+@pytest.mark.clause("data/ns")
 @BOTH_ENDS
 async def test_data_while_not_selected_is_rejected_with_4_and_the_link_stays(role: str) -> None:
     async with not_selected(role) as peer:
@@ -233,6 +257,7 @@ async def test_data_while_not_selected_is_rejected_with_4_and_the_link_stays(rol
         await peer.ping()
 
 
+@pytest.mark.clause("select-rsp/accepted", "order/behind-select", "data/primary")
 async def test_data_right_behind_the_select_rsp_is_delivered() -> None:
     board = Switchboard()
     async with link_end(board, **QUIET) as link:
@@ -244,6 +269,7 @@ async def test_data_right_behind_the_select_rsp_is_delivered() -> None:
         await peer.ping()
 
 
+@pytest.mark.clause("order/before-answer", "order/behind-select")
 async def test_data_right_behind_the_select_req_is_delivered() -> None:
     received: list[Message] = []
 
@@ -258,6 +284,7 @@ async def test_data_right_behind_the_select_req_is_delivered() -> None:
         assert [message.name for message in received] == ["S6F11"]
 
 
+@pytest.mark.clause("order/before-end")
 @BOTH_ENDS
 async def test_everything_before_a_separate_in_the_same_segment_is_handled(role: str) -> None:
     async with selected(role) as (connection, peer):
@@ -281,6 +308,7 @@ async def test_a_session_that_begins_and_ends_in_one_segment_loses_no_primary() 
         assert [message.name for message in received] == ["S6F11"]
 
 
+@pytest.mark.clause("data/unexpected")
 @BOTH_ENDS
 async def test_a_secondary_nobody_waits_for_is_handed_to_the_user(role: str) -> None:
     async with selected(role) as (connection, peer):
@@ -292,6 +320,7 @@ async def test_a_secondary_nobody_waits_for_is_handed_to_the_user(role: str) -> 
         await peer.ping()
 
 
+@pytest.mark.clause("data/other-function")
 @BOTH_ENDS
 @pytest.mark.parametrize(("stream", "function"), [(2, 2), (1, 4), (127, 254)])
 async def test_a_secondary_of_another_stream_or_function_is_not_the_reply(
@@ -315,6 +344,7 @@ async def test_a_secondary_of_another_stream_or_function_is_not_the_reply(
         assert connection.statistics().counts["unexpected_secondaries"] == 1
 
 
+@pytest.mark.clause("data/w-bit")
 @BOTH_ENDS
 async def test_a_secondary_with_the_w_bit_is_not_the_reply(role: str) -> None:
     async with selected(role) as (connection, peer), trio.open_nursery() as nursery:
@@ -326,6 +356,7 @@ async def test_a_secondary_with_the_w_bit_is_not_the_reply(role: str) -> None:
         await peer.send(data(1, 2, system))
 
 
+@pytest.mark.clause("data/primary")
 @BOTH_ENDS
 async def test_a_primary_with_the_system_bytes_of_an_open_request_is_a_primary(role: str) -> None:
     async with selected(role) as (connection, peer), trio.open_nursery() as nursery:
@@ -340,6 +371,7 @@ async def test_a_primary_with_the_system_bytes_of_an_open_request_is_a_primary(r
         await peer.send(data(1, 2, system))
 
 
+@pytest.mark.clause("data/abort")
 @BOTH_ENDS
 async def test_sxf0_aborts_the_transaction_and_the_link_stays(role: str) -> None:
     async with selected(role) as (connection, peer), trio.open_nursery() as nursery:
@@ -353,6 +385,7 @@ async def test_sxf0_aborts_the_transaction_and_the_link_stays(role: str) -> None
         await peer.ping()
 
 
+@pytest.mark.clause("data/rejected")
 @BOTH_ENDS
 async def test_a_reject_of_an_open_request_fails_it_with_the_reason(role: str) -> None:
     async with selected(role) as (connection, peer), trio.open_nursery() as nursery:
@@ -367,6 +400,7 @@ async def test_a_reject_of_an_open_request_fails_it_with_the_reason(role: str) -
         await peer.ping()
 
 
+@pytest.mark.clause("reject/unknown")
 @BOTH_ENDS
 async def test_a_reject_of_nothing_we_know_is_dropped_and_counted(role: str) -> None:
     async with selected(role) as (connection, peer):
@@ -375,6 +409,7 @@ async def test_a_reject_of_nothing_we_know_is_dropped_and_counted(role: str) -> 
         assert connection.statistics().counts["reject_unknown"] == 2
 
 
+@pytest.mark.clause("reject/unknown")
 @BOTH_ENDS
 async def test_a_reject_is_never_answered_with_a_reject(role: str) -> None:
     async with not_selected(role) as peer:
@@ -383,6 +418,7 @@ async def test_a_reject_is_never_answered_with_a_reject(role: str) -> None:
         await peer.ping()
 
 
+@pytest.mark.clause("data/session")
 @BOTH_ENDS
 async def test_data_with_a_foreign_session_id_is_dropped_and_counted_by_a_host(role: str) -> None:
     async with selected(role) as (connection, peer):
@@ -393,6 +429,7 @@ async def test_data_with_a_foreign_session_id_is_dropped_and_counted_by_a_host(r
         assert statistics.counts["foreign_session_id"] == 1
 
 
+@pytest.mark.clause("data/session")
 async def test_an_equipment_answers_a_foreign_session_id_with_s9f1() -> None:
     async with passive_end(session_id=3, is_equipment=True, **QUIET) as (connection, peer):
         foreign = data(1, 1, SYSTEM, wait=True, session=7, body=b"\x01\x00")
@@ -406,6 +443,7 @@ async def test_an_equipment_answers_a_foreign_session_id_with_s9f1() -> None:
         assert connection.statistics().counts["foreign_session_id"] == 2
 
 
+@pytest.mark.clause("data/session")
 @BOTH_ENDS
 async def test_the_session_id_is_not_looked_at_when_the_check_is_off(role: str) -> None:
     end = active_end if role == "active" else passive_end
@@ -417,6 +455,7 @@ async def test_the_session_id_is_not_looked_at_when_the_check_is_off(role: str) 
 # Linktest
 
 
+@pytest.mark.clause("linktest-req/any")
 @BOTH_ENDS
 async def test_a_linktest_is_answered_in_every_state(role: str) -> None:
     async with not_selected(role) as peer:
@@ -430,6 +469,7 @@ async def test_a_linktest_is_answered_in_every_state(role: str) -> None:
 # Deselect and Separate
 
 
+@pytest.mark.clause("deselect-req/ns")
 @BOTH_ENDS
 async def test_a_deselect_while_not_selected_is_answered_with_1(role: str) -> None:
     async with not_selected(role) as peer:
@@ -438,6 +478,7 @@ async def test_a_deselect_while_not_selected_is_answered_with_1(role: str) -> No
         await peer.ping()
 
 
+@pytest.mark.clause("deselect-req/s")
 @BOTH_ENDS
 async def test_a_deselect_is_answered_with_0_and_the_session_can_be_selected_again(
     role: str,
@@ -454,6 +495,7 @@ async def test_a_deselect_is_answered_with_0_and_the_session_can_be_selected_aga
         assert connection.is_selected
 
 
+@pytest.mark.clause("deselect-req/crossing", "deselect-rsp/crossed")
 @BOTH_ENDS
 async def test_crossing_deselects_are_both_answered_with_0(role: str) -> None:
     async with selected(role) as (connection, peer), trio.open_nursery() as nursery:
@@ -466,6 +508,21 @@ async def test_crossing_deselects_are_both_answered_with_0(role: str) -> None:
         await peer.select()
 
 
+@pytest.mark.clause("deselect-req/unanswered")
+async def test_a_deselect_before_our_select_is_answered_leaves_our_select_waiting() -> None:
+    board = Switchboard()
+    async with link_end(board, **QUIET) as link:
+        peer = await board.peer()
+        system = await peer.control(SELECT_REQ)
+        await peer.send(select_req(SYSTEM), deselect_req(SYSTEM + 1))
+        await peer.expect(select_rsp(SYSTEM), deselect_rsp(SYSTEM + 1))
+        assert not link.is_selected
+        await peer.send(select_rsp(system))
+        await peer.ping()
+        assert link.is_selected
+
+
+@pytest.mark.clause("deselect/asked", "deselect-rsp/ended")
 @BOTH_ENDS
 @pytest.mark.parametrize("status", [0, 1])
 async def test_our_deselect_ends_the_session_and_keeps_tcp(role: str, status: int) -> None:
@@ -476,6 +533,7 @@ async def test_our_deselect_ends_the_session_and_keeps_tcp(role: str, status: in
         assert connection.phase == "not selected"
 
 
+@pytest.mark.clause("separate-req/ns")
 @BOTH_ENDS
 async def test_a_separate_while_not_selected_is_ignored_and_counted(role: str) -> None:
     async with not_selected(role) as peer:
@@ -483,6 +541,7 @@ async def test_a_separate_while_not_selected_is_ignored_and_counted(role: str) -
         await peer.ping()
 
 
+@pytest.mark.clause("separate-req/s")
 @BOTH_ENDS
 async def test_a_separate_closes_without_an_answer(role: str) -> None:
     async with selected(role) as (connection, peer):
@@ -498,6 +557,7 @@ async def test_a_separate_closes_without_an_answer(role: str) -> None:
 # Responses nobody waits for
 
 
+@pytest.mark.clause("response/unawaited")
 @BOTH_ENDS
 @pytest.mark.parametrize("stype", [SELECT_RSP, DESELECT_RSP, LINKTEST_RSP])
 @pytest.mark.parametrize("status", [0, 1, 255])
@@ -517,6 +577,7 @@ async def test_a_response_nobody_waits_for_is_rejected_with_3(
         assert connection.is_selected
 
 
+@pytest.mark.clause("select-rsp/unawaited")
 async def test_a_second_select_rsp_is_one_nobody_waits_for() -> None:
     board = Switchboard()
     async with link_end(board, **QUIET):
@@ -528,6 +589,7 @@ async def test_a_second_select_rsp_is_one_nobody_waits_for() -> None:
         await peer.ping()
 
 
+@pytest.mark.clause("linktest-rsp/unawaited")
 @BOTH_ENDS
 async def test_a_second_linktest_rsp_is_one_nobody_waits_for(role: str) -> None:
     async with selected(role) as (connection, peer), trio.open_nursery() as nursery:
@@ -538,6 +600,7 @@ async def test_a_second_linktest_rsp_is_one_nobody_waits_for(role: str) -> None:
         await peer.ping()
 
 
+@pytest.mark.clause("deselect-rsp/unawaited")
 @BOTH_ENDS
 async def test_a_second_deselect_rsp_is_one_nobody_waits_for(role: str) -> None:
     async with selected(role) as (connection, peer), trio.open_nursery() as nursery:
@@ -548,9 +611,26 @@ async def test_a_second_deselect_rsp_is_one_nobody_waits_for(role: str) -> None:
         await peer.ping()
 
 
+@pytest.mark.clause("deselect-reject/unawaited", "linktest-reject/unawaited")
+@BOTH_ENDS
+async def test_a_reject_of_what_was_answered_is_counted_and_no_more(role: str) -> None:
+    async with selected(role) as (connection, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(connection.linktest)
+        system = await peer.control(LINKTEST_REQ)
+        await peer.send(linktest_rsp(system), reject_req(system, LINKTEST_REQ, 1))
+        await peer.ping()
+        assert connection.is_selected
+        nursery.start_soon(connection.deselect)
+        system = await peer.control(DESELECT_REQ)
+        await peer.send(deselect_rsp(system), reject_req(system, DESELECT_REQ, 1))
+        await peer.ping()
+        assert connection.statistics().counts["reject_unknown"] == 2
+
+
 # Headers
 
 
+@pytest.mark.clause("header/stype", "frame/rejected")
 @BOTH_ENDS
 @pytest.mark.parametrize("stype", [8, 10, 11, 127, 128, 254, 255])
 async def test_an_undefined_stype_is_rejected_with_1(role: str, stype: int) -> None:
@@ -565,6 +645,7 @@ async def test_an_undefined_stype_is_rejected_with_1(role: str, stype: int) -> N
         await peer.ping()
 
 
+@pytest.mark.clause("header/ptype", "frame/rejected")
 @BOTH_ENDS
 @pytest.mark.parametrize("ptype", [1, 127, 255])
 @pytest.mark.parametrize("stype", [0, 1, 5, 8, 9, 255])
@@ -582,6 +663,7 @@ async def test_another_ptype_is_rejected_with_2_before_the_stype_is_looked_at(
         await peer.ping()
 
 
+@pytest.mark.clause("header/body")
 @BOTH_ENDS
 @pytest.mark.parametrize("stype", [1, 2, 3, 4, 5, 6, 9])
 async def test_a_control_frame_with_a_body_is_rejected_with_1(role: str, stype: int) -> None:
@@ -597,6 +679,7 @@ async def test_a_control_frame_with_a_body_is_rejected_with_1(role: str, stype: 
         assert connection.is_selected
 
 
+@pytest.mark.clause("frame/length")
 @BOTH_ENDS
 @pytest.mark.parametrize("length", [0, 1, 9])
 async def test_a_length_below_10_closes_at_once(role: str, length: int) -> None:
@@ -613,6 +696,7 @@ async def test_a_length_below_10_closes_at_once(role: str, length: int) -> None:
         await peer.end()
 
 
+@pytest.mark.clause("frame/length")
 @BOTH_ENDS
 async def test_a_length_above_max_frame_closes_at_once_on_its_four_bytes(role: str) -> None:
     async with selected(role) as (connection, peer):
@@ -661,6 +745,7 @@ async def test_garbage_is_no_end_of_the_listener(garbage: bytes) -> None:
 # A second connection
 
 
+@pytest.mark.clause("select-req/competing")
 async def test_a_second_connections_select_is_answered_with_3_and_closed() -> None:
     async with passive_end(**QUIET) as (first, peer), _second(first) as second:
         await second.ping()
@@ -715,6 +800,7 @@ async def test_several_sessions_may_be_selected_where_the_settings_say_so() -> N
 # The end of TCP
 
 
+@pytest.mark.clause("tcp/lost-s", "data/lost")
 @BOTH_ENDS
 async def test_the_end_of_tcp_fails_every_open_request_now(role: str) -> None:
     async with selected(role) as (connection, peer), trio.open_nursery() as nursery:
@@ -748,6 +834,7 @@ async def test_the_end_of_tcp_inside_a_frame_is_the_end_and_no_more(role: str, c
             await anext(connection)
 
 
+@pytest.mark.clause("tcp/lost-ns")
 async def test_the_end_of_tcp_while_selecting_is_a_failed_select() -> None:
     board = Switchboard()
     async with link_end(board, **QUIET) as link:
@@ -766,6 +853,7 @@ async def test_the_end_of_tcp_while_selecting_is_a_failed_select() -> None:
             await peer.close()
 
 
+@pytest.mark.clause("close/s", "leaving/frame", "order/separate-last")
 async def test_nothing_but_the_separate_is_answered_after_a_close() -> None:
     board = Switchboard()
     async with link_end(board, linger=5, **QUIET) as link, trio.open_nursery() as nursery:
@@ -784,6 +872,7 @@ async def test_nothing_but_the_separate_is_answered_after_a_close() -> None:
         assert counts["dropped_while_leaving"] == 12
 
 
+@pytest.mark.clause("order/no-session")
 async def test_a_link_that_is_not_selected_sends_no_data() -> None:
     board = Switchboard()
     async with link_end(board, **QUIET) as link:

@@ -248,6 +248,7 @@ async def test_a_sender_that_never_waits_lets_others_run(end: Any) -> None:
         del peer
 
 
+@pytest.mark.clause("order/ends-once")
 @BOTH_ENDS
 async def test_a_transaction_ends_by_the_first_of_two_ends_in_one_segment(end: Any) -> None:
     async with end(**QUIET) as (connection, peer):
@@ -383,6 +384,7 @@ async def test_a_reply_that_cannot_be_encoded_leaves_its_primary_unanswered() ->
         await peer.ping()
 
 
+@pytest.mark.clause("order/no-leftovers")
 async def test_a_reply_does_not_reach_a_later_connection() -> None:
     board = Switchboard()
     async with link_end(board, t5=1, **QUIET) as link:
@@ -403,6 +405,7 @@ async def test_a_reply_does_not_reach_a_later_connection() -> None:
 # System bytes
 
 
+@pytest.mark.clause("order/system-bytes")
 async def test_system_bytes_are_unique_among_open_ones_after_wrapping_too() -> None:
     table = Transactions(SYSTEM_BYTES - 2)
     numbers = [table.open(1, 1, 0, table.take_system_bytes()).system_bytes for _ in range(4)]

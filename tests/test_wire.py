@@ -143,6 +143,7 @@ def feed_all(decoder: Decoder, chunks: list[bytes]) -> list[Frame]:
     return [frame for chunk in chunks for frame in decoder.feed(chunk)]
 
 
+@pytest.mark.clause("frame/layout")
 @pytest.mark.parametrize(
     ("frame", "golden"), [row[1:] for row in GOLDEN], ids=[row[0] for row in GOLDEN]
 )
@@ -163,6 +164,7 @@ def test_the_golden_bytes_cover_every_stype_status_and_reason() -> None:
         assert {frame.byte3 for frame in written if frame.stype == stype} == set(answers)
 
 
+@pytest.mark.clause("frame/layout")
 def test_ptype_is_header_byte_8_and_stype_byte_9_of_the_frame() -> None:
     written = encode(Frame(0, 0, 0, 0xAA, 0xBB, 0, b""))
     assert (written[8], written[9]) == (0xAA, 0xBB)
@@ -195,6 +197,7 @@ def test_the_fast_encoder_writes_what_the_plain_one_does(
     assert encode_data(session_id, stream, function, wait, system_bytes, body) == encode(frame)
 
 
+@pytest.mark.clause("frame/rejected", "frame/echo")
 @given(frames, st.sampled_from(RejectReason))
 def test_a_reject_echoes_the_system_bytes_and_names_what_it_rejects(
     frame: Frame, reason: RejectReason
@@ -237,6 +240,7 @@ def test_a_stream_that_would_spill_into_the_w_bit_is_refused(stream: int) -> Non
         data_frame(0, stream, 1, False, 0, b"")
 
 
+@pytest.mark.clause("frame/segments")
 @given(st.lists(frames, max_size=6), st.lists(st.integers(0, 400), max_size=12))
 @example([S1F1_W] * 3, [13, 14, 15, 28])
 def test_any_segmentation_of_any_frames_reads_the_same(
@@ -312,6 +316,7 @@ def test_no_bytes_are_no_frames() -> None:
     assert_between_frames(decoder)
 
 
+@pytest.mark.clause("frame/length")
 @pytest.mark.parametrize("length", [0, 9, 101, 0xFFFFFFFF])
 @pytest.mark.parametrize("rest", [b"", bytes(200)], ids=["bare", "with its whole frame"])
 @pytest.mark.parametrize("before", [0, 2])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from statecharts import Effect, Start, Stop
+from statecharts import Effect, Start, Stop, Tell
 from statecharts.hsms import ACTIVE, world
 from statecharts.hsms.timers import T6, T7
 from statecharts.hsms.vocabulary import (

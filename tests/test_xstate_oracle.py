@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from statecharts import Chart, Machine
-from statecharts.export import to_typescript, xstate_oracle
-from statecharts.export.agreement import FAULTY, ORACLE, hsms_machines, xstate_agreement
-from statecharts.export.programs import OracleError, run
+from statecharts.export import to_typescript
 from statecharts.export.xstate import Timers, machine_config
-from statecharts.export.xstate_oracle import compare, install
 from statecharts.hsms import ACTIVE, CHARTS
+from tests.proof.oracles import xstate
+from tests.proof.oracles.agreement import FAULTY, ORACLE, hsms_machines, xstate_agreement
+from tests.proof.oracles.programs import OracleError, run
+from tests.proof.oracles.xstate import compare, install
 from tests.support.odd_charts import COUNTING, ODD
 from tests.support.tools import needs
 
@@ -68,7 +69,7 @@ def test_a_wrong_export_is_found(
     def exported(_: Chart, timers: Timers, parameters: Mapping[str, int]) -> dict[str, object]:
         return machine_config(wrong, timers, parameters)
 
-    monkeypatch.setattr(xstate_oracle, "machine_config", exported)
+    monkeypatch.setattr(xstate, "machine_config", exported)
     assert compare([Machine(ACTIVE)], oracle).differences != ()
 
 
@@ -97,7 +98,7 @@ def test_what_is_missing_or_of_another_version_is_installed_without_a_lock_file(
         (folder / "package.json").write_text(json.dumps({"version": there}))
     commands: list[tuple[object, ...]] = []
     monkeypatch.setattr(
-        xstate_oracle, "run", lambda *command, directory: commands.append((*command, directory))
+        xstate, "run", lambda *command, directory: commands.append((*command, directory))
     )
     install(tmp_path)
     ((npm, verb, *options, where),) = commands

@@ -17,7 +17,6 @@ COUNTERS = (
     "messages_sent",
     "rejects_sent",
     "replies_timed_out",
-    "linktests_unanswered",
     "unexpected_secondaries",
     "foreign_session_id",
     "primaries_without_room",

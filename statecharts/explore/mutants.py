@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ..declare import Action, Chart, On, Set, State
+from ..declare import Action, Chart, On, Set, State, Tell
+from ..router import told_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def mutants(chart: Chart) -> Iterator[Mutant]:
 
 
 def _transition_faults(chart: Chart, on: On) -> Iterator[tuple[str, On]]:
-    for fault, actions in _action_faults(on.do):
+    for fault, actions in _action_faults(chart, on.do):
         yield fault, replace(on, do=actions)
     if on.when:
         yield "negate the guard", replace(on, when=f"not ({on.when})")
@@ -67,9 +68,9 @@ def _rest(state: State) -> tuple[str, ...]:
 
 
 def _state_faults(chart: Chart, state: State) -> Iterator[tuple[str, State]]:
-    for fault, actions in _action_faults(state.enter):
+    for fault, actions in _action_faults(chart, state.enter):
         yield f"{fault} on entry", replace(state, enter=actions)
-    for fault, actions in _action_faults(state.exit):
+    for fault, actions in _action_faults(chart, state.exit):
         yield f"{fault} on exit", replace(state, exit=actions)
     if state.timer is not None:
         yield f"drop timer {state.timer.id}", replace(state, timer=None)
@@ -81,15 +82,28 @@ def _state_faults(chart: Chart, state: State) -> Iterator[tuple[str, State]]:
         yield f"start in {second.id}", replace(state, children=(second, first, *others))
 
 
-def _action_faults(actions: tuple[Action, ...]) -> Iterator[tuple[str, tuple[Action, ...]]]:
+def _action_faults(
+    chart: Chart, actions: tuple[Action, ...]
+) -> Iterator[tuple[str, tuple[Action, ...]]]:
+    told = told_by(chart)
     for index, action in enumerate(actions):
         before, rest = actions[:index], actions[index + 1 :]
         yield f"drop {action}", before + rest
         if rest:
             yield f"swap {action} and {rest[0]}", (*before, rest[0], action, *rest[1:])
-        if isinstance(action, Set):
-            other = replace(action, value=0 if action.value else 1)
+        for other in _mistaken(action, told):
             yield f"{other} instead of {action}", (*before, other, *rest)
+
+
+def _mistaken(action: Action, told: tuple[str, ...]) -> Iterator[Action]:
+    """What could have been written instead: another value, or another event that is told."""
+    match action:
+        case Set(variable, value):
+            yield Set(variable, 0 if value else 1)
+        case Tell(event) if len(told) > 1:
+            yield Tell(told[(told.index(event) + 1) % len(told)])
+        case _:
+            pass
 
 
 def _with(state: State, altered: State) -> State:

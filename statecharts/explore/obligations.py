@@ -21,9 +21,9 @@ class Obligation:
     """One clause. It applies where all of ``where`` and none of ``but`` hold.
 
     Then each of ``events`` must ask for exactly ``asks``, in this order, and lead to where all of
-    ``goes`` hold. A chart of which ``goes`` says nothing must not change. Timers are left out: they
-    belong to states, and a property says to which. But a timer that ran before and runs afterwards
-    goes on, unless it is in ``renews``: then it begins anew.
+    ``goes`` hold. A chart of which ``goes`` says nothing must not change. Of the timers exactly
+    ``starts`` are started and run afterwards, also those that ran before; every other one that runs
+    goes on. What is stopped is left out: timers belong to states.
 
     A condition is the id of an active state, or ``variable=value``; in ``goes``, ``*chart`` leaves
     a chart to other claims.
@@ -35,7 +35,7 @@ class Obligation:
     asks: tuple[Effect, ...] = ()
     goes: tuple[str, ...] = ()
     but: tuple[str, ...] = ()
-    renews: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class Examiner:
             for chart in router.system.charts
             for name in (*(s.id for s in chart.walk()), *(v.name for v in chart.variables))
         }
+        self._timers = {timer.id: c.id for c in router.system.charts for timer in c.timers}
 
     def breaches(
         self, snapshots: Iterable[SystemSnapshot], table: Iterable[Obligation]
@@ -100,27 +101,36 @@ class Examiner:
         asked = tuple(each for each in effects if not isinstance(each, Start | Stop))
         if asked != duty.asks:
             return f"asks for {_words(asked)}, not {_words(duty.asks)}"
-        if (renewed := _renewed(effects)) != set(duty.renews):
-            return f"begins {renewed or 'no timer'} anew, not {set(duty.renews) or 'any'}"
+        left = {each.removeprefix("*") for each in duty.goes if each.startswith("*")}
+        begun = {each for each in _started(effects) if self._timers[each] not in left}
+        if begun != set(duty.starts):
+            return f"starts {_names(begun) or 'no timer'}, not {_names(duty.starts) or 'any'}"
         goals = [each for each in duty.goes if not each.startswith("*")]
         if not all(self._holds(after, goal) for goal in goals):
             return f"leads to {after}, not to {' and '.join(goals)}"
-        free = {each.removeprefix("*") for each in duty.goes if each.startswith("*")}
-        free |= {self._charts[goal.partition("=")[0]] for goal in goals}
+        free = left | {self._charts[goal.partition("=")[0]] for goal in goals}
         changed = {id for id in after.charts if after[id] != snapshot[id]} - free
         return f"changes {' and '.join(sorted(changed))}" if changed else None
 
 
-def _renewed(effects: tuple[Effect, ...]) -> set[str]:
-    stopped: set[str] = set()
-    renewed: set[str] = set()
+def _started(effects: tuple[Effect, ...]) -> set[str]:
+    ran: set[str] = set()
+    started: set[str] = set()
     for effect in effects:
         match effect:
-            case Stop(timer):
-                stopped.add(timer.id)
-            case Start(timer) if timer.id in stopped:
-                renewed.add(timer.id)
-    return renewed
+            case Start(timer):
+                started.add(timer.id)
+            case Stop(timer) if timer.id not in started:
+                ran.add(timer.id)
+            case Stop(timer) if timer.id not in ran:
+                started.discard(timer.id)
+            case _:
+                pass
+    return started
+
+
+def _names(ids: Iterable[str]) -> str:
+    return " and ".join(sorted(ids))
 
 
 def _words(effects: tuple[Effect, ...]) -> str:

@@ -4,8 +4,8 @@ Each chart is one byte, its active leaf, and one variable per context variable. 
 written out per leaf from the declaration (exits inside out, then the transition's own actions, then
 entries), by rules that share no code with python-statemachine: what Spin finds is a third opinion.
 
-An event is one indivisible step of its system, wires included, so that Spin stores exactly the
-states in which our own search stands: their numbers are comparable, and are compared.
+An event is one indivisible step of its system, with all that its charts tell each other, so that
+Spin stores exactly the states in which our own search stands: their numbers can be compared.
 
 Charts with parallel states have more than one active leaf and are refused.
 """
@@ -15,12 +15,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from statecharts.declare import Action, Chart, Effect, Increment, On, Set, State
+from statecharts.declare import Action, Chart, Effect, Increment, On, Set, State, Tell
 from statecharts.guards import render
 from statecharts.machine import Machine
-from statecharts.router import System, SystemSnapshot
+from statecharts.router import System, SystemSnapshot, told_by
 
-# What an effect without a wire brings about, as Promela statements.
+# What an effect for the driver brings about, as Promela statements.
 Outside = Callable[[Effect], str]
 
 _WIDTH_OF_BYTE = 255
@@ -155,14 +155,10 @@ class Part:
                     name = f"{self.at(chart.id)}_v_{variable}"
                     highest = self.machines[chart.id].highest[variable]
                     made.append(f"assert({name} < {highest}); {name}++")
+                case Tell(event) if event in self.events:
+                    made.append(f"{self.prefix}told!{self.event(event)}")
                 case effect:
-                    wired = [
-                        wire.event
-                        for wire in self.system.wires
-                        if wire.source == chart.id and wire.effect == effect
-                    ]
-                    made += [f"{self.prefix}wires!{self.event(event)}" for event in wired]
-                    if not wired and (text := self.outside(effect)):
+                    if text := self.outside(effect):
                         made.append(text)
         return made
 
@@ -172,17 +168,22 @@ class Part:
         """Constants and variables."""
         for number, event in enumerate(self.events, start=1):
             yield f"#define {self.event(event)} {number}"
-        yield f"chan {self.prefix}wires = [8] of {{ byte }};"
+        yield f"chan {self.prefix}told = [8] of {{ byte }};"
         yield f"byte {self.prefix}now;"
         for chart in self.system.charts:
             for number, leaf in enumerate(_leaves(chart)):
                 yield f"#define {self.leaf(chart.id, leaf.id)} {number}"
-            initial = self.machines[chart.id].initial
-            yield f"byte {self.at(chart.id)} = {self.leaf(chart.id, initial.leaves)};"
             for name, value in self.machines[chart.id].parameters.items():
                 yield f"#define {self.at(chart.id)}_v_{name} {value}"
-            for name, value in self.machines[chart.id].values(initial).items():
-                yield f"byte {self.at(chart.id)}_v_{name} = {value};"
+        yield from (f"byte {statement};" for statement in self.beginning())
+
+    def beginning(self) -> Iterator[str]:
+        """The statements that put every chart where it begins."""
+        for machine in self.machines.values():
+            chart, initial = machine.chart.id, machine.initial
+            yield f"{self.at(chart)} = {self.leaf(chart, initial.leaves)}"
+            for name, value in machine.values(initial).items():
+                yield f"{self.at(chart)}_v_{name} = {value}"
 
     def body(self, chart: Chart, leaf: State, found: list[On]) -> str:
         """What one leaf does: the first candidate whose guard holds."""
@@ -206,7 +207,7 @@ class Part:
             yield f"    :: {_any(conditions)} -> {text}"
 
     def inlines(self) -> Iterator[str]:
-        """``react``: the event in ``now`` and all that wires make of it, to the end."""
+        """``react``: the event in ``now`` and all that charts tell each other of it, to the end."""
         for chart in self.system.charts:
             if any(on.event is None for on in chart.transitions):
                 yield f"inline {self.at(chart.id)}_settle() {{"
@@ -214,8 +215,8 @@ class Part:
                 yield from self.answer(chart, None)
                 yield "    :: else -> break\n    od\n}"
         yield f"inline {self.prefix}react() {{"
-        yield f"    {self.prefix}wires!{self.prefix}now;"
-        yield f"    do\n    :: nempty({self.prefix}wires) -> {self.prefix}wires?{self.prefix}now;"
+        yield f"    {self.prefix}told!{self.prefix}now;"
+        yield f"    do\n    :: nempty({self.prefix}told) -> {self.prefix}told?{self.prefix}now;"
         yield "    if"
         for event, chart in self.events.items():
             settles = any(on.event is None for on in chart.transitions)
@@ -226,7 +227,7 @@ class Part:
                 f";\n    {self.at(chart.id)}_settle()" if settles else ""
             )
         yield "    fi"
-        yield f"    :: empty({self.prefix}wires) -> break\n    od;"
+        yield f"    :: empty({self.prefix}told) -> break\n    od;"
         yield f"    {self.prefix}now = 0\n}}"
 
 
@@ -235,9 +236,9 @@ def _any(parts: Iterable[str]) -> str:
 
 
 def offered(system: System) -> tuple[str, ...]:
-    """The events an arbitrary surrounding may cause: all but those that wires make."""
-    wired = {wire.event for wire in system.wires}
-    return tuple(e for chart in system.charts for e in chart.events if e not in wired)
+    """The events an arbitrary surrounding may cause: all but those that the charts tell."""
+    told = {event for chart in system.charts for event in told_by(chart)}
+    return tuple(e for chart in system.charts for e in chart.events if e not in told)
 
 
 def _nothing(_: Effect) -> str:

@@ -16,19 +16,24 @@ Diagram: ``diagrams/breaker.svg``.
 
 from __future__ import annotations
 
-from statecharts.declare import Chart, Increment, On, Parameter, Set, State, Tell, Variable
+from statecharts.declare import Action, Chart, Increment, On, Parameter, Set, State, Tell, Variable
 
 from .timers import OPEN_TIME
-from .vocabulary import (
-    Count,
-    Counter,
-)
+from .vocabulary import Count, Counter, rule
 
 _RESULTS = ("attempt_succeeded", "attempt_failed", "attempt_cancelled")
 
+_CLEARED = Set("failures", 0)
+_GRANTED = Tell("permit_granted")
+_REFUSED = Tell("permit_refused")
+_OFFERED = Tell("permit_offered")
+_WITHDRAWN = Tell("permit_withdrawn")
+_STALE = Count(Counter.STALE_RESULT)
 
-def _stale(state: str, events: tuple[str, ...] = _RESULTS) -> tuple[On, ...]:
-    return tuple(On(event, state, do=(Count(Counter.STALE_RESULT),)) for event in events)
+
+def _closes(clause: str, event: str, source: str, *first: Action) -> On:
+    """Closed again, without a failure; whoever was refused may try."""
+    return rule(clause, event, source, "breaker_closed", *first, _CLEARED, _OFFERED)
 
 
 BREAKER = Chart(
@@ -59,70 +64,54 @@ BREAKER = Chart(
         State("isolated", "Isolated"),
     ),
     transitions=(
-        On("permit_requested", "breaker_closed", do=(Tell("permit_granted"),)),
-        On("attempt_succeeded", "breaker_closed", do=(Set("failures", 0),)),
-        On("attempt_failed", "breaker_closed", do=(Increment("failures"),)),
-        On("attempt_cancelled", "breaker_closed"),
+        rule("breaker/grants", "permit_requested", "breaker_closed", None, _GRANTED),
+        rule("breaker/success", "attempt_succeeded", "breaker_closed", None, _CLEARED),
+        rule(
+            "breaker/failure breaker/last-failure",
+            "attempt_failed",
+            "breaker_closed",
+            None,
+            Increment("failures"),
+        ),
+        rule("breaker/cancelled", "attempt_cancelled", "breaker_closed"),
         # A lowered threshold may be reached while an attempt has a permit.
-        On(
+        rule(
+            "breaker/last-failure",
             None,
             "breaker_closed",
-            to="breaker_open",
-            when="failures >= threshold",
-            do=(Tell("permit_withdrawn"),),
-        ),
-        On("reset_requested", "breaker_closed", do=(Set("failures", 0),)),
-        On("isolate_requested", "breaker_closed", to="isolated", do=(Tell("permit_withdrawn"),)),
-        On("permit_requested", "breaker_open", do=(Tell("permit_refused"),)),
-        On(OPEN_TIME.expired, "breaker_open", to="ready", do=(Tell("permit_offered"),)),
-        On("isolate_requested", "breaker_open", to="isolated"),
-        On(
-            "reset_requested",
             "breaker_open",
-            to="breaker_closed",
-            do=(Set("failures", 0), Tell("permit_offered")),
+            _WITHDRAWN,
+            when="failures >= threshold",
         ),
-        *_stale("breaker_open"),
-        On("permit_requested", "ready", to="probing", do=(Tell("permit_granted"),)),
-        *_stale("ready"),
-        On("permit_requested", "probing", do=(Tell("permit_refused"),)),
-        On(
-            "attempt_succeeded",
-            "probing",
-            to="breaker_closed",
-            do=(Set("failures", 0), Tell("permit_offered")),
-        ),
-        On("attempt_failed", "probing", to="breaker_open"),
-        On("attempt_cancelled", "probing", to="ready", do=(Tell("permit_offered"),)),
-        On("isolate_requested", "half_open", to="isolated", do=(Tell("permit_withdrawn"),)),
-        On(
-            "reset_requested",
-            "half_open",
-            to="breaker_closed",
-            do=(Tell("permit_withdrawn"), Set("failures", 0), Tell("permit_offered")),
-        ),
-        On("permit_requested", "isolated", do=(Tell("permit_refused"),)),
-        On("isolate_requested", "isolated"),
-        On(
-            "release_requested",
-            "isolated",
-            to="breaker_closed",
-            do=(Set("failures", 0), Tell("permit_offered")),
-        ),
-        On(
-            "reset_requested",
-            "isolated",
-            to="breaker_closed",
-            do=(Set("failures", 0), Tell("permit_offered")),
-        ),
-        *_stale("isolated"),
+        rule("breaker/resets-closed", "reset_requested", "breaker_closed", None, _CLEARED),
+        rule("breaker/isolates", "isolate_requested", "breaker_closed", "isolated", _WITHDRAWN),
+        rule("breaker/refuses", "permit_requested", "breaker_open", None, _REFUSED),
+        rule("breaker/half-opens", OPEN_TIME.expired, "breaker_open", "ready", _OFFERED),
+        rule("breaker/isolates-idle", "isolate_requested", "breaker_open", "isolated"),
+        _closes("breaker/resets", "reset_requested", "breaker_open"),
+        rule("breaker/probes", "permit_requested", "ready", "probing", _GRANTED),
+        rule("breaker/refuses", "permit_requested", "probing", None, _REFUSED),
+        _closes("breaker/probe-succeeds", "attempt_succeeded", "probing"),
+        rule("breaker/probe-fails", "attempt_failed", "probing", "breaker_open"),
+        rule("breaker/probe-cancelled", "attempt_cancelled", "probing", "ready", _OFFERED),
+        rule("breaker/isolates", "isolate_requested", "half_open", "isolated", _WITHDRAWN),
+        _closes("breaker/resets-half-open", "reset_requested", "half_open", _WITHDRAWN),
+        rule("breaker/refuses", "permit_requested", "isolated", None, _REFUSED),
+        rule("breaker/isolates-idle", "isolate_requested", "isolated"),
+        _closes("breaker/releases", "release_requested", "isolated"),
+        _closes("breaker/resets", "reset_requested", "isolated"),
         *(
-            transition
+            rule("breaker/stale", event, state, None, _STALE)
+            for state in ("breaker_open", "ready", "isolated")
+            for event in _RESULTS
+        ),
+        *(
+            rule("breaker/stale-told", "stale_result_reported", state, None, _STALE)
             for state in ("breaker_closed", "breaker_open", "half_open", "isolated")
-            for transition in (
-                *_stale(state, ("stale_result_reported",)),
-                On("reconfigured", state),
-            )
+        ),
+        *(
+            rule("breaker/settings", "reconfigured", state)
+            for state in ("breaker_closed", "breaker_open", "half_open", "isolated")
         ),
     ),
 )

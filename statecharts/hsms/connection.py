@@ -1,7 +1,7 @@
 """The life of an HSMS connection, once for the end that dials and once for the end that listens.
 
 Both ends share everything below CONNECTED; they differ in how TCP comes up and in what follows when
-it is gone. Every row of E37's message table stands here exactly once, as a transition.
+it is gone. Each transition names the clauses of ``rules.txt`` that it fulfils.
 
 * T7 runs exactly in NOT SELECTED, T6 exactly while a Select or a Deselect of ours is unanswered, T5
   exactly while the dialling end has ended an attempt or a connection and not begun the next.
@@ -21,7 +21,7 @@ Diagrams: ``diagrams/connection_active.svg``, ``diagrams/connection_passive.svg`
 
 from __future__ import annotations
 
-from statecharts.declare import Action, Chart, On, Parameter, State, Tell
+from statecharts.declare import Chart, On, Parameter, State, Tell
 
 from .timers import CONNECT_TIMEOUT, LINGER, T5, T6, T7
 from .vocabulary import (
@@ -35,6 +35,7 @@ from .vocabulary import (
     OpenTcp,
     Outgoing,
     Send,
+    rule,
 )
 
 # Facts that a peer may cause at any time while TCP is up. The protocol layer has read the frame and
@@ -70,105 +71,127 @@ RECEIVED_BY_PASSIVE = ("competing_select_req_received",)
 # cannot go on (a bad length, T8, a deadline, a full inbox).
 LOST = ("tcp_closed", "communication_failed")
 
+SELECT_RSP = ("select_rsp_accepted", "select_rsp_already_active", "select_rsp_refused")
+DESELECT_RSP = ("deselect_rsp_ended", "deselect_rsp_busy")
 
-def _send(frame: Outgoing) -> tuple[Action, ...]:
-    return (Send(frame),)
+_LINKTEST_RSP = Send(Outgoing.LINKTEST_RSP)
+_STYPE, _PTYPE = Send(Outgoing.REJECT_STYPE), Send(Outgoing.REJECT_PTYPE)
+_NOT_OPEN = Send(Outgoing.REJECT_NOT_OPEN)
+_UNKNOWN = Count(Counter.REJECT_UNKNOWN)
 
 
 def _answered_alike(state: str) -> tuple[On, ...]:
     """What is answered the same way selected or not."""
     return (
-        On("linktest_req_received", state, do=_send(Outgoing.LINKTEST_RSP)),
-        On("unexpected_rsp_received", state, do=_send(Outgoing.REJECT_NOT_OPEN)),
-        On("unsupported_stype_received", state, do=_send(Outgoing.REJECT_STYPE)),
-        On("control_with_body_received", state, do=_send(Outgoing.REJECT_STYPE)),
-        On("unsupported_ptype_received", state, do=_send(Outgoing.REJECT_PTYPE)),
-        On("unknown_reject_received", state, do=(Count(Counter.REJECT_UNKNOWN),)),
+        rule("linktest-req/any", "linktest_req_received", state, None, _LINKTEST_RSP),
+        rule("response/unawaited", "unexpected_rsp_received", state, None, _NOT_OPEN),
+        rule("header/stype", "unsupported_stype_received", state, None, _STYPE),
+        rule("header/body", "control_with_body_received", state, None, _STYPE),
+        rule("header/ptype", "unsupported_ptype_received", state, None, _PTYPE),
+        rule("reject/unknown", "unknown_reject_received", state, None, _UNKNOWN),
+        rule("deselect-reject/unawaited", "deselect_rejected", state, None, _UNKNOWN),
+        *(rule("deselect-rsp/unawaited", event, state, None, _NOT_OPEN) for event in DESELECT_RSP),
     )
 
 
-def _nobody_waits(state: str, events: tuple[str, ...], rejected: str) -> tuple[On, ...]:
-    """Responses to a request of ours that no longer waits, and a reject of it."""
+def _select_unawaited(state: str) -> tuple[On, ...]:
+    """What answers a Select.req of ours that no longer waits."""
     return (
-        *(On(event, state, do=_send(Outgoing.REJECT_NOT_OPEN)) for event in events),
-        On(rejected, state, do=(Count(Counter.REJECT_UNKNOWN),)),
+        *(rule("select-rsp/unawaited", event, state, None, _NOT_OPEN) for event in SELECT_RSP),
+        rule("select-reject/unawaited", "select_rejected", state, None, _UNKNOWN),
     )
-
-
-DESELECT_RSP = ("deselect_rsp_ended", "deselect_rsp_busy")
-SELECT_RSP = ("select_rsp_accepted", "select_rsp_already_active", "select_rsp_refused")
 
 
 def _not_selected(lost: str) -> tuple[On, ...]:
     """NOT SELECTED, both ends. ``lost`` is where the end of TCP leads."""
+    here = "not_selected"
+    ended = Send(Outgoing.DESELECT_RSP_NOT_ESTABLISHED)
     return (
-        *_answered_alike("not_selected"),
-        On("data_received", "not_selected", do=_send(Outgoing.REJECT_NOT_SELECTED)),
-        On(
-            "deselect_req_received", "not_selected", do=_send(Outgoing.DESELECT_RSP_NOT_ESTABLISHED)
+        *_answered_alike(here),
+        rule("data/ns", "data_received", here, None, Send(Outgoing.REJECT_NOT_SELECTED)),
+        rule("deselect-req/ns", "deselect_req_received", here, None, ended),
+        rule(
+            "separate-req/ns", "separate_req_received", here, None, Count(Counter.SEPARATE_IGNORED)
         ),
-        On("separate_req_received", "not_selected", do=(Count(Counter.SEPARATE_IGNORED),)),
-        *_nobody_waits("not_selected", ("linktest_rsp_received",), "linktest_rejected"),
-        *_nobody_waits("not_selected", DESELECT_RSP, "deselect_rejected"),
-        On("select_req_received", "not_selected", to="accepting"),
+        rule("linktest-rsp/unawaited", "linktest_rsp_received", here, None, _NOT_OPEN),
+        rule("linktest-reject/unawaited", "linktest_rejected", here, None, _UNKNOWN),
+        rule("select-req/ns", "select_req_received", here, "accepting"),
         # A Deselect of the peer crossed ours: whatever the response says, nobody is selected.
         *(
-            On(event, "deselect_unanswered", to="unselected")
+            rule("deselect-rsp/crossed", event, "deselect_unanswered", "unselected")
             for event in (*DESELECT_RSP, "deselect_rejected")
         ),
-        On("t6_expired", "deselect_unanswered", to=lost),
-        On("t7_expired", "not_selected", to=lost),
-        *(On(event, "not_selected", to=lost) for event in LOST),
+        rule("t6/deselect-crossed", "t6_expired", "deselect_unanswered", lost),
+        rule("t7/over", "t7_expired", here, lost),
+        *(rule("tcp/lost-ns", event, here, lost) for event in LOST),
+        rule("flushed/meanwhile", "flushed", here),
     )
 
 
 def _selected(lost: str) -> tuple[On, ...]:
     """SELECTED, both ends."""
+    here = "selected"
+    active, ended = Send(Outgoing.SELECT_RSP_ALREADY_ACTIVE), Send(Outgoing.DESELECT_RSP_ENDED)
     return (
-        *_answered_alike("selected"),
-        On("select_req_received", "selected", do=_send(Outgoing.SELECT_RSP_ALREADY_ACTIVE)),
-        On("linktest_rsp_received", "selected", do=(Tell("probe_answered"),)),
-        On("linktest_rejected", "selected", do=(Tell("probe_rejected"),)),
-        *_nobody_waits("selected", DESELECT_RSP, "deselect_rejected"),
-        On(None, "accepting", to="communicating"),
-        On(
-            "deselect_req_received",
-            "selected",
-            to="unselected",
-            do=_send(Outgoing.DESELECT_RSP_ENDED),
+        *_answered_alike(here),
+        rule("select-req/s", "select_req_received", here, None, active),
+        rule(
+            "linktest-rsp/answered linktest-rsp/unawaited",
+            "linktest_rsp_received",
+            here,
+            None,
+            Tell("probe_answered"),
         ),
-        On(
+        rule(
+            "linktest-reject/answered linktest-reject/unawaited",
+            "linktest_rejected",
+            here,
+            None,
+            Tell("probe_rejected"),
+        ),
+        rule("select-req/ns", None, "accepting", "communicating"),
+        rule("deselect-req/s", "deselect_req_received", here, "unselected", ended),
+        rule(
+            "deselect-req/crossing",
             "deselect_req_received",
             "deselecting",
-            to="deselect_unanswered",
-            do=_send(Outgoing.DESELECT_RSP_ENDED),
+            "deselect_unanswered",
+            ended,
         ),
-        On(
-            "deselect_requested", "communicating", to="deselecting", do=_send(Outgoing.DESELECT_REQ)
+        rule(
+            "deselect/asked",
+            "deselect_requested",
+            "communicating",
+            "deselecting",
+            Send(Outgoing.DESELECT_REQ),
         ),
-        On("deselect_rsp_ended", "deselecting", to="unselected"),
-        On("deselect_rsp_busy", "deselecting", to="communicating"),
-        On("deselect_rejected", "deselecting", to="communicating"),
-        On("t6_expired", "deselecting", to=lost),
-        On("separate_req_received", "selected", to=lost),
-        On("linktest_failed", "selected", to=lost),
-        *(On(event, "selected", to=lost) for event in LOST),
+        rule("deselect-rsp/ended", "deselect_rsp_ended", "deselecting", "unselected"),
+        rule("deselect-rsp/refused", "deselect_rsp_busy", "deselecting", "communicating"),
+        rule("deselect-rsp/refused", "deselect_rejected", "deselecting", "communicating"),
+        rule("t6/deselect", "t6_expired", "deselecting", lost),
+        rule("separate-req/s", "separate_req_received", here, lost),
+        rule("linktest/last-miss", "linktest_failed", here, lost),
+        *(rule("tcp/lost-s", event, here, lost) for event in LOST),
+        rule("flushed/meanwhile", "flushed", here),
     )
 
 
-def _leaving(received: tuple[str, ...], ways: dict[str, str]) -> tuple[On, ...]:
-    """The last frame is queued; nothing is answered any more. ``ways``: child to what follows."""
+def _leaving(received: tuple[str, ...], ways: dict[str, tuple[str, str]]) -> tuple[On, ...]:
+    """The last frame is queued; nothing is answered any more.
+
+    ``ways``: child to its clause and to what follows.
+    """
+    dropped = Count(Counter.DROPPED_WHILE_LEAVING)
     return (
-        *(On(event, "leaving", do=(Count(Counter.DROPPED_WHILE_LEAVING),)) for event in received),
+        *(rule("leaving/frame", event, "leaving", None, dropped) for event in received),
         *(
-            On(event, child, to=follows)
-            for child, follows in ways.items()
+            rule(clause, event, child, follows)
+            for child, (clause, follows) in ways.items()
             for event in (LINGER.expired, *LOST)
         ),
         # The peer closes when it has read our last frame; closing first could destroy it with a
         # reset while data of the peer is still unread here.
-        On("flushed", "leaving", do=(FinishTcp(),)),
-        *(On("flushed", state) for state in ("not_selected", "selected")),
+        rule("leaving/flushed", "flushed", "leaving", None, FinishTcp()),
     )
 
 
@@ -189,7 +212,7 @@ def _connected(
                 children=(
                     State("communicating"),
                     # Entered for a peer's Select.req: the answer leaves after the gate has opened.
-                    State("accepting", enter=_send(Outgoing.SELECT_RSP_ESTABLISHED)),
+                    State("accepting", enter=(Send(Outgoing.SELECT_RSP_ESTABLISHED),)),
                     *selected,
                     State("deselecting", timer=T6),
                 ),
@@ -202,9 +225,12 @@ def _connected(
 _DESELECT_UNANSWERED = State("deselect_unanswered", timer=T6)
 
 # How an attempt that holds a permit ends, as the breaker is told.
-_SUCCEEDED = (Tell("attempt_succeeded"),)
-_FAILED = (Tell("attempt_failed"),)
-_CANCELLED = (Tell("attempt_cancelled"),)
+_SUCCEEDED = Tell("attempt_succeeded")
+_FAILED = Tell("attempt_failed")
+_CANCELLED = Tell("attempt_cancelled")
+
+_SELECT_REQ = Send(Outgoing.SELECT_REQ)
+_SEPARATE_REQ = Send(Outgoing.SEPARATE_REQ)
 
 ACTIVE = Chart(
     id="connection_active",
@@ -262,7 +288,9 @@ ACTIVE = Chart(
                 _DESELECT_UNANSWERED,
             ),
             selected=(
-                State("select_unanswered", timer=T6, enter=_send(Outgoing.SELECT_RSP_ESTABLISHED)),
+                State(
+                    "select_unanswered", timer=T6, enter=(Send(Outgoing.SELECT_RSP_ESTABLISHED),)
+                ),
             ),
             leaving=(State("disabling"), State("restarting"), State("closing")),
         ),
@@ -270,111 +298,128 @@ ACTIVE = Chart(
     ),
     transitions=(
         # Disconnected: wanting a connection, asking for it, and the floor of T5 between attempts.
-        On("enable_requested", "idle", to="asking"),
-        On("permit_granted", "asking", to="connecting"),
-        On("permit_refused", "asking", to="blocked"),
-        On("permit_offered", "blocked", to="asking"),
-        On("permit_offered", "disconnected"),
-        On("permit_withdrawn", "disconnected"),
-        On("disable_requested", "blocked", to="idle"),
-        On(None, "waiting", to="closed", when="single_use == 1"),
-        On("t5_expired", "waiting", to="asking"),
-        On("disable_requested", "waiting", to="resting"),
-        On("t5_expired", "resting", to="idle"),
-        On("enable_requested", "resting", to="waiting"),
-        On("close_requested", "disconnected", to="closed"),
-        # Connecting: TCP.
-        On("tcp_opened", "connecting", to="selecting", do=_send(Outgoing.SELECT_REQ)),
-        On("tcp_failed", "connecting", to="waiting", do=_FAILED),
-        On(
-            CONNECT_TIMEOUT.expired,
+        rule("enable/granted enable/probe enable/refused", "enable_requested", "idle", "asking"),
+        rule(
+            "enable/granted enable/probe t5/granted t5/probe permit/offered",
+            "permit_granted",
+            "asking",
             "connecting",
-            to="waiting",
-            do=(AbandonTcp(), *_FAILED),
         ),
-        On(
+        rule("enable/refused t5/refused", "permit_refused", "asking", "blocked"),
+        rule("permit/offered", "permit_offered", "blocked", "asking"),
+        rule("disable/blocked", "disable_requested", "blocked", "idle"),
+        rule(
+            "tcp/refused tcp/silent tcp/lost-ns tcp/lost-s",
+            None,
+            "waiting",
+            "closed",
+            when="single_use == 1",
+        ),
+        rule("t5/granted t5/probe t5/refused", "t5_expired", "waiting", "asking"),
+        rule("disable/waiting", "disable_requested", "waiting", "resting"),
+        rule("t5/disabled", "t5_expired", "resting", "idle"),
+        rule("enable/early", "enable_requested", "resting", "waiting"),
+        rule("close/idle", "close_requested", "disconnected", "closed"),
+        # Connecting: TCP.
+        rule("tcp/opened", "tcp_opened", "connecting", "selecting", _SELECT_REQ),
+        rule(
+            "tcp/refused attempt/first attempt/last attempt/probe-fails",
+            "tcp_failed",
+            "connecting",
+            "waiting",
+            _FAILED,
+        ),
+        rule("tcp/silent", CONNECT_TIMEOUT.expired, "connecting", "waiting", AbandonTcp(), _FAILED),
+        rule(
+            "disable/connecting attempt/given-up",
             "disable_requested",
             "connecting",
-            to="resting",
-            do=(AbandonTcp(), *_CANCELLED),
+            "resting",
+            AbandonTcp(),
+            _CANCELLED,
         ),
-        On(
-            "close_requested",
-            "connecting",
-            to="closed",
-            do=(AbandonTcp(), *_CANCELLED),
+        rule(
+            "close/connecting", "close_requested", "connecting", "closed", AbandonTcp(), _CANCELLED
         ),
-        On("permit_withdrawn", "connecting", to="waiting", do=(AbandonTcp(),)),
-        On("permit_offered", "connecting"),
+        rule("permit/withdrawn", "permit_withdrawn", "connecting", "waiting", AbandonTcp()),
         # Selecting: the attempt holds a permit until it is SELECTED or has failed.
-        On("select_rsp_accepted", "selecting", to="communicating", do=_SUCCEEDED),
-        On(
+        rule(
+            "select-rsp/accepted attempt/probe-succeeds",
+            "select_rsp_accepted",
+            "selecting",
+            "communicating",
+            _SUCCEEDED,
+        ),
+        rule(
+            "select-req/crossing",
             "select_req_received",
             "selecting",
-            to="select_unanswered",
-            do=_SUCCEEDED,
+            "select_unanswered",
+            _SUCCEEDED,
         ),
         *(
-            On(event, "selecting", to="waiting", do=_FAILED)
-            for event in (
-                "select_rsp_already_active",
-                "select_rsp_refused",
-                "select_rejected",
-                "t6_expired",
-                "t7_expired",
-                *LOST,
-            )
+            rule("select-rsp/failed", event, "selecting", "waiting", _FAILED)
+            for event in ("select_rsp_already_active", "select_rsp_refused", "select_rejected")
         ),
-        On("permit_withdrawn", "selecting", to="waiting"),
-        On("disable_requested", "selecting", to="resting", do=_CANCELLED),
-        On("close_requested", "selecting", to="closed", do=_CANCELLED),
+        rule("t6/select", "t6_expired", "selecting", "waiting", _FAILED),
+        rule("t7/over", "t7_expired", "selecting", "waiting", _FAILED),
+        *(rule("tcp/lost-ns", event, "selecting", "waiting", _FAILED) for event in LOST),
+        rule("permit/withdrawn-selecting", "permit_withdrawn", "selecting", "waiting"),
+        rule("disable/ns", "disable_requested", "selecting", "resting", _CANCELLED),
+        rule("close/ns", "close_requested", "selecting", "closed", _CANCELLED),
         # Not selected once more, after a Deselect.
-        On("select_requested", "unselected", to="reselecting", do=_send(Outgoing.SELECT_REQ)),
-        On("select_rsp_accepted", "reselecting", to="communicating"),
-        On("select_req_received", "reselecting", to="select_unanswered"),
+        rule("select/asked", "select_requested", "unselected", "reselecting", _SELECT_REQ),
+        rule("select-rsp/accepted", "select_rsp_accepted", "reselecting", "communicating"),
+        rule("select-req/crossing", "select_req_received", "reselecting", "select_unanswered"),
         *(
-            On(event, "reselecting", to="waiting")
-            for event in (
-                "select_rsp_already_active",
-                "select_rsp_refused",
-                "select_rejected",
-                "t6_expired",
-            )
+            rule("select-rsp/failed", event, "reselecting", "waiting")
+            for event in ("select_rsp_already_active", "select_rsp_refused", "select_rejected")
         ),
-        *_nobody_waits("not_selected", SELECT_RSP, "select_rejected"),
+        rule("t6/select", "t6_expired", "reselecting", "waiting"),
+        *_select_unawaited("not_selected"),
         *_not_selected(lost="waiting"),
-        On("disable_requested", "not_selected", to="resting"),
-        On("close_requested", "not_selected", to="closed"),
-        # Selected.
-        On("select_rsp_accepted", "select_unanswered", to="communicating"),
-        # The peer is selected by its own Select.req, which we have accepted.
-        On("select_rsp_already_active", "select_unanswered", to="communicating"),
-        On("select_rsp_refused", "select_unanswered", to="waiting"),
-        On("select_rejected", "select_unanswered", to="waiting"),
-        On("t6_expired", "select_unanswered", to="waiting"),
-        On(
+        rule("disable/ns", "disable_requested", "not_selected", "resting"),
+        rule("close/ns", "close_requested", "not_selected", "closed"),
+        # Selected. Status 1: the peer is selected by its own Select.req, which we have accepted.
+        rule("select-rsp/crossed", "select_rsp_accepted", "select_unanswered", "communicating"),
+        rule(
+            "select-rsp/crossed", "select_rsp_already_active", "select_unanswered", "communicating"
+        ),
+        rule("select-rsp/disagreed", "select_rsp_refused", "select_unanswered", "waiting"),
+        rule("select-rsp/disagreed", "select_rejected", "select_unanswered", "waiting"),
+        rule("t6/select-crossed", "t6_expired", "select_unanswered", "waiting"),
+        rule(
+            "deselect-req/unanswered",
             "deselect_req_received",
             "select_unanswered",
-            to="reselecting",
-            do=_send(Outgoing.DESELECT_RSP_ENDED),
+            "reselecting",
+            Send(Outgoing.DESELECT_RSP_ENDED),
         ),
-        *_nobody_waits("selected", SELECT_RSP, "select_rejected"),
+        *_select_unawaited("selected"),
         *_selected(lost="waiting"),
-        On("disable_requested", "selected", to="disabling", do=_send(Outgoing.SEPARATE_REQ)),
-        On("close_requested", "selected", to="closing", do=_send(Outgoing.SEPARATE_REQ)),
+        rule("disable/s", "disable_requested", "selected", "disabling", _SEPARATE_REQ),
+        rule("close/s", "close_requested", "selected", "closing", _SEPARATE_REQ),
         # Leaving: Separate.req is on its way.
         *_leaving(
             (*RECEIVED, *RECEIVED_BY_ACTIVE),
-            {"disabling": "resting", "restarting": "waiting", "closing": "closed"},
+            {
+                "disabling": ("disable/over", "resting"),
+                "restarting": ("restart/over", "waiting"),
+                "closing": ("leaving/closed", "closed"),
+            },
         ),
-        On("enable_requested", "disabling", to="restarting"),
-        On("disable_requested", "restarting", to="disabling"),
-        On("close_requested", "disabling", to="closing"),
-        On("close_requested", "restarting", to="closing"),
+        rule("restart/asked", "enable_requested", "disabling", "restarting"),
+        rule("restart/disabled", "disable_requested", "restarting", "disabling"),
+        rule("close/leaving", "close_requested", "disabling", "closing"),
+        rule("close/leaving", "close_requested", "restarting", "closing"),
+        # What the breaker tells where nobody waits for it.
         *(
-            On(event, state)
-            for state in ("connected", "closed")
-            for event in ("permit_offered", "permit_withdrawn")
+            rule("permit/nobody-waits", "permit_offered", state)
+            for state in ("disconnected", "connecting", "connected", "closed")
+        ),
+        *(
+            rule("permit/nobody-tries", "permit_withdrawn", state)
+            for state in ("disconnected", "connected", "closed")
         ),
     ),
 )
@@ -398,24 +443,33 @@ PASSIVE = Chart(
         State("closed", "Closed"),
     ),
     transitions=(
-        On("tcp_accepted", "listening", to="unselected"),
-        On("close_requested", "disconnected", to="closed"),
-        On(
+        rule("tcp/accepted", "tcp_accepted", "listening", "unselected"),
+        rule("close/idle", "close_requested", "disconnected", "closed"),
+        rule(
+            "select-req/competing",
             "competing_select_req_received",
             "not_selected",
-            to="refusing",
-            do=_send(Outgoing.SELECT_RSP_EXHAUSTED),
+            "refusing",
+            Send(Outgoing.SELECT_RSP_EXHAUSTED),
         ),
         *_not_selected(lost="closed"),
-        On("close_requested", "not_selected", to="closed"),
-        On(
+        rule("close/ns", "close_requested", "not_selected", "closed"),
+        rule(
+            "select-req/s",
             "competing_select_req_received",
             "selected",
-            do=_send(Outgoing.SELECT_RSP_ALREADY_ACTIVE),
+            None,
+            Send(Outgoing.SELECT_RSP_ALREADY_ACTIVE),
         ),
         *_selected(lost="closed"),
-        On("close_requested", "selected", to="closing", do=_send(Outgoing.SEPARATE_REQ)),
-        *_leaving((*RECEIVED, *RECEIVED_BY_PASSIVE), {"refusing": "closed", "closing": "closed"}),
-        On("close_requested", "refusing", to="closing"),
+        rule("close/s", "close_requested", "selected", "closing", _SEPARATE_REQ),
+        *_leaving(
+            (*RECEIVED, *RECEIVED_BY_PASSIVE),
+            {
+                "refusing": ("leaving/closed", "closed"),
+                "closing": ("leaving/closed", "closed"),
+            },
+        ),
+        rule("close/leaving", "close_requested", "refusing", "closing"),
     ),
 )

@@ -13,14 +13,13 @@ Diagram: ``diagrams/linktest.svg``.
 
 from __future__ import annotations
 
-from statecharts.declare import Chart, Increment, On, Parameter, Set, State, Tell, Variable
+from statecharts.declare import Chart, Increment, Parameter, Set, State, Tell, Variable
 
 from .timers import LINKTEST_INTERVAL, T6_LINKTEST
-from .vocabulary import Count, Counter, Outgoing, Send
+from .vocabulary import Count, Counter, Outgoing, Send, rule
 
-_ALIVE = (Set("misses", 0),)
-_FAIL = (Tell("linktest_failed"),)
-_PROBE = (Send(Outgoing.LINKTEST_REQ),)
+_ALIVE = Set("misses", 0)
+_PROBE = Send(Outgoing.LINKTEST_REQ)
 
 LINKTEST = Chart(
     id="linktest",
@@ -57,29 +56,49 @@ LINKTEST = Chart(
         ),
     ),
     transitions=(
-        On("watch_began", "unwatched", to="quiet", do=_ALIVE),
-        On("watch_ended", "watching", to="unwatched"),
-        On(LINKTEST_INTERVAL.expired, "quiet", to="probing_link", do=_PROBE),
-        On("linktest_requested", "quiet", to="probing_link", do=_PROBE),
-        On("traffic_seen", "unwatched"),
-        On("traffic_seen", "watching", do=_ALIVE),
-        On("traffic_seen", "probe_unanswered", to="probe_excused", do=_ALIVE),
+        rule("linktest/begins", "watch_began", "unwatched", "quiet", _ALIVE),
+        rule("linktest/ends", "watch_ended", "watching", "unwatched"),
+        rule("linktest/due", LINKTEST_INTERVAL.expired, "quiet", "probing_link", _PROBE),
+        rule("linktest/due", "linktest_requested", "quiet", "probing_link", _PROBE),
+        rule("linktest/running", "linktest_requested", "probing_link"),
+        rule("linktest/unwatched", "traffic_seen", "unwatched"),
+        rule("linktest/alive", "traffic_seen", "watching", None, _ALIVE),
+        rule("linktest/excused", "traffic_seen", "probe_unanswered", "probe_excused", _ALIVE),
         # The response came after T6: nobody waits for it.
-        On("probe_answered", "quiet", do=(Send(Outgoing.REJECT_NOT_OPEN),)),
-        On("probe_rejected", "quiet", do=(Count(Counter.REJECT_UNKNOWN),)),
-        On("linktest_requested", "probing_link"),
-        On("probe_answered", "probing_link", to="quiet", do=_ALIVE),
-        On("probe_rejected", "probing_link", to="quiet", do=_ALIVE),
-        On(T6_LINKTEST.expired, "probe_excused", to="quiet"),
-        On(T6_LINKTEST.expired, "probe_unanswered", to="quiet", do=(Increment("misses"),)),
-        On(
+        rule(
+            "linktest-rsp/unawaited",
+            "probe_answered",
+            "quiet",
+            None,
+            Send(Outgoing.REJECT_NOT_OPEN),
+        ),
+        rule(
+            "linktest-reject/unawaited",
+            "probe_rejected",
+            "quiet",
+            None,
+            Count(Counter.REJECT_UNKNOWN),
+        ),
+        rule("linktest-rsp/answered", "probe_answered", "probing_link", "quiet", _ALIVE),
+        rule("linktest-reject/answered", "probe_rejected", "probing_link", "quiet", _ALIVE),
+        rule("linktest/excused-over", T6_LINKTEST.expired, "probe_excused", "quiet"),
+        rule(
+            "linktest/miss linktest/last-miss",
+            T6_LINKTEST.expired,
+            "probe_unanswered",
+            "quiet",
+            Increment("misses"),
+            Count(Counter.LINKTESTS_UNANSWERED),
+        ),
+        rule(
+            "linktest/last-miss",
             None,
             "quiet",
-            to="silent",
+            "silent",
+            Tell("linktest_failed"),
             when="misses >= linktest_threshold",
-            do=_FAIL,
         ),
-        On("linktest_reconfigured", "unwatched"),
-        On("linktest_reconfigured", "watching"),
+        rule("linktest/settings", "linktest_reconfigured", "unwatched"),
+        rule("linktest/settings", "linktest_reconfigured", "watching"),
     ),
 )

@@ -8,9 +8,12 @@ Diagram: ``diagrams/receiver.svg``.
 
 from __future__ import annotations
 
-from statecharts.declare import Chart, On, State, Tell
+from statecharts.declare import Chart, State, Tell
 
 from .timers import FRAME_DEADLINE, T8
+from .vocabulary import rule
+
+_FAILED = Tell("communication_failed")
 
 RECEIVER = Chart(
     id="receiver",
@@ -27,13 +30,19 @@ RECEIVER = Chart(
         State("broken_off", "Broken off"),
     ),
     transitions=(
-        On("frame_began", "between_frames", to="in_frame"),
-        On("frame_progressed", "receiving", to="receiving"),
-        On("frame_completed", "in_frame", to="between_frames"),
-        On(T8.expired, "receiving", to="broken_off", do=(Tell("communication_failed"),)),
-        On(FRAME_DEADLINE.expired, "in_frame", to="broken_off", do=(Tell("communication_failed"),)),
-        On("receiving_ended", "between_frames"),
-        On("receiving_ended", "in_frame", to="between_frames"),
-        On("receiving_ended", "broken_off", to="between_frames"),
+        rule("receive/begins", "frame_began", "between_frames", "in_frame"),
+        rule("receive/byte", "frame_progressed", "receiving", "receiving"),
+        rule("receive/complete", "frame_completed", "in_frame", "between_frames"),
+        rule("receive/late-ns receive/late-s", T8.expired, "receiving", "broken_off", _FAILED),
+        rule(
+            "receive/late-ns receive/late-s",
+            FRAME_DEADLINE.expired,
+            "in_frame",
+            "broken_off",
+            _FAILED,
+        ),
+        rule("receive/cut", "receiving_ended", "between_frames"),
+        rule("receive/cut", "receiving_ended", "in_frame", "between_frames"),
+        rule("receive/late-ns receive/late-s", "receiving_ended", "broken_off", "between_frames"),
     ),
 )

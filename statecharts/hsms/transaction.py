@@ -9,10 +9,10 @@ Diagram: ``diagrams/transaction.svg``.
 
 from __future__ import annotations
 
-from statecharts.declare import Chart, On, State
+from statecharts.declare import Chart, State
 
 from .timers import T3
-from .vocabulary import EndTransaction
+from .vocabulary import EndTransaction, rule
 
 _ENDS = {
     "reply_received": "replied",
@@ -44,8 +44,8 @@ TRANSACTION = Chart(
         State("cancelled", "Cancelled by the caller"),
     ),
     transitions=(
-        On("primary_written", "queued", to="open"),
-        On(T3.expired, "open", to="timed_out"),
-        *(On(event, "pending", to=end) for event, end in _ENDS.items()),
+        rule("request/written", "primary_written", "queued", "open"),
+        rule("request/timed-out", T3.expired, "open", "timed_out"),
+        *(rule(f"request/{end}", event, "pending", end) for event, end in _ENDS.items()),
     ),
 )

@@ -5,9 +5,10 @@ Diagram: ``diagrams/transmitter.svg``.
 
 from __future__ import annotations
 
-from statecharts.declare import Chart, On, State, Tell
+from statecharts.declare import Chart, State, Tell
 
 from .timers import WRITE_TIMEOUT
+from .vocabulary import rule
 
 TRANSMITTER = Chart(
     id="transmitter",
@@ -19,12 +20,18 @@ TRANSMITTER = Chart(
         State("stalled", "Stalled"),
     ),
     transitions=(
-        On("write_blocked", "drained", to="backlogged"),
-        On("write_progressed", "backlogged", to="backlogged"),
-        On("write_drained", "backlogged", to="drained"),
-        On(WRITE_TIMEOUT.expired, "backlogged", to="stalled", do=(Tell("communication_failed"),)),
-        On("transmitting_ended", "drained"),
-        On("transmitting_ended", "backlogged", to="drained"),
-        On("transmitting_ended", "stalled", to="drained"),
+        rule("send/waits", "write_blocked", "drained", "backlogged"),
+        rule("send/progress", "write_progressed", "backlogged", "backlogged"),
+        rule("send/drained", "write_drained", "backlogged", "drained"),
+        rule(
+            "send/stuck-ns send/stuck-s",
+            WRITE_TIMEOUT.expired,
+            "backlogged",
+            "stalled",
+            Tell("communication_failed"),
+        ),
+        rule("send/cut", "transmitting_ended", "drained"),
+        rule("send/cut", "transmitting_ended", "backlogged", "drained"),
+        rule("send/stuck-ns send/stuck-s", "transmitting_ended", "stalled", "drained"),
     ),
 )

@@ -1,11 +1,14 @@
-"""The effects that the HSMS charts ask for: a closed vocabulary, in the imperative."""
+"""The words of the HSMS charts: the effects they ask for, and transitions that name their clauses.
+
+Effects are a closed vocabulary, in the imperative.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
 
-from statecharts.declare import Effect, Start, Stop
+from statecharts.declare import Action, Effect, On, Start, Stop
 
 
 class Outgoing(Enum):
@@ -37,6 +40,7 @@ class Counter(Enum):
     REJECT_UNKNOWN = "reject_unknown"
     DROPPED_WHILE_LEAVING = "dropped_while_leaving"
     STALE_RESULT = "stale_result"
+    LINKTESTS_UNANSWERED = "linktests_unanswered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +101,15 @@ class EndTransaction(Effect):
 DriverEffect = (
     Start | Stop | Send | Count | OpenTcp | AbandonTcp | FinishTcp | CloseTcp | OpenGate | CloseGate
 )
+
+
+def rule(
+    clauses: str,
+    event: str | None,
+    source: str,
+    to: str | None = None,
+    *do: Action,
+    when: str = "",
+) -> On:
+    """The transition that fulfils these clauses of ``rules.txt``, separated by blanks."""
+    return On(event, source, to, when, do, tuple(clauses.split()))

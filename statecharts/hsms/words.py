@@ -122,6 +122,7 @@ _EFFECTS: dict[Effect, str] = {
     Count(Counter.REJECT_UNKNOWN): "count it as unknown",
     Count(Counter.DROPPED_WHILE_LEAVING): "count it as dropped",
     Count(Counter.STALE_RESULT): "count it as too late",
+    Count(Counter.LINKTESTS_UNANSWERED): "count it as unanswered",
     OpenTcp(): "open TCP",
     AbandonTcp(): "give up TCP",
     FinishTcp(): "send FIN",

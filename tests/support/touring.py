@@ -10,10 +10,10 @@ from statecharts import System
 from statecharts.explore import Here
 from statecharts.explore.graph import Graph
 from statecharts.hsms import ACTIVE_LINK
-from statecharts.hsms.model import ACTIVE_END, PASSIVE_END
-from statecharts.hsms.outside import link_alone
 from statecharts.hsms.world import World
 from statecharts.testgen import coverage, tours
+from tests.proof.model import ACTIVE_END, PASSIVE_END
+from tests.proof.outside import link_alone
 from tests.support.driven import TOUR_PARAMETERS, Pair, compared, driven
 
 Pairs = Callable[[], AsyncGenerator[Pair, None]]

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 
-from ..declare import Chart
-from ..machine import Machine
-from ..router import Router, System
-from .systems import CHARTS
+from statecharts.declare import Chart
+from statecharts.hsms.systems import CHARTS
+from statecharts.machine import Machine
+from statecharts.router import Router, System
 
 Parameters = Mapping[str, int]
 Bind = Callable[[str, Parameters], Machine]

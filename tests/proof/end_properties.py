@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..explore.pair import Both
-from ..explore.properties import (
+from statecharts.explore.pair import Both
+from statecharts.explore.properties import (
     Always,
     CanAlwaysReach,
     EveryStep,
@@ -12,10 +12,11 @@ from ..explore.properties import (
     Sometimes,
     Stays,
 )
-from ..router import SystemSnapshot
+from statecharts.hsms.vocabulary import Outgoing, Send
+from statecharts.router import SystemSnapshot
+
 from .assumptions import QUIET, SETTLED
 from .model import HEALTHY, End, Marker
-from .vocabulary import Outgoing, Send
 
 View = Both[End]
 

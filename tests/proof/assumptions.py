@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..explore.moves import Kind
-from ..explore.properties import Assumption
+from statecharts.explore.moves import Kind
+from statecharts.explore.properties import Assumption
 
 QUIET = Assumption(
     "quiet",

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..declare import Effect
-from ..explore.alone import Here
-from ..explore.moves import Move
-from ..explore.properties import (
+from statecharts.declare import Effect
+from statecharts.explore.alone import Here
+from statecharts.explore.moves import Move
+from statecharts.explore.properties import (
     WHATEVER,
     Always,
     CanAlwaysReach,
@@ -23,32 +23,19 @@ from ..explore.properties import (
     Sometimes,
     Stays,
 )
-from ..router import SystemSnapshot
+from statecharts.hsms.rules import SECTIONS, Runs
+from statecharts.hsms.systems import ACTIVE_LINK, PASSIVE_LINK
+from statecharts.hsms.vocabulary import OpenGate, OpenTcp, Outgoing, Send
+from statecharts.hsms.world import Tcp, World
+from statecharts.router import System, SystemSnapshot
+
 from .assumptions import TIME_PASSES
-from .vocabulary import OpenGate, OpenTcp, Outgoing, Send
-from .world import Tcp, World
 
 Link = Here[World]
 
-# E37's table of timers: where each of them runs. Written apart from the charts, which must agree.
-RUNS_IN: dict[str, tuple[str, ...]] = {
-    "t5": ("waiting", "resting"),
-    "t6": (
-        "selecting",
-        "reselecting",
-        "select_unanswered",
-        "deselecting",
-        "deselect_unanswered",
-    ),
-    "t7": ("not_selected",),
-    "t8": ("receiving",),
-    "frame_deadline": ("receiving",),
-    "write_timeout": ("backlogged",),
-    "connect_timeout": ("connecting",),
-    "linger": ("leaving",),
-    "linktest_interval": ("quiet",),
-    "t6_linktest": ("probing_link",),
-    "open_time": ("breaker_open",),
+# Where each timer runs, from the rules and not from the charts, which must agree.
+RUNS_IN = {
+    row.timer: row.states for section in SECTIONS for row in section.rows if isinstance(row, Runs)
 }
 
 _ATTEMPT = ("connecting", "selecting")
@@ -62,16 +49,22 @@ def _asks(*effects: Effect) -> Callable[[Move], bool]:
     return lambda move: not set(effects).isdisjoint(move.effects)
 
 
-def _timers_are_right(here: Link) -> bool:
-    return here.world.timers == {
-        timer for timer, states in RUNS_IN.items() if _any(here.snapshot, *states)
-    }
+def _timers_are_right(system: System) -> Callable[[Link], bool]:
+    known = {state.id for chart in system.charts for state in chart.walk()}
+    runs_in = {timer: known & set(states) for timer, states in RUNS_IN.items()}
+    return lambda here: (
+        here.world.timers
+        == {timer for timer, states in runs_in.items() if _any(here.snapshot, *states)}
+    )
 
 
-def _tcp_is_right(here: Link) -> bool:
-    if "connected" in here.snapshot:
-        return here.world.tcp is Tcp.OPEN
-    return here.world.tcp is (Tcp.OPENING if "connecting" in here.snapshot else Tcp.CLOSED)
+def _tcp_is_right(opening: tuple[str, ...]) -> Callable[[Link], bool]:
+    def holds(here: Link) -> bool:
+        if "connected" in here.snapshot:
+            return here.world.tcp is Tcp.OPEN
+        return here.world.tcp is (Tcp.OPENING if _any(here.snapshot, *opening) else Tcp.CLOSED)
+
+    return holds
 
 
 def _gate_opened_before_answer(before: Link, move: Move, _after: Link) -> bool:
@@ -108,90 +101,106 @@ _REJECTS = frozenset(
     {"unknown_reject_received", "select_rejected", "deselect_rejected", "linktest_rejected"}
 )
 
-# Where the last frame of a connection that has no other after it is on its way.
-_ENDING = ("closing", "refusing")
 
-ANY_LINK: tuple[Property[Link], ...] = (
-    Always("timers", "every timer runs exactly in the states that E37 gives it", _timers_are_right),
-    Always(
-        "sockets", "TCP is open, opening or closed as the state says: one socket", _tcp_is_right
-    ),
-    Always(
-        "gate",
-        "data passes exactly while SELECTED",
-        lambda here: here.world.gate == ("selected" in here.snapshot),
-    ),
-    Always(
-        "watch",
-        "linktests run exactly while SELECTED, and a failed one is never left standing",
-        lambda here: (
-            ("watching" in here.snapshot) == ("selected" in here.snapshot)
-            and "silent" not in here.snapshot
+def _link(
+    system: System, opening: tuple[str, ...], ending: tuple[str, ...]
+) -> tuple[Property[Link], ...]:
+    """What is claimed of either end.
+
+    ``opening``: the states in which TCP is being opened; ``ending``: where the last frame of a
+    connection that has no other after it is on its way.
+    """
+    return (
+        Always(
+            "timers",
+            "every timer runs exactly in the states that E37 gives it",
+            _timers_are_right(system),
         ),
-    ),
-    Always(
-        "traffic",
-        "frames are half read or half written only on an open connection",
-        lambda here: (
-            "connected" in here.snapshot
-            or not _any(here.snapshot, "receiving", "broken_off", "backlogged", "stalled")
+        Always(
+            "sockets",
+            "TCP is open, opening or closed as the state says: one socket",
+            _tcp_is_right(opening),
         ),
-    ),
-    EveryStep(
-        "selected before answered",
-        "SELECTED is committed before Select.rsp 0 leaves",
-        _gate_opened_before_answer,
-        _asks(Send(Outgoing.SELECT_RSP_ESTABLISHED)),
-    ),
-    EveryStep(
-        "separate",
-        "Separate.req leaves from SELECTED only, and what follows is a graceful close",
-        lambda before, _, after: before.world.gate and "leaving" in after.snapshot,
-        _asks(Send(Outgoing.SEPARATE_REQ)),
-    ),
-    EveryStep(
-        "rejects end",
-        "a Reject.req is never answered",
-        lambda _before, move, _after: not any(isinstance(each, Send) for each in move.effects),
-        lambda move: move.event in _REJECTS,
-    ),
-    EveryStep(
-        "close",
-        "a call to close ends in Closed, or is on its way there",
-        lambda _before, _, after: _any(after.snapshot, "closed", "closing"),
-        lambda move: move.event == "close_requested",
-    ),
-    LeadsTo(
-        "leaving ends",
-        "a graceful close comes to an end although the peer says nothing",
-        lambda here: "leaving" in here.snapshot,
-        lambda here: here.world.tcp is Tcp.CLOSED,
-        TIME_PASSES,
-    ),
-    LeadsTo(
-        "silence is noticed",
-        "a connection whose peer has fallen silent is given up",
-        lambda here: "connected" in here.snapshot,
-        lambda here: "connected" not in here.snapshot,
-        TIME_PASSES,
-    ),
-    Stays(
-        "closed is final",
-        "nothing leads out of Closed",
-        lambda here: "closed" in here.snapshot,
-        WHATEVER,
-    ),
-    CanAlwaysReach(
-        "way back",
-        "short of Closed there is always a way to SELECTED",
-        lambda here: "selected" in here.snapshot,
-        lambda here: not _any(here.snapshot, "closed", *_ENDING),
-    ),
-)
+        Always(
+            "gate",
+            "data passes exactly while SELECTED",
+            lambda here: here.world.gate == ("selected" in here.snapshot),
+        ),
+        Always(
+            "watch",
+            "linktests run exactly while SELECTED, and a failed one is never left standing",
+            lambda here: (
+                ("watching" in here.snapshot) == ("selected" in here.snapshot)
+                and "silent" not in here.snapshot
+            ),
+        ),
+        Always(
+            "traffic",
+            "frames are half read or half written only on an open connection",
+            lambda here: (
+                "connected" in here.snapshot
+                or not _any(here.snapshot, "receiving", "broken_off", "backlogged", "stalled")
+            ),
+        ),
+        EveryStep(
+            "selected before answered",
+            "SELECTED is committed before Select.rsp 0 leaves",
+            _gate_opened_before_answer,
+            _asks(Send(Outgoing.SELECT_RSP_ESTABLISHED)),
+        ),
+        EveryStep(
+            "separate",
+            "Separate.req leaves from SELECTED only, and what follows is a graceful close",
+            lambda before, _, after: before.world.gate and "leaving" in after.snapshot,
+            _asks(Send(Outgoing.SEPARATE_REQ)),
+        ),
+        EveryStep(
+            "rejects end",
+            "a Reject.req is never answered",
+            lambda _before, move, _after: not any(isinstance(each, Send) for each in move.effects),
+            lambda move: move.event in _REJECTS,
+        ),
+        EveryStep(
+            "close",
+            "a call to close ends in Closed, or is on its way there",
+            lambda _before, _, after: _any(after.snapshot, "closed", "closing"),
+            lambda move: move.event == "close_requested",
+        ),
+        LeadsTo(
+            "leaving ends",
+            "a graceful close comes to an end although the peer says nothing",
+            lambda here: "leaving" in here.snapshot,
+            lambda here: here.world.tcp is Tcp.CLOSED,
+            TIME_PASSES,
+        ),
+        LeadsTo(
+            "silence is noticed",
+            "a connection whose peer has fallen silent is given up",
+            lambda here: "connected" in here.snapshot,
+            lambda here: "connected" not in here.snapshot,
+            TIME_PASSES,
+        ),
+        Stays(
+            "closed is final",
+            "nothing leads out of Closed",
+            lambda here: "closed" in here.snapshot,
+            WHATEVER,
+        ),
+        CanAlwaysReach(
+            "way back",
+            "short of Closed there is always a way to SELECTED",
+            lambda here: "selected" in here.snapshot,
+            lambda here: not _any(here.snapshot, "closed", *ending),
+        ),
+    )
+
+
+LISTENING_LINK = _link(PASSIVE_LINK, (), ("closing", "refusing"))
+_DIALS = _link(ACTIVE_LINK, ("connecting",), ("closing",))
 
 # What else is claimed of the end that dials, and of an end that does so once.
 SINGLE_USE: tuple[Property[Link], ...] = (
-    *ANY_LINK,
+    *_DIALS,
     Always(
         "once",
         "an end for one connection never waits to retry",
@@ -199,7 +208,7 @@ SINGLE_USE: tuple[Property[Link], ...] = (
     ),
 )
 DIALLING_LINK: tuple[Property[Link], ...] = (
-    *ANY_LINK,
+    *_DIALS,
     EveryStep(
         "permit",
         "a dial begins only when the breaker is closed or has given its one probe away",

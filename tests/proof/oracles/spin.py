@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from statecharts.explore.graph import Graph
-from statecharts.hsms.binding import Bind, machine
-from statecharts.hsms.model import Scenario, two_ends
+from statecharts.export.promela import Implication, offered
 from statecharts.router import Router
 
+from ..binding import Bind, machine
+from ..model import Scenario, two_ends
 from .programs import OracleError, run
-from .promela import Implication, offered
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..declare import Effect
-from ..explore.alone import Alone, May, TimersOnly
-from ..router import System, told_by
+from statecharts.declare import Effect
+from statecharts.explore.alone import Alone, May, TimersOnly
+from statecharts.hsms.world import ImpossibleEffectError, Tcp, World, after_all
+from statecharts.router import System, told_by
+
 from .binding import Bind, Parameters, bound, machine
-from .transaction import TRANSACTION
-from .world import ImpossibleEffectError, Tcp, World, after_all
 
 # Reported about a connection that is up; what a driver promises to report only where it fits
 # (a second frame does not begin inside the first) is left out where no transition takes it.
@@ -100,9 +100,6 @@ def link_alone(
 ) -> Alone[World]:
     """A link against anything. Without ``traffic``, receiver and transmitter see no byte."""
     return Alone(bound(system, parameters, bind), HsmsOutside(system, traffic=traffic))
-
-
-TRANSACTION_ALONE = System("data_transaction", "Data transaction", (TRANSACTION,))
 
 
 def chart_alone(

@@ -1,6 +1,6 @@
 """`make prove`: searches, properties, obligations, mutants, oracles and tours in one table.
 
-Ends with status 1 when anything does not hold. `python -m tests.prove` from the root.
+Ends with status 1 when anything does not hold. `python -m tests.proof` from the root.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ from statecharts import Machine
 from statecharts.explore import Checker, Graph, Outcome, alone
 from statecharts.explore.alone import WorldState
 from statecharts.explore.obligations import Examiner
-from statecharts.export.agreement import spin_agreement, xstate_agreement
-from statecharts.export.programs import Agreement, OracleError
 from statecharts.hsms import ACTIVE_LINK, BREAKER, CHARTS, LINKTEST, PASSIVE_LINK
-from statecharts.hsms.binding import machine
-from statecharts.hsms.model import two_ends
-from statecharts.hsms.mutation import Trial, all_mutants
-from statecharts.hsms.searches import CHARTS_ALONE, ENDS, EVERYTHING, LINKS, AloneSearch
 from statecharts.testgen import coverage, tours
 from tests.support.driven import memory_pairs, tcp_pairs
 from tests.support.touring import walk
+
+from .binding import machine
+from .model import two_ends
+from .mutation import Trial, all_mutants
+from .oracles.agreement import spin_agreement, xstate_agreement
+from .oracles.programs import Agreement, OracleError
+from .searches import CHARTS_ALONE, ENDS, EVERYTHING, LINKS, AloneSearch
 
 CORES = min(os.cpu_count() or 1, 2)
 # More parts than processes, so that the last one to finish is not far behind the others.
@@ -69,7 +70,8 @@ def _alone(search: AloneSearch[WorldState]) -> Row:
     snapshots = (here.snapshot for here in graph.states)
     breaches = tuple(Examiner(model.router).breaches(snapshots, search.duties))
     failed = [str(each) for each in verdicts if each.outcome is not Outcome.HELD]
-    kept = len(search.duties) - len({each.obligation.clause for each in breaches})
+    broken = {each.obligation.clause for each in breaches}
+    kept = len({duty.clause for duty in search.duties} - broken)
     found = graph.statistics()
     return Row(
         search.name,

@@ -14,10 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from statecharts.declare import Chart
+from statecharts.export.xstate import (
+    Timers,
+    action_object,
+    guards,
+    inner_guards,
+    machine_config,
+    milliseconds,
+)
 from statecharts.machine import Machine, Snapshot
 
 from .programs import Agreement, run
-from .xstate import Timers, action_object, guards, inner_guards, machine_config, milliseconds
 
 
 def install(oracle: Path) -> None:

@@ -10,29 +10,30 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic
 
-from ..explore.alone import Alone, Here, WorldState
-from ..explore.obligations import Obligation
-from ..explore.pair import Both
-from ..explore.properties import Property
-from ..router import System, told_by
+from statecharts.explore.alone import Alone, Here, WorldState
+from statecharts.explore.obligations import Obligation
+from statecharts.explore.pair import Both
+from statecharts.explore.properties import Property
+from statecharts.hsms.breaker import BREAKER
+from statecharts.hsms.connection import ACTIVE
+from statecharts.hsms.linktest import LINKTEST
+from statecharts.hsms.systems import ACTIVE_LINK, PASSIVE_LINK
+from statecharts.hsms.transaction import TRANSACTION
+from statecharts.hsms.world import World
+from statecharts.router import System, told_by
+
 from .binding import Bind, Parameters
-from .breaker import BREAKER
-from .connection import ACTIVE
 from .end_properties import SESSIONS, TWO_ENDS
-from .linktest import LINKTEST
 from .model import ACTIVE_END, PASSIVE_END, End, Ends, Scenario, two_ends
 from .obligations import BREAKS, DIALS, DIALS_ONCE, LISTENS, TRANSACTS
 from .outside import chart_alone, link_alone
 from .properties import (
-    ANY_LINK,
     BREAKER_ALONE,
     DIALLING_LINK,
+    LISTENING_LINK,
     SINGLE_USE,
     TRANSACTION_ALONE,
 )
-from .systems import ACTIVE_LINK, PASSIVE_LINK
-from .transaction import TRANSACTION
-from .world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +94,13 @@ def _link(
 LINKS = (
     _link("dialling end", ACTIVE_LINK, _TWO, DIALLING_LINK, DIALS),
     _link("dialling end, once", ACTIVE_LINK, _ONCE, SINGLE_USE, DIALS_ONCE),
-    _link("listening end", PASSIVE_LINK, _TWO, ANY_LINK, LISTENS),
+    _link("listening end", PASSIVE_LINK, _TWO, LISTENING_LINK, LISTENS),
 )
 # The same with no byte on the wire: six times smaller, for mutants of what frames do not pass.
 LINKS_WITHOUT_TRAFFIC = (
     _link("dialling end", ACTIVE_LINK, _TWO, DIALLING_LINK, DIALS, traffic=False),
     _link("dialling end, once", ACTIVE_LINK, _ONCE, SINGLE_USE, DIALS_ONCE, traffic=False),
-    _link("listening end", PASSIVE_LINK, _TWO, ANY_LINK, LISTENS, traffic=False),
+    _link("listening end", PASSIVE_LINK, _TWO, LISTENING_LINK, LISTENS, traffic=False),
 )
 
 _BREAKER = System("breaker_alone", "Circuit breaker", (BREAKER,), told_by(BREAKER))

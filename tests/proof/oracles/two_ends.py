@@ -1,9 +1,9 @@
-"""Two HSMS ends and the cable between them in Promela: the model of ``hsms.model`` once more.
+"""Two HSMS ends and the cable between them in Promela: the model of ``model`` once more.
 
-The charts are written out by ``promela.Part``. The rest, what a queue, a cable and a driver do, is
-written here a second time, in Promela and from the description in ``hsms.model``, on purpose: two
-searches over the same text could only make the same mistakes. Both must come to the same number of
-states and to the same verdicts.
+The charts are written out by ``promela.Part``. The rest, what a queue, a cable, a listener and a
+driver do, is written here a second time, in Promela and from the description in ``model``, on
+purpose: two searches over the same text could only make the same mistakes. Both must come to the
+same number of states and to the same verdicts.
 """
 
 from __future__ import annotations
@@ -11,18 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from statecharts.declare import Effect, Start, Stop
-from statecharts.hsms.binding import Bind, bound, machine
+from statecharts.export.promela import Implication, Part
 from statecharts.hsms.breaker import BREAKER
 from statecharts.hsms.linktest import LINKTEST
-from statecharts.hsms.model import (
-    ACTIVE_END,
-    PASSIVE_END,
-    READ_BY_ACTIVE,
-    READ_BY_PASSIVE,
-    Item,
-    Marker,
-    Scenario,
-)
 from statecharts.hsms.vocabulary import (
     AbandonTcp,
     CloseGate,
@@ -36,7 +27,16 @@ from statecharts.hsms.vocabulary import (
 from statecharts.hsms.world import Tcp
 from statecharts.router import Router
 
-from .promela import Implication, Part
+from ..binding import Bind, bound, machine
+from ..model import (
+    ACTIVE_END,
+    PASSIVE_END,
+    READ_BY_ACTIVE,
+    READ_BY_PASSIVE,
+    Item,
+    Marker,
+    Scenario,
+)
 
 # As many frames as ever wait at one end; one more fails an assertion, it is not dropped.
 ROOM = 10
@@ -56,8 +56,9 @@ _SHARED = f"""\
 #define ROOM {ROOM}
 bit cut;
 /* Of one step, and zero between steps: what was read, whether nothing can be sent any more, whether
-   a Linktest.req was sent, whether TCP was closed, and what is sent to the other end. */
-byte got; bit deaf; bit probed; bit closed; byte i; byte mail[6]; byte mails;
+   a Linktest.req was sent, whether TCP was closed, whether a user closed or had closed, and what is
+   sent to the other end. */
+byte got; bit deaf; bit probed; bit closed; bit chosen; byte i; byte mail[6]; byte mails;
 inline post(item) {{ assert(mails < 6); mail[mails] = item; mails++ }}
 #define MAILED(x) ({" || ".join(f"mail[{n}] == x" for n in range(6))})
 """
@@ -120,6 +121,7 @@ class _End:
         self.part = Part(router.system, router.machines, self.outside, f"{mine}_")
         charts = router.system.charts
         self.connection = charts[0]
+        self.listens = "tcp_accepted" in self.connection.events
         self.timers = list(dict.fromkeys(timer.id for chart in charts for timer in chart.timers))
 
     def outside(self, effect: Effect) -> str:
@@ -172,6 +174,9 @@ class _End:
         yield f"byte {m}_tcp; bit {m}_gate; bit {m}_separated; bit {m}_finished;"
         yield from _INBOX.replace("@", m).splitlines()
         yield from (f"bit {m}_t_{timer};" for timer in self.timers)
+        if self.listens:
+            # The next connection has charts of its own: whatever the last ones held is gone.
+            yield f"inline {m}_listen() {{ {'; '.join(self.part.beginning())} }}"
 
     def choices(self) -> Iterator[str]:
         """What may happen now: a condition, and the event it makes."""
@@ -196,7 +201,8 @@ class _End:
             yield f"{m}_tcp == 1 -> {m}_now = {part.event('tcp_failed')}"
         if self.scenario.failures:
             yield f"{m}_tcp == 2 -> {m}_now = {part.event('communication_failed')}"
-        yield f"{part.takes('flushed')} && !{m}_finished -> {m}_now = {part.event('flushed')}"
+        leaving = part.inside(self.connection, "leaving")
+        yield f"{leaving} && !{m}_finished -> {m}_now = {part.event('flushed')}"
         for event in self.calls:
             yield f"{part.takes(event)} -> {m}_now = {part.event(event)}"
         if self.scenario.data:
@@ -218,10 +224,14 @@ class _End:
                     f"{_TCP[before]}); {m}_tcp = {_TCP[after]}{connects}"
                 )
         yield "        :: else\n        fi;"
+        calls, closing = part.event("close_requested"), part.inside(self.connection, "closing")
+        yield f"        chosen = ({m}_now == {calls} || {closing});"
         yield f"        if :: {m}_now -> {m}_react() :: else fi;"
+        if self.listens:
+            yield f"        if :: {m}_gone && !chosen -> {m}_listen() :: else fi;"
         yield f"        if :: probed -> {m}_age(I_LINKTEST_RSP, I_OLD_LINKTEST_RSP) :: else fi;"
         yield f"        if :: closed -> {m}_forget() :: else fi;"
-        yield f"        {o}_receive(); got = 0; deaf = 0; probed = 0; closed = 0;"
+        yield f"        {o}_receive(); got = 0; deaf = 0; probed = 0; closed = 0; chosen = 0;"
         yield f"        assert({invariant})\n    }}\n    od\n}}"
 
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from statecharts.export.promela import Implication, to_promela
 from statecharts.hsms import ACTIVE, CHARTS
-from statecharts.hsms.binding import with_chart
-from statecharts.hsms.model import ACTIVE_END, PASSIVE_END, Scenario
 from statecharts.machine import Machine
-from statecharts.router import Router, System
+from statecharts.router import Router, System, told_by
 
+from ..binding import with_chart
+from ..model import ACTIVE_END, PASSIVE_END, Scenario
 from .programs import Agreement
-from .promela import Implication, to_promela
 from .spin import Verification, search, search_two_ends, spin
 from .two_ends import two_ends
-from .xstate_oracle import compare, install
+from .xstate import compare, install
 
-ORACLE = Path(__file__).parents[2] / "tests" / "oracle"
+ORACLE = Path(__file__).parent
 
 PERMIT_IS_HELD = Implication("breaker", "probing", "connection_active", ("connecting", "selecting"))
 CALLS = ("enable_requested", "disable_requested", "close_requested")
@@ -66,7 +66,7 @@ def _differences(name: str, ours: Verification, theirs: Verification) -> tuple[s
 
 def systems() -> tuple[System, ...]:
     """Each chart by itself, and the systems that stand an arbitrary surrounding."""
-    single = tuple(System(chart.id, chart.title, (chart,), ()) for chart in CHARTS)
+    single = tuple(System(chart.id, chart.title, (chart,), told_by(chart)) for chart in CHARTS)
     return (*single, ACTIVE_END, PASSIVE_END)
 
 

@@ -6,11 +6,18 @@ and it has not read. A state of the whole is both ends and whether the cable is 
 * Frames are delivered in order, one at a time, never while the cable is cut. None is lost but by
   the end of a connection: ending it empties the own inbox and leaves CLOSE as the last thing in the
   other one. Behind CLOSE nothing more arrives: what is sent then goes nowhere.
-* The listener has a backlog of one: CONNECT is queued behind what is left of the connection before.
+* The listener outlives its connections: an accepted one is used once, and where its chart comes to
+  Closed by any other way than a call to close, fresh charts listen in the same move. A user who
+  closes listens no more.
+* It has a backlog of one: CONNECT is queued behind what is left of the connection before.
 * Any timer that runs may fire at any time. How fast it is, is an assumption of a property.
 * Faults: TCP refuses, a connection fails (what receiver and transmitter report; they are checked
   with one end alone), the cable is cut. Users call what a ``Scenario`` lets them, when allowed.
 * Responses match by system bytes: what answers a Linktest.req other than the latest is marked old.
+* A probe of a linktest is answered, rejected or missed. That other traffic excuses it is not in
+  here (``traffic_seen`` is searched with one end alone).
+* That all bytes have left is a move only where it has a consequence: after the last frame of a
+  graceful close.
 * A user has one data message, or the reject of one, on its way in each direction.
 
 A frame becomes the event that the protocol layer makes of it (``READ_BY_ACTIVE``,
@@ -25,17 +32,18 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
-from ..explore.moves import ImpossibleMoveError, Kind, Move
-from ..explore.pair import Offer, Pair
-from ..machine import NotAllowedError
-from ..native import ChartFaultError
-from ..router import Router, System, SystemSnapshot, told_by
+from statecharts.explore.moves import ImpossibleMoveError, Kind, Move
+from statecharts.explore.pair import Offer, Pair
+from statecharts.hsms.breaker import BREAKER
+from statecharts.hsms.linktest import LINKTEST
+from statecharts.hsms.systems import ACTIVE_LINK, PASSIVE_LINK
+from statecharts.hsms.vocabulary import CloseTcp, FinishTcp, Outgoing, Send
+from statecharts.hsms.world import ImpossibleEffectError, Tcp, World, after_all
+from statecharts.machine import NotAllowedError
+from statecharts.native import ChartFaultError
+from statecharts.router import Router, System, SystemSnapshot, told_by
+
 from .binding import Bind, Parameters, bound, machine
-from .breaker import BREAKER
-from .linktest import LINKTEST
-from .systems import ACTIVE_LINK, PASSIVE_LINK
-from .vocabulary import CloseTcp, FinishTcp, Outgoing, Send
-from .world import ImpossibleEffectError, Tcp, World, after_all
 
 
 class Marker(Enum):
@@ -135,7 +143,8 @@ class End(NamedTuple):
 class Side:
     """The rules of one end; the two sides differ in these values and nowhere else.
 
-    ``reports``: event of the driver, its kind, and what TCP must be for it.
+    ``reports``: event of the driver, its kind, and what TCP must be for it. ``listens``: fresh
+    charts follow a connection that has ended without a call to close.
     """
 
     name: str
@@ -144,6 +153,7 @@ class Side:
     calls: tuple[str, ...]
     reports: tuple[tuple[str, Kind, Tcp], ...]
     data: bool
+    listens: bool
 
     @property
     def initial(self) -> End:
@@ -164,7 +174,9 @@ class Side:
             if world.tcp is tcp and not (cut and event == "tcp_opened"):
                 yield self._step(end, event, kind)
         if self.router.takes(snapshot, "flushed") and not world.finished:
-            yield self._step(end, "flushed", Kind.REPORT)
+            flushed = self._step(end, "flushed", Kind.REPORT)
+            if (flushed.after, flushed.mail) != (end, None):
+                yield flushed
         for event in self.calls:
             if self.router.takes(snapshot, event):
                 yield self._step(end, event, Kind.USER)
@@ -207,6 +219,9 @@ class Side:
                     if not deaf:
                         mail.append(CLOSE)
         taken = tuple((hop.chart, each) for hop in hops for each in hop.taken)
+        if self.listens and "closed" in after:
+            chosen = event == "close_requested" or "closing" in end.snapshot
+            after = after if chosen else self.router.initial
         move = Move(self.name, event, kind, effects, taken, carries)
         return Offer(move, End(after, world, inbox), tuple(mail) or None)
 
@@ -247,6 +262,7 @@ def two_ends(scenario: Scenario, bind: Bind = machine) -> Ends:
         scenario.active_calls,
         _ACTIVE_REPORTS + failing,
         scenario.data,
+        listens=False,
     )
     passive = Side(
         "passive",
@@ -255,6 +271,7 @@ def two_ends(scenario: Scenario, bind: Bind = machine) -> Ends:
         scenario.passive_calls,
         failing,
         scenario.data,
+        listens=True,
     )
     weather = {HEALTHY: ((_CUTS, CUT),) if scenario.cable else (), CUT: ((_HEALS, HEALTHY),)}
     return Pair(active, passive, weather)

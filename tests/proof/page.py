@@ -1,0 +1,95 @@
+"""Makes ``docs/protocol.md`` from the rules, each beside the picture of its chart.
+
+``python -m tests.proof.page`` writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import assert_never
+
+from statecharts.declare import Timer
+from statecharts.hsms import CHARTS
+from statecharts.hsms.rules import SECTIONS, Clause, Elsewhere, Row, Runs, Section, Word
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "protocol.md"
+
+# Section to the pictures that stand beside it, by their names in ``diagrams/``.
+PICTURES: dict[str, tuple[str, ...]] = {
+    "TCP": ("lifecycle", "connection_active", "connection_active_not_connected"),
+    "Select": ("connection_active_not_selected", "connection_passive_not_selected"),
+    "Deselect and Separate": ("connection_active_selected", "connection_passive_selected"),
+    "Linktest": ("linktest",),
+    "Receiving": ("receiver",),
+    "Sending": ("transmitter",),
+    "Breaker": ("breaker",),
+    "Requests": ("transaction",),
+}
+
+_TOP = """\
+# The rules, clause by clause
+
+`make diagrams` writes this page from `statecharts/hsms/rules.txt`: change the rules there. The id of
+a clause leads on: in `statecharts/hsms/` stand the transitions that fulfil it, in `tests/` the tests
+that show it byte for byte. What follows down to the first table is how rows are read.
+"""
+_TIMERS: dict[str, Timer] = {timer.id: timer for chart in CHARTS for timer in chart.timers}
+_COLUMNS = ("clause", "rule", "event", "in", "answer", "then", "starts")
+
+
+def page() -> str:
+    """The text of the page."""
+    return "\n".join([_TOP, *(line for section in SECTIONS for line in _section(section))])
+
+
+def _section(section: Section) -> Iterator[str]:
+    if section.title:
+        yield f"## {section.title}\n"
+    if section.prose:
+        yield f"{section.prose}\n"
+    for name in PICTURES.get(section.title, ()):
+        yield f"![{name.replace('_', ' ')}](../diagrams/{name}.svg)\n"
+    for number, (header, *cells) in enumerate(_cells(row) for row in section.rows):
+        if number == 0:
+            yield from (_line(header), _line("---" for _ in header))
+        yield from (_line(each) for each in cells)
+    if section.rows:
+        yield ""
+
+
+def _cells(row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The header of the table that a row belongs to, and its cells."""
+    match row:
+        case Clause(id, ends, rule=rule, said=said):
+            _, events, places, answer, then, starts = said
+            at = places if ends in ("both", "breaker", "request") else f"*{ends}:* {places}"
+            started = ", ".join(_TIMERS[each].label for each in starts.split())
+            return _COLUMNS, (f"`{id}`", rule, _code(events), at, answer, then, started)
+        case Elsewhere(id, where, rule):
+            return ("clause", "rule", "kept by"), (f"`{id}`", rule, f"`{where}`")
+        case Runs(timer, states, rule):
+            each = _TIMERS[timer]
+            span = f"{each.seconds:g} s, {each.lowest:g} to {each.highest:g}"
+            where = ", ".join(states)
+            return ("timer", "id", "runs in", "meaning", "default and range"), (
+                each.label, f"`{timer}`", where, rule, span,
+            )  # fmt: skip
+        case Word(word, means):
+            return ("word", "stands for"), (word, _code(means))
+        case _:
+            assert_never(row)
+
+
+def _code(words: str) -> str:
+    """Words of the charts as code; words of the table of words stay as they are."""
+    return ", ".join(word if word.isupper() else f"`{word}`" for word in words.split())
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
