@@ -226,7 +226,7 @@ def test_snapshots_are_one_object_each_and_equal_by_value() -> None:
     assert {one.initial: 1}[two.initial] == 1
     assert "idle" in one.initial
     assert "connecting" not in one.initial
-    with pytest.raises(KeyError, match="no chart of <.*> has a state 'conecting'"):
+    with pytest.raises(KeyError, match=r"no chart of <.*> has a state 'conecting'"):
         assert "conecting" in one.initial
     assert one.initial["breaker"] is one.machines["breaker"].initial
 
