@@ -234,9 +234,9 @@ def test_the_command_writes_everything_and_its_check_names_what_differs(tmp_path
     main([str(tmp_path)])
     main([str(tmp_path), "--check"])
     assert (tmp_path / "lifecycle.svg").read_text().rstrip().endswith("</svg>")
-    assert len(list(tmp_path.iterdir())) == 4 * len(CHARTS) + 2
+    assert len(list(tmp_path.iterdir())) == 3 * len(CHARTS) + 2
     (tmp_path / "breaker.dot").write_text("another")
-    (tmp_path / "linktest.ts").unlink()
+    (tmp_path / "linktest.xstate.json").unlink()
     (tmp_path / "receiver.svg").unlink()
-    with pytest.raises(SystemExit, match=r"breaker\.dot, linktest\.ts, receiver\.svg"):
+    with pytest.raises(SystemExit, match=r"breaker\.dot, linktest\.xstate\.json, receiver\.svg"):
         main([str(tmp_path), "--check"])

@@ -6,11 +6,11 @@ from enum import Enum
 
 import pytest
 
-from statecharts import Chart, Effect, Machine, On, Router, State, System, Variable
-from statecharts.export import machine_config, to_json, to_promela, to_typescript
+from statecharts import Chart, Effect, Machine, Router, System, Variable
+from statecharts.export import machine_config, to_json, to_promela
 from statecharts.export.promela import Implication, UnsupportedChartError
 from statecharts.export.xstate import action_object
-from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS, LINKTEST, RECEIVER
+from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS, RECEIVER
 from tests.support.odd_charts import COUNTING, NESTED, ODD, PARALLEL, TIMED
 
 
@@ -38,8 +38,6 @@ def test_timers_are_events_or_delays_of_the_state_that_owns_them() -> None:
     assert list(delays["after"]) == ["60000"]
     assert "entry" not in delays
     assert "frame_deadline_expired" not in delays["on"]
-    named = machine_config(RECEIVER, "after", named_delays=True)["states"]["in_frame"]
-    assert list(named["after"]) == ["frame_deadline"]
 
 
 def test_an_inner_answer_to_a_timer_stands_at_its_owner_innermost_first() -> None:
@@ -88,18 +86,6 @@ def test_a_text_that_is_too_long_for_a_line_stays_whole() -> None:
     assert f'"description": "{title}"' in to_json(replace(RECEIVER, title=title))
 
 
-def test_the_module_names_every_event_and_effect() -> None:
-    text = to_typescript(LINKTEST)
-    assert '| "watch_began"' in text
-    assert "linktest_interval_expired" not in text
-    assert 'Send: (_, _params: { frame: "Linktest.req" | "Reject.req 3" }) => {},' in text
-    assert '"misses >= linktest_threshold": ({ context }) => (context.misses >=' in text
-    assert 'stateIn("#selecting")' in to_typescript(ACTIVE)
-    assert 'and([stateIn("#innermost"), ({ context }) => (context.tries < 2)])' in to_typescript(
-        TIMED
-    )
-
-
 def test_promela_refuses_what_it_cannot_say() -> None:
     with pytest.raises(UnsupportedChartError, match="parallel has a parallel state"):
         to_promela(alone(PARALLEL))
@@ -125,17 +111,3 @@ def test_an_invariant_is_the_same_in_both_languages() -> None:
         "((in_connection_active == CONNECTION_ACTIVE_connecting) || "
         "(in_connection_active == CONNECTION_ACTIVE_selecting)))"
     ) in to_promela(system, machines, permit)
-
-
-def test_a_chart_without_anything_is_written_without_anything() -> None:
-    chart = Chart(
-        id="bare",
-        title="Bare",
-        reported=("tick",),
-        states=(State("only"),),
-        transitions=(On("tick", "only"),),
-    )
-    text = to_typescript(chart)
-    assert "delays" not in text
-    assert "guards" not in text
-    assert 'import { setup } from "xstate";' in text

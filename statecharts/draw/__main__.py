@@ -10,7 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from statecharts.export import to_json, to_typescript
+from statecharts.export import to_json
 from statecharts.hsms import ACTIVE_LINK, CHARTS
 
 from . import draw, draw_system, part, svg
@@ -32,7 +32,6 @@ def texts() -> dict[str, str]:
     for chart in CHARTS:
         found[f"{chart.id}.dot"] = draw(chart)
         found[f"{chart.id}.xstate.json"] = to_json(chart)
-        found[f"{chart.id}.ts"] = to_typescript(chart)
     return found
 
 

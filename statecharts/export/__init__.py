@@ -6,7 +6,6 @@ with ours: two interpreters written by others read the same declaration and must
 """
 
 from .promela import to_promela
-from .typescript import to_typescript
 from .xstate import machine_config, to_json
 
-__all__ = ["machine_config", "to_promela", "to_json", "to_typescript"]
+__all__ = ["machine_config", "to_promela", "to_json"]

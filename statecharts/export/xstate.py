@@ -97,7 +97,7 @@ def milliseconds(timer: Timer) -> int:
     return round(timer.seconds * 1000)
 
 
-def _state(chart: Chart, state: State, timers: Timers, *, named: bool) -> dict[str, Any]:
+def _state(chart: Chart, state: State, timers: Timers) -> dict[str, Any]:
     made: dict[str, Any] = {"id": state.id, "description": state.name}
     if state.parallel:
         made["type"] = "parallel"
@@ -110,8 +110,8 @@ def _state(chart: Chart, state: State, timers: Timers, *, named: bool) -> dict[s
     if leave:
         made["exit"] = [action_object(action) for action in leave]
     if timers == "after" and state.timer:
-        delay = state.timer.id if named else str(milliseconds(state.timer))
-        made["after"] = {delay: [_transition(on, state.id) for on in _timeouts(chart, state)]}
+        answers = [_transition(on, state.id) for on in _timeouts(chart, state)]
+        made["after"] = {str(milliseconds(state.timer)): answers}
     hidden = {timer.expired for timer in chart.timers} if timers == "after" else set()
     by_event: dict[str | None, list[dict[str, Any]]] = {}
     for on in chart.transitions:
@@ -122,9 +122,7 @@ def _state(chart: Chart, state: State, timers: Timers, *, named: bool) -> dict[s
     if by_event:
         made["on"] = by_event
     if state.children:
-        made["states"] = {
-            child.id: _state(chart, child, timers, named=named) for child in state.children
-        }
+        made["states"] = {child.id: _state(chart, child, timers) for child in state.children}
     return made
 
 
@@ -132,20 +130,13 @@ def machine_config(
     chart: Chart,
     timers: Timers = "events",
     parameters: Mapping[str, int] | None = None,
-    *,
-    named_delays: bool = False,
 ) -> dict[str, Any]:
-    """The argument of XState's ``createMachine``, all in plain data.
-
-    With ``timers="after"`` delays are milliseconds, or with ``named_delays`` the timers' ids.
-    """
+    """The argument of XState's ``createMachine``, all in plain data; delays are milliseconds."""
     config: dict[str, Any] = {"id": chart.id, "description": chart.title}
     if values := context(chart, parameters):
         config["context"] = values
     config["initial"] = chart.states[0].id
-    config["states"] = {
-        state.id: _state(chart, state, timers, named=named_delays) for state in chart.states
-    }
+    config["states"] = {state.id: _state(chart, state, timers) for state in chart.states}
     return config
 
 
