@@ -6,16 +6,12 @@ from enum import Enum
 
 import pytest
 
-from statecharts import Chart, Effect, Machine, Router, System, Variable
+from statecharts import Chart, ChartError, Effect, Machine, On, Router, State, System, Variable
 from statecharts.export import machine_config, to_json, to_promela
 from statecharts.export.promela import Implication, UnsupportedChartError
 from statecharts.export.xstate import action_object
 from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS, RECEIVER
 from tests.support.odd_charts import COUNTING, NESTED, ODD, PARALLEL, TIMED
-
-
-def alone(chart: Chart) -> System:
-    return System(chart.id, chart.title, (chart,), ())
 
 
 def test_a_state_that_is_entered_again_says_so_and_no_other_does() -> None:
@@ -87,11 +83,44 @@ def test_a_text_that_is_too_long_for_a_line_stays_whole() -> None:
 
 
 def test_promela_refuses_what_it_cannot_say() -> None:
-    with pytest.raises(UnsupportedChartError, match="parallel has a parallel state"):
-        to_promela(alone(PARALLEL))
+    said = r"odd_charts\.py: chart parallel, state running: it is parallel.*; make each region a"
+    with pytest.raises(UnsupportedChartError, match=said):
+        to_promela(PARALLEL)
     wide = replace(COUNTING, variables=(Variable("count", 256), Variable("mode", 2)))
-    with pytest.raises(UnsupportedChartError, match="count goes up to 256"):
-        to_promela(alone(wide))
+    said = r"chart counting, variable count: it goes up to 256, and a byte to 255; .* lower end"
+    with pytest.raises(UnsupportedChartError, match=said):
+        to_promela(wide)
+
+
+def test_a_chart_is_written_for_spin_as_the_system_of_it_alone() -> None:
+    assert to_promela(BREAKER) == to_promela(System("breaker", BREAKER.title, (BREAKER,), ()))
+
+
+def test_an_export_names_the_file_that_declares_the_chart() -> None:
+    mine = Chart(
+        id="bare",
+        title="Bare",
+        reported=("tick",),
+        states=(State("only"),),
+        transitions=(On("tick", "only"),),
+    )
+    assert machine_config(mine)["meta"]["source"].endswith("test_export.py")
+    assert "/* Bare. Declared in " in to_promela(mine)
+    assert machine_config(BREAKER)["meta"] == {"source": "statecharts/hsms/breaker.py"}
+    assert to_promela(BREAKER).startswith(
+        "/* Circuit breaker. Declared in statecharts/hsms/breaker.py. */"
+    )
+    elsewhere = replace(mine, file="/no/such/folder/on_the_path/charts.py")
+    assert machine_config(elsewhere)["meta"] == {"source": "charts.py"}
+
+
+def test_an_export_refuses_what_a_machine_refuses() -> None:
+    unsound = replace(BREAKER, transitions=BREAKER.transitions[:1])
+    for export in (to_json, to_promela, machine_config):
+        with pytest.raises(ChartError, match=r"breaker\.py: chart breaker, event "):
+            export(unsound)
+    with pytest.raises(TypeError, match="breaker has no parameter 'treshold'"):
+        machine_config(BREAKER, parameters={"treshold": 2})
 
 
 def test_an_invariant_is_the_same_in_both_languages() -> None:

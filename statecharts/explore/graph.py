@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Generic
 
+from ..refusals import expect
 from .moves import ImpossibleMoveError, Model, Move, State, View
 
 MANY = 5_000_000
@@ -77,6 +78,7 @@ class Graph(Generic[State, View]):
 
     def __init__(self, model: Model[State, View], limit: int = MANY) -> None:
         """Search the whole. Raises ``BrokenModelError`` or ``TooManyStatesError``."""
+        expect(model, Model)
         self.model = model
         self.states: list[State] = []
         self.index: dict[State, int] = {}

@@ -24,6 +24,9 @@ from typing import Any, Literal
 
 from statecharts.declare import Action, Chart, Increment, On, Set, State, Timer
 from statecharts.guards import render
+from statecharts.machine import Machine
+
+from .source import source
 
 _WIDTH = 90
 
@@ -58,13 +61,6 @@ def action_object(action: Action) -> dict[str, Any]:
 def javascript(guard: str) -> str:
     """A guard as an expression over XState's ``context``."""
     return render(guard, conjunction="&&", disjunction="||", negation="!", prefix="context.")
-
-
-def context(chart: Chart, parameters: Mapping[str, int] | None = None) -> dict[str, int]:
-    """The initial context: variables at 0, and the parameters as constants."""
-    defaults = {each.name: each.default for each in chart.parameters}
-    variables = dict.fromkeys((each.name for each in chart.variables), 0)
-    return variables | defaults | dict(parameters or {})
 
 
 def _transition(on: On, written_at: str) -> dict[str, Any]:
@@ -131,9 +127,15 @@ def machine_config(
     timers: Timers = "events",
     parameters: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The argument of XState's ``createMachine``, all in plain data; delays are milliseconds."""
+    """The argument of XState's ``createMachine``, all in plain data; delays are milliseconds.
+
+    The context holds the variables, at 0, and the parameters. Raises what ``Machine`` raises for a
+    chart or a parameter that is refused.
+    """
+    machine = Machine(chart, **(parameters or {}))
     config: dict[str, Any] = {"id": chart.id, "description": chart.title}
-    if values := context(chart, parameters):
+    config["meta"] = {"source": source(chart)}
+    if values := dict.fromkeys(machine.highest, 0) | machine.parameters:
         config["context"] = values
     config["initial"] = chart.states[0].id
     config["states"] = {state.id: _state(chart, state, timers) for state in chart.states}
@@ -180,5 +182,5 @@ def compact(value: object, indent: int = 0, before: int = 0) -> str:
 
 
 def to_json(chart: Chart, timers: Timers = "after") -> str:
-    """The configuration as JSON text, for Stately's tools."""
+    """The configuration as JSON text, for Stately's tools. Raises ``ChartError``."""
     return compact(machine_config(chart, timers)) + "\n"
