@@ -27,7 +27,8 @@ from statecharts.explore import (
 )
 from statecharts.explore.cycles import closed_walk, components
 from statecharts.explore.properties import Property
-from statecharts.explore.report import messages, pytest_file
+from statecharts.explore.report import messages
+from tests.support.counterexample import pytest_file
 from tests.support.toy import Edges, Toy, toy
 
 USER, TIMER, DELIVERY, FAULT = Kind.USER, Kind.TIMER, Kind.DELIVERY, Kind.FAULT

@@ -16,7 +16,7 @@ from statecharts.explore import (
     LeadsTo,
     Outcome,
 )
-from statecharts.explore.report import messages, pytest_file
+from statecharts.explore.report import messages
 from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS
 from statecharts.hsms.assumptions import SETTLED
 from statecharts.hsms.binding import machine, with_chart
@@ -32,7 +32,7 @@ from statecharts.hsms.searches import (
     SESSION,
     SMALL_ENDS,
 )
-from tests.support.counterexample import replay
+from tests.support.counterexample import pytest_file, replay
 from tests.support.mutate import without
 
 RECOVERY = next(each for each in TWO_ENDS if each.name == "recovery")

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
-from types import NoneType, UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from statecharts.declare import Chart, Effect, Increment, On, Parameter, State, Timer, Variable
 from statecharts.refusals import Part, short
@@ -29,66 +29,76 @@ _WORDS = {
 }
 
 
+class _Field(NamedTuple):
+    """A field, whether it holds a tuple of any length, and what it or each in it may be.
+
+    What it may be is a class, or a tuple of classes for a tuple of just these.
+    """
+
+    name: str
+    many: bool
+    kinds: tuple[Any, ...]
+
+
 @cache
-def _types(part: Any) -> dict[str, Any]:
-    """The fields of a class and the type of each."""
+def _fields(part: Any) -> tuple[_Field, ...]:
     types = get_type_hints(part)
-    return {each.name: types[each.name] for each in fields(part)}
+    return tuple(_field(each.name, types[each.name]) for each in fields(part))
 
 
-def _choices(kind: Any) -> tuple[Any, ...]:
-    return get_args(kind) if get_origin(kind) is UnionType else (kind,)
+def _field(name: str, declared: Any) -> _Field:
+    inside = get_args(declared)
+    if inside[1:] == (Ellipsis,):
+        return _Field(name, True, _field(name, inside[0]).kinds)
+    if get_origin(declared) is tuple:
+        return _Field(name, False, (inside,))
+    return _Field(name, False, inside or (declared,))
 
 
 def _fits(value: object, kind: Any) -> bool:
-    return any(_is_one(value, each) for each in _choices(kind))
-
-
-def _is_one(value: object, kind: Any) -> bool:
-    if get_origin(kind) is tuple:
-        kinds = get_args(kind)
-        return (
-            isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
-        )
+    if isinstance(kind, tuple):
+        return isinstance(value, tuple) and len(value) == len(kind) and all(map(_fits, value, kind))
     if isinstance(value, bool):
         # To Python it is a number as well.
         return kind is bool
     return isinstance(value, kind) or (kind is float and isinstance(value, int))
 
 
-def _words(kind: Any) -> str:
-    if get_origin(kind) is tuple:
-        return f"({', '.join(map(_words, get_args(kind)))})"
-    return " or ".join(_WORDS.get(each, f"a {each.__name__}") for each in _choices(kind))
+def _words(kinds: tuple[Any, ...]) -> str:
+    return " or ".join(
+        f"({', '.join(_words((each,)) for each in kind)})"
+        if isinstance(kind, tuple)
+        else _WORDS.get(kind, f"a {kind.__name__}")
+        for kind in kinds
+    )
 
 
-def _remedy(value: object, kind: Any) -> str:
+def _remedy(value: object, kinds: tuple[Any, ...]) -> str:
     """What to write instead, by what its author seems to have meant."""
-    choices = _choices(kind)
     match value:
         case type():
             return f"write {value.__name__}(...): objects, no classes"
-        case State(id=str(name)) | Timer(id=str(name)) | Variable(name=str(name)) if str in choices:
+        case State(id=str(name)) | Timer(id=str(name)) | Variable(name=str(name)) if str in kinds:
             return f"write its name, {name!r}"
-        case str() if State in choices:
+        case str() if State in kinds:
             return f"write State({value!r})"
-        case tuple() | list() if Timer in choices:
+        case tuple() | list() if Timer in kinds:
             return "a state has one timer: for another put a state inside it or around it"
-        case int() | float() if Timer in choices:
+        case int() | float() if Timer in kinds:
             return "write Timer(id, label, meaning, seconds, lowest, highest)"
-        case tuple() | list() if str in choices:
+        case tuple() | list() if str in kinds:
             return "name one: for the next write another On or State"
-        case Timer() if Effect in choices:
+        case Timer() if Effect in kinds:
             return "give the state the timer: it starts and stops it"
         case _ if callable(value):
             return (
                 "a chart asks and never acts: no callables, no coroutines; "
                 "write an effect, and a guard as text"
             )
-        case _ if str in choices and int not in choices:
+        case _ if str in kinds and int not in kinds:
             return "ids, names, labels and guards are text in quotes"
         case _:
-            return f"write {_words(kind)}"
+            return f"write {_words(kinds)}"
 
 
 def _place(part: Part, around: str) -> str:
@@ -112,20 +122,16 @@ def _place(part: Part, around: str) -> str:
 def _misfits(part: Part, around: str) -> Iterator[Finding]:
     place = _place(part, around)
     own: Any = type(part)
-    for field, kind in _types(own).items():
-        value: object = getattr(part, field)
+    for field, many, kinds in _fields(own):
+        value: Any = getattr(part, field)
         name = field if place != around else f"{own.__name__}.{field}"
-        match get_args(kind), value:
-            case (each, last), tuple() if last is Ellipsis:
-                fields = [(f"{short(one)} in {name}", one, each) for one in value]
-            case (_, last), _ if last is Ellipsis:
-                yield place, f"{name}={short(value)} is not a tuple", "write (..., ) with its comma"
-                continue
-            case _:
-                fields = [(f"{name}={short(value)}", value, kind)]
-        for text, one, wanted in fields:
-            if not _fits(one, wanted):
-                yield place, f"{text} is not {_words(wanted)}", _remedy(one, wanted)
+        if many and not isinstance(value, tuple):
+            yield place, f"{name}={short(value)} is not a tuple", "write (..., ) with its comma"
+            continue
+        for one in value if many else (value,):
+            if not any(_fits(one, kind) for kind in kinds):
+                text = f"{short(one)} in {name}" if many else f"{name}={short(one)}"
+                yield place, f"{text} is not {_words(kinds)}", _remedy(one, kinds)
             elif isinstance(one, Part):
                 yield from _misfits(one, place)
 

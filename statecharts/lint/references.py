@@ -14,12 +14,13 @@ from .lookup import Finding, Rule
 
 def _references(chart: Chart) -> Iterator[Finding]:
     known = {state.id for state in chart.walk()}
+    events = chart.events
     for on in chart.transitions:
         place = f"transition {on}"
         for end in (on.source, on.to):
             if end is not None and end not in known:
                 yield place, f"there is no state {end!r}", "check the spelling"
-        if on.event is not None and on.event not in chart.events:
+        if on.event is not None and on.event not in events:
             yield (
                 place,
                 f"event {on.event!r} is not declared",
@@ -28,7 +29,7 @@ def _references(chart: Chart) -> Iterator[Finding]:
         if on.event is None and on.to is None:
             yield place, "at once, and going nowhere, it never ends", "give it a target"
     used = {on.event for on in chart.transitions}
-    for event in chart.events:
+    for event in events:
         if event not in used:
             yield f"event {event}", "no transition takes it", "remove it or write the transition"
 

@@ -1,4 +1,4 @@
-"""Replays a counterexample on the real driver; the tests that the checker writes call `replay`."""
+"""A counterexample as a pytest file, and the replay on the real driver that such a file calls."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from statecharts import System
+from statecharts.explore import Trace
 from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
 from tests.support.driven import OF_TRAFFIC, driven, memory_pairs
 
@@ -40,3 +41,41 @@ async def replay(
             asked = [str(each) for each in found]
             wanted = [each for each in effects if each not in _OF_TRAFFIC]
             assert asked == wanted, f"step {number}, {actor} {event}: asks for {asked}"
+
+
+_TEST = '''"""{title}
+
+Written by the checker from a counterexample. It passes once the fault is gone from the charts.
+"""
+
+from tests.support.counterexample import replay
+from tests.support.virtual import virtual_time as virtual_time
+
+STEPS = [
+{steps}
+]
+
+
+async def test_{name}() -> None:
+    await replay({model!r}, STEPS, {parameters!r})
+'''
+
+
+def pytest_file(
+    name: str,
+    title: str,
+    model: str,
+    trace: Trace,
+    parameters: Mapping[str, Mapping[str, int]],
+) -> str:
+    """The text of a pytest file that replays the trace.
+
+    It gives each (actor, event, effects) to the real driver of this end in `model` and compares the
+    effects, as text.
+    """
+    steps = "\n".join(
+        f"    ({move.actor!r}, {move.event!r}, {[str(each) for each in move.effects]!r}),"
+        for move in trace.moves
+    )
+    bound = {chart: dict(values) for chart, values in parameters.items()}
+    return _TEST.format(name=name, title=title, model=model, steps=steps, parameters=bound)
