@@ -3,6 +3,8 @@
 import json
 from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,7 +98,9 @@ def test_a_chart_is_written_for_spin_as_the_system_of_it_alone() -> None:
     assert to_promela(BREAKER) == to_promela(System("breaker", BREAKER.title, (BREAKER,), ()))
 
 
-def test_an_export_names_the_file_that_declares_the_chart() -> None:
+def test_an_export_names_the_file_that_declares_the_chart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     mine = Chart(
         id="bare",
         title="Bare",
@@ -110,15 +114,21 @@ def test_an_export_names_the_file_that_declares_the_chart() -> None:
     assert to_promela(BREAKER).startswith(
         "/* Circuit breaker. Declared in statecharts/hsms/breaker.py. */"
     )
+    # Also where a folder above is searched for modules.
+    monkeypatch.syspath_prepend(str(Path(BREAKER.file).parents[3]))
+    assert machine_config(BREAKER)["meta"] == {"source": "statecharts/hsms/breaker.py"}
     elsewhere = replace(mine, file="/no/such/folder/on_the_path/charts.py")
     assert machine_config(elsewhere)["meta"] == {"source": "charts.py"}
 
 
 def test_an_export_refuses_what_a_machine_refuses() -> None:
     unsound = replace(BREAKER, transitions=BREAKER.transitions[:1])
+    half: Any = ["closed", "open"]
     for export in (to_json, to_promela, machine_config):
         with pytest.raises(ChartError, match=r"breaker\.py: chart breaker, event "):
             export(unsound)
+        with pytest.raises(ChartError, match=r"breaker\.py: chart breaker, the chart: states=\["):
+            export(replace(BREAKER, states=half))
     with pytest.raises(TypeError, match="breaker has no parameter 'treshold'"):
         machine_config(BREAKER, parameters={"treshold": 2})
 

@@ -207,6 +207,12 @@ CASES = {
         "source=('one', 'two') is not text",
         "name one: for the next write another On",
     ),
+    "children for a label": Case(
+        chart([State("one", wrong((State("in"),)))], [On("go", "one")]),
+        "state one",
+        "is not text",
+        "children=(State(...), ...)",
+    ),
     "no label": Case(
         chart([State("one", label=wrong(None))], [On("go", "one")]),
         "state one",
@@ -226,7 +232,8 @@ CASES = {
         "write True or False",
     ),
     "text for seconds": Case(
-        chart([State("one", timer=timer(seconds="5"))], [On("go", "one")]),
+        # Two states have it, and it is told once.
+        chart([State("one", timer=timer(seconds="5")), State("two", timer=timer(seconds="5"))], []),
         "timer t",
         "seconds='5' is not a number",
         "write a number",
@@ -370,6 +377,16 @@ CASES = {
     ),
     "a state like an event": Case(
         chart(["go"], [On("go", "go")]), "event go", "a state has the same name", "rename"
+    ),
+    "a variable like an event": Case(
+        chart(
+            ["one"],
+            [On("go", "one", do=(Increment("go"),))],
+            variables=(Variable("go", 2),),
+        ),
+        "variable go",
+        "an event has the same name",
+        "rename",
     ),
     "a variable like a state": Case(
         chart(["one", "n"], [COUNT, On("go", "one", to="n")], variables=N),

@@ -86,6 +86,8 @@ def _remedy(value: object, kinds: tuple[Any, ...]) -> str:
             return "a state has one timer: for another put a state inside it or around it"
         case int() | float() if Timer in kinds:
             return "write Timer(id, label, meaning, seconds, lowest, highest)"
+        case (State(), *_):
+            return "states inside a state are its children=(State(...), ...)"
         case tuple() | list() if str in kinds:
             return "name one: for the next write another On or State"
         case Timer() if Effect in kinds:
