@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -182,6 +183,17 @@ def test_machine_of_another_chart_is_refused() -> None:
     with pytest.raises(KeyError, match="system passive_link has no chart 'breaker'"):
         Router(PASSIVE_LINK, {"breaker": Machine(BREAKER)})
     assert ACTIVE_LINK.chart("breaker") is BREAKER
+
+
+def test_another_kind_of_object_is_refused_in_a_sentence() -> None:
+    machine: Any = Machine(BREAKER)
+    chart: Any = BREAKER
+    with pytest.raises(TypeError, match="Chart"):
+        System("s", "S", (machine,))
+    with pytest.raises(TypeError, match="System"):
+        Router(chart)
+    with pytest.raises(TypeError, match="Machine"):
+        Router(ACTIVE_LINK, {"breaker": chart})
 
 
 # Parameters.
