@@ -128,10 +128,12 @@ class Listener:
                 await trio.sleep(_ACCEPT_PAUSE)
                 continue
             try:
-                return DirectStream(stream), address_text(stream.socket.getpeername())
+                peer = stream.socket.getpeername()
             except OSError:
-                # The peer has gone already.
+                # It has gone already.
                 await trio.aclose_forcefully(stream)
+            else:
+                return DirectStream(stream), address_text(peer)
 
     def close(self) -> None:
         """Stop listening. Closing twice is fine."""

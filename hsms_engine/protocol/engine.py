@@ -237,10 +237,12 @@ class Engine:
         """Queue the reply to a primary.
 
         Raises ``LocalProtocolError`` when it is no answer to it, ``ConnectionLostError`` when the
-        connection over which the primary came is gone, whether or not there is another.
+        connection over which the primary came is gone, whether or not there is another, and
+        ``ClosedError`` when the link is closed.
         """
+        life = self._life
         if not isinstance(primary, Primary) or primary.epoch is not self._context.epoch:
-            raise self._exchange.unanswerable(primary)
+            raise self.unusable() if life.is_closing else self._exchange.unanswerable(primary)
         self._exchange.reply(self._selected_epoch(), primary, reply)
 
     take: Callable[[Primary], None]
