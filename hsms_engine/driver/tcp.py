@@ -177,10 +177,14 @@ async def connect_tcp(host: str, port: int) -> DirectStream:
         stream = await trio.open_tcp_stream(host, port)
     except UnicodeError as error:
         raise OSError(f"{host!r} is no host name: {error}") from None
-    if stream.socket.getsockname() == stream.socket.getpeername():
-        # A port in the range of source ports that nobody listens on may answer itself.
+    try:
+        if stream.socket.getsockname() == stream.socket.getpeername():
+            # A port in the range of source ports that nobody listens on may answer itself.
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    except OSError:
+        # It may also have been reset already, and then has no peer.
         await trio.aclose_forcefully(stream)
-        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        raise
     return DirectStream(stream)
 
 
