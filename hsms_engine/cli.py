@@ -263,7 +263,7 @@ def _connect(options: argparse.Namespace) -> int:
 
     async def run() -> None:
         tell = _tell_json if options.json else _tell_sml
-        async with open_hsms(settings.host, settings.port, settings) as connection:
+        async with open_hsms(settings) as connection:
             tell("selected", connection.peer, None)
             async with open_bare_nursery() as nursery:
                 nursery.start_soon(_take_primaries, connection, tell)
