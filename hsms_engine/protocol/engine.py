@@ -139,7 +139,9 @@ class Engine:
         try:
             frames = epoch.decoder.feed(data)
         except FrameLengthError as error:
-            bad_length, frames = error, error.frames
+            frames = error.frames
+            # Made anew: who keeps the error keeps neither these frames nor this call.
+            bad_length = FrameLengthError(error.length, error.raw, error.limit)
         context.counters["frames_received"] += len(frames)
         selected = self.is_selected
         for index, frame in enumerate(frames):
@@ -237,10 +239,11 @@ class Engine:
         """Queue the reply to a primary.
 
         Raises ``LocalProtocolError`` when it is no answer to it, ``ConnectionLostError`` when the
-        connection over which the primary came is gone, whether or not there is another.
+        connection over which the primary came is gone, whether or not there is another, and
+        ``ClosedError`` when all is closed by a call.
         """
         if not isinstance(primary, Primary) or primary.epoch is not self._context.epoch:
-            raise self._exchange.unanswerable(primary)
+            raise self.unusable() if self._life.is_closing else self._exchange.unanswerable(primary)
         self._exchange.reply(self._selected_epoch(), primary, reply)
 
     take: Callable[[Primary], None]
