@@ -1,8 +1,9 @@
 """``python -m hsms_engine.demo``: a link, its server killed under it, the breaker, the way back.
 
-Two processes and real TCP. Every step is held against what it is to be; the first that differs ends
-the demo with exit code 1. Nothing waits for a clock: what the timers of a factory would hold back
-for a minute is brought about by changing them on the live link, which is a step of its own.
+Two processes and real TCP; both run this module and need nothing but the engine. Every step is
+held against what it is to be; the first that differs ends the demo with exit code 1. Nothing waits
+for a clock: what the timers of a factory would hold back for a minute is brought about by changing
+them on the live link, which is a step of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
@@ -21,6 +22,7 @@ import trio
 from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.errors import CircuitOpenError, HsmsError, LinkDownError
 from hsms_engine.fake.equipment import FakeEquipment, serve_fake
+from hsms_engine.fake.program import run_fake
 from hsms_engine.link import HsmsLink, open_link
 from hsms_engine.messages import S1F1, S1F13, S1F14, S6F12
 from hsms_engine.nursery import open_bare_nursery
@@ -87,6 +89,18 @@ class Timeline:
         self.note(f"{what}: {seen}")
 
 
+def serve(port: int) -> None:
+    """The other process: a fake equipment that says what becomes of its connections, as JSON."""
+
+    def report(event: str, details: Mapping[str, object]) -> None:
+        if "message" not in details:
+            print(json.dumps({"event": event, **details}), flush=True)
+
+    # Without the demo that reads it, there is nobody it should go on for.
+    with suppress(BrokenPipeError):
+        trio.run(partial(run_fake, Settings(host=HOST, port=port), events=0.1, report=report))
+
+
 class Server:
     """The fake equipment in a process of its own, and what it says of itself."""
 
@@ -123,10 +137,8 @@ class Server:
 @asynccontextmanager
 async def run_server(port: int) -> AsyncIterator[Server]:
     """The fake equipment as a process that listens; killed at the end if it is still there."""
-    command = [sys.executable, "-m", "hsms_engine", "fake", "--host", HOST, "--port", str(port)]
-    process = await trio.lowlevel.open_process(
-        [*command, "--json", "--quiet", "--events", "0.1"], stdout=subprocess.PIPE
-    )
+    command = [sys.executable, "-m", "hsms_engine.demo", str(port)]
+    process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
     try:
         async with open_bare_nursery() as nursery:
             server = Server(process)
@@ -297,4 +309,8 @@ def _wrong(why: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    match sys.argv[1:]:
+        case [port]:
+            serve(int(port))
+        case _:
+            sys.exit(main())

@@ -48,15 +48,18 @@ A chart is a ``Chart`` of ``State`` and ``On`` objects. It asks, and never acts:
 * **Charts are joined** in a ``System``: what one tells (``Tell("carrier_left")``) is, by the same
   name, an event that another reports.
 
-``lint`` refuses what would not mean the same to python-statemachine, XState and a reader.
+``lint`` refuses what would not mean the same to python-statemachine, XState and a reader: with the
+file, the place, and what to write instead.
 
-What cannot be said in this form at all, and would be a trap of python-statemachine: coroutine
-callbacks and whatever starts a loop or a thread (an action is an object and is never called);
-delayed sends, ``invoke`` and its clocks (time is an effect); misspelt or clashing convention
-methods (there are no methods); event data and its reserved keyword names; internal and wildcard
-transitions (``to=None`` does without); history; final states, which stop the engine for good;
-charts that inherit from charts; flags other than the ones set in ``StrictChart``; a start value
-instead of a restore (a snapshot is restored without running anything).
+What is missing, since in python-statemachine it is a trap:
+
+* callbacks, coroutines, convention methods: an action is an object and is never called;
+* delayed sends and ``invoke``: time is an effect, and its end an event;
+* event data: an event is its name;
+* wildcards, and internal transitions: ``to=None`` does without;
+* history, and final states, which stop the engine for good;
+* charts that inherit from charts;
+* a start value: a snapshot is where a chart goes on, and nothing is run to get there.
 """
 
 from .declare import (

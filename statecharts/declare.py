@@ -14,9 +14,10 @@ and nothing else, so that no two of them can disagree about what the chart says.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+
+from .refusals import Part, calling_frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
-class Timer:
+class Timer(Part):
     """A duration that belongs to a state; its end arrives as the event ``<id>_expired``.
 
     ``seconds`` is the default duration, drawn in pictures; ``lowest`` and ``highest`` bound what a
@@ -81,7 +82,7 @@ class Tell(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class Set:
+class Set(Part):
     """Give a variable of the chart a constant value, in its domain whatever the parameters."""
 
     variable: str
@@ -92,7 +93,7 @@ class Set:
 
 
 @dataclass(frozen=True, slots=True)
-class Increment:
+class Increment(Part):
     """Add one to a variable of the chart; leaving the variable's domain is an error."""
 
     variable: str
@@ -105,7 +106,7 @@ Action = Effect | Set | Increment
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Part):
     """A constant of one running chart, chosen when the chart is bound to a machine."""
 
     name: str
@@ -115,7 +116,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(Part):
     """A context variable with the finite domain ``0..highest``; it starts at 0.
 
     ``highest`` is a number or the name of a parameter.
@@ -126,7 +127,7 @@ class Variable:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class State(Part):
     """A state. ``label`` is the name people see; ``timer`` runs exactly while the state is active.
 
     On entry the timer is started before ``enter`` is done; on exit it is stopped before ``exit``.
@@ -161,9 +162,14 @@ class State:
         for child in self.children:
             yield from child.walk()
 
+    @property
+    def leaves(self) -> tuple[State, ...]:
+        """The states below that have no children, in document order; itself if it has none."""
+        return tuple(state for state in self.walk() if not state.children)
+
 
 @dataclass(frozen=True, slots=True)
-class On:
+class On(Part):
     """One transition: on ``event`` in ``source``, if ``when`` holds, go ``to`` and ``do``.
 
     ``event`` None makes it eventless: taken at once when ``source`` is active and ``when`` holds.
@@ -185,16 +191,8 @@ class On:
         return f"{self.source}: {self.event or '(at once)'}{guard}{target}"
 
 
-def _calling_file() -> str:
-    """The file that declares a chart: the nearest frame outside this one."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename in (__file__, "<string>"):
-        frame = frame.f_back
-    return frame.f_code.co_filename
-
-
 @dataclass(frozen=True, slots=True)
-class Chart:
+class Chart(Part):
     """A whole chart. See the package docstring for how to write one.
 
     ``received`` are facts a peer may cause at any time: each needs a transition in every leaf below
@@ -215,12 +213,17 @@ class Chart:
     gated: tuple[tuple[str, str], ...] = ()
     variables: tuple[Variable, ...] = ()
     parameters: tuple[Parameter, ...] = ()
-    file: str = field(default_factory=_calling_file, compare=False)
+    file: str = field(default_factory=lambda: calling_frame().f_code.co_filename, compare=False)
 
     def walk(self) -> Iterator[State]:
         """Every state in document order (pre-order)."""
         for state in self.states:
             yield from state.walk()
+
+    @property
+    def leaves(self) -> tuple[State, ...]:
+        """The states without children, in document order."""
+        return tuple(state for state in self.walk() if not state.children)
 
     def state(self, id: str) -> State:
         """The state with this id. Raises ``KeyError`` when there is none."""

@@ -10,16 +10,14 @@ c``), no arithmetic, no truth of a number (``when="n"``), no comparison of condi
 from __future__ import annotations
 
 import ast
-import operator
-from collections.abc import Mapping
 
-_COMPARISONS = {
-    ast.Eq: ("==", operator.eq),
-    ast.NotEq: ("!=", operator.ne),
-    ast.Lt: ("<", operator.lt),
-    ast.LtE: ("<=", operator.le),
-    ast.Gt: (">", operator.gt),
-    ast.GtE: (">=", operator.ge),
+_COMPARISONS: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
 }
 
 
@@ -65,36 +63,13 @@ def _check_number(node: ast.expr, guard: str) -> None:
             pass
         case _:
             raise GuardError(
-                f"guard {guard!r}: {ast.unparse(node)!r} is not a name or a whole number"
+                f"guard {guard!r}: {ast.unparse(node)!r} is not a name or a whole number from 0 on"
             )
 
 
 def names(guard: str) -> frozenset[str]:
     """The variables and parameters a guard reads."""
     return frozenset(node.id for node in ast.walk(parse(guard)) if isinstance(node, ast.Name))
-
-
-def evaluate(guard: str, values: Mapping[str, int]) -> bool:
-    """The value of a guard under an assignment of all its names."""
-
-    def of(node: ast.expr) -> int:
-        match node:
-            case ast.BoolOp(op=ast.And(), values=parts):
-                return all(of(part) for part in parts)
-            case ast.BoolOp(values=parts):
-                return any(of(part) for part in parts)
-            case ast.UnaryOp(operand=operand):
-                return not of(operand)
-            case ast.Compare(left=left, ops=[op], comparators=[right]):
-                _, compare = _COMPARISONS[type(op)]
-                return bool(compare(of(left), of(right)))
-            case ast.Name(id=name):
-                return values[name]
-            case _:
-                # parse() has left constants only.
-                return int(ast.literal_eval(node))
-
-    return bool(of(parse(guard)))
 
 
 def render(guard: str, *, conjunction: str, disjunction: str, negation: str, prefix: str) -> str:
@@ -108,8 +83,7 @@ def render(guard: str, *, conjunction: str, disjunction: str, negation: str, pre
             case ast.UnaryOp(operand=operand):
                 return f"{negation}({of(operand)})"
             case ast.Compare(left=left, ops=[op], comparators=[right]):
-                symbol, _ = _COMPARISONS[type(op)]
-                return f"({of(left)} {symbol} {of(right)})"
+                return f"({of(left)} {_COMPARISONS[type(op)]} {of(right)})"
             case ast.Name(id=name):
                 return prefix + name
             case _:

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from statemachine.exceptions import TransitionNotAllowed
 
 from .declare import Chart, Effect, State
-from .lint import check
 from .native import ChartFaultError, Model, highest_value, native_class
+from .refusals import expect
 
 
 class NotAllowedError(Exception):
@@ -92,6 +92,11 @@ class Snapshot:
         return f"<{self.leaves}{values}>"
 
 
+def _expect_within(chart: Chart, name: str, value: object, lowest: int, highest: int) -> None:
+    if type(value) is not int or not lowest <= value <= highest:
+        raise ValueError(f"{chart.id}: {name}={value!r} is not in {lowest}..{highest}")
+
+
 class Machine:
     """A chart bound to its parameters. Shared by all who run the chart with those parameters.
 
@@ -100,7 +105,7 @@ class Machine:
     """
 
     def __init__(self, chart: Chart, **parameters: int) -> None:
-        check(chart)
+        native = native_class(chart)
         self.chart = chart
         self.parameters = {each.name: each.default for each in chart.parameters}
         for name, value in parameters.items():
@@ -109,24 +114,22 @@ class Machine:
         self.events = chart.events
         self._known = frozenset(self.events)
         self.known_states = frozenset(state.id for state in chart.walk())
-        self._atomic = frozenset(state.id for state in chart.walk() if not state.children)
+        self._atomic = frozenset(state.id for state in chart.leaves)
         self._interned: dict[tuple[tuple[str, ...], tuple[int, ...]], Snapshot] = {}
         order = {state.id: index for index, state in enumerate(chart.walk())}
         self._model = Model(order, self.highest, self.parameters)
-        self._native = native_class(chart)(model=self._model)
+        self._native = native(model=self._model)
         self.initial = self._read()
         self.initial_effects = tuple(self._model.effects)
 
     def _bind(self, name: str, value: int) -> None:
         for each in self.chart.parameters:
             if each.name == name:
-                if not each.lowest <= value <= each.highest:
-                    raise ValueError(
-                        f"{self.chart.id}: {name}={value} is not in {each.lowest}..{each.highest}"
-                    )
+                _expect_within(self.chart, name, value, each.lowest, each.highest)
                 self.parameters[name] = value
                 return
-        raise TypeError(f"{self.chart.id} has no parameter {name!r}")
+        known = ", ".join(self.parameters) or "none"
+        raise TypeError(f"{self.chart.id} has no parameter {name!r}; it has {known}")
 
     def snapshot(self, states: Iterable[str], values: Iterable[int] = ()) -> Snapshot:
         """The snapshot with these active states (ancestors included, in any order) and values.
@@ -139,9 +142,11 @@ class Machine:
         if len(ordered) != len(wanted):
             stray = ", ".join(sorted(wanted.difference(ordered)))
             raise ValueError(f"{self.chart.id}: {stray} cannot be active beside {ordered}")
+        if len(given) != len(self.highest):
+            names = ", ".join(self.highest) or "nothing"
+            raise ValueError(f"{self.chart.id}: {given} are not the values of {names}")
         for (name, highest), value in zip(self.highest.items(), given, strict=True):
-            if not 0 <= value <= highest:
-                raise ValueError(f"{self.chart.id}: {name}={value} is not in 0..{highest}")
+            _expect_within(self.chart, name, value, 0, highest)
         return self._intern(ordered, given)
 
     def _configuration(
@@ -151,7 +156,8 @@ class Machine:
         if len(active) != (len(siblings) if everyone else 1):
             names = ", ".join(state.id for state in siblings)
             number = "all" if everyone else "exactly one"
-            raise ValueError(f"{self.chart.id}: {number} of {names} must be active")
+            given = ", ".join(sorted(wanted)) or "none"
+            raise ValueError(f"{self.chart.id}: {number} of {names} must be active; given: {given}")
         for state in active:
             yield state.id
             if state.children:
@@ -166,6 +172,7 @@ class Machine:
 
         Raises ``ValueError`` for a snapshot of another chart.
         """
+        expect(other, Snapshot)
         if other.machine.chart != self.chart:
             raise ValueError(f"{self.chart.id} cannot adopt {other} of {other.machine.chart.id}")
         values = (
@@ -176,6 +183,7 @@ class Machine:
 
     def values(self, snapshot: Snapshot) -> dict[str, int]:
         """The variables of a snapshot by name."""
+        expect(snapshot, Snapshot)
         return dict(zip(self.highest, snapshot.values, strict=True))
 
     def step(self, snapshot: Snapshot, event: str) -> Step:
@@ -230,7 +238,8 @@ class Machine:
         return Step(self._read(), tuple(model.effects), tuple(model.taken))
 
     def _move(self, snapshot: Snapshot, event: str) -> Step | None:
-        if snapshot.machine is not self:
+        if type(snapshot) is not Snapshot or snapshot.machine is not self:
+            expect(snapshot, Snapshot)
             raise ValueError(
                 f"{self.chart.id}: {snapshot} is of a machine with other parameters: adopt it"
             )

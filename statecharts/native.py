@@ -23,6 +23,7 @@ from statemachine.orderedset import OrderedSet
 from statemachine.transition import Transition
 
 from .declare import Action, Chart, Effect, Increment, Set, State, Variable
+from .lint import check
 
 # The library takes eventless transitions until none is left. Lint refuses cycles of them; this is
 # for one that slipped through.
@@ -152,8 +153,9 @@ def _native_state(state: State, made: dict[str, NativeState], initial: bool) -> 
 def native_class(chart: Chart) -> type[StrictChart]:
     """The python-statemachine class that runs ``chart``; usable with any tool of that library.
 
-    Its instances need a ``Model``. The chart is one that ``lint`` has found sound.
+    Its instances need a ``Model``. Raises ``ChartError`` for a chart that lint refuses.
     """
+    check(chart)
     made: dict[str, NativeState] = {}
     tops = {
         state.id: _native_state(state, made, initial=index == 0)

@@ -25,6 +25,7 @@ from typing import NamedTuple
 from .declare import Chart, Effect, Tell
 from .machine import Machine, NotAllowedError, Snapshot
 from .native import ChartFaultError
+from .refusals import expect
 
 # More steps than this for one event: the charts answer each other for ever.
 FUSE = 100
@@ -55,6 +56,8 @@ class System:
     outside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for chart in self.charts:
+            expect(chart, Chart)
         for problem in (*self._shared_names(), *self._untold()):
             raise ValueError(f"system {self.id}: {problem}")
 
@@ -169,9 +172,11 @@ class Router:
     """
 
     def __init__(self, system: System, machines: Mapping[str, Machine] | None = None) -> None:
+        expect(system, System)
         self.system = system
         given = machines or {}
         for id, machine in given.items():
+            expect(machine, Machine)
             if system.chart(id) != machine.chart:
                 raise ValueError(f"system {system.id}: {id} is given another chart's machine")
         self.machines = {

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,15 +28,18 @@ from hsms_engine import (
     open_hsms,
     serve_hsms,
 )
+from hsms_engine.cli import program
+from hsms_engine.cli.command import Command
 from hsms_engine.driver.tcp import connect_tcp, listen_tcp
 from hsms_engine.fake import FakeEquipment, serve_fake
-from hsms_engine.fake.behaviours import KNOWN
+from hsms_engine.fake.behaviours import KNOWN, listing
 from hsms_engine.messages import S1F1, S1F2, S5F1, S6F11
 
 ROOT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
 # Ends a test that hangs.
 PATIENCE = 30.0
+FULL = Path("/dev/full")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
@@ -235,6 +238,46 @@ async def test_fake_ends_when_nobody_reads_its_output() -> None:
         stream.close()
 
 
+async def test_fake_ends_in_order_when_nobody_reads_what_its_end_has_to_say() -> None:
+    async with fake("--behaviour", "accept-and-say-nothing") as (lines, port):
+        held = [await connect_tcp(HOST, port) for _ in range(2)]
+        for _ in held:
+            await lines.until("accepted")
+        assert lines.process.stdout is not None
+        await lines.process.stdout.aclose()
+        # Nobody hears of this one, and nobody that the others are let go.
+        held.append(await connect_tcp(HOST, port))
+        assert await lines.process.wait() == 1
+        assert await errors_of(lines) == ""
+        for stream in held:
+            stream.close()
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize(
+    ("arguments", "where"),
+    [
+        (["fake", "--port", "0"], "hsms-engine fake: cannot write the output: "),
+        (["connect"], "hsms-engine connect: cannot write the output: "),
+        (["--help"], "hsms-engine: [Errno 28] "),
+    ],
+)
+async def test_a_full_device_is_a_failure_in_one_line(arguments: list[str], where: str) -> None:
+    async with equipment_here() as equipment, await trio.open_file(FULL, "wb") as full:
+        if arguments == ["connect"]:
+            arguments = [*arguments, HOST, str(equipment.port)]
+        with trio.fail_after(PATIENCE):
+            done = await trio.run_process(
+                command(*arguments),
+                stdout=full.fileno(),
+                capture_stderr=True,
+                check=False,
+                env=ENVIRONMENT,
+            )
+    assert done.returncode == 1
+    assert one_line(done.stderr.decode()) == f"{where}No space left on device"
+
+
 # connect
 
 
@@ -387,8 +430,11 @@ async def test_connect_interrupted_separates_and_exits_with_130() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "required: COMMAND"),
-        (["bogus"], "'bogus' (choose from "),
+        ([], "Missing command"),
+        (["bogus"], "No such command 'bogus'"),
+        (["fakes"], "Did you mean 'fake'?"),
+        (["fake", "--prot", "1"], "No such option: --prot (Possible options: --"),
+        (["fake", "--port"], "Option '--port' requires an argument"),
         (["fake", "--port", "66000"], "'66000' is not a whole number in 0..65535"),
         (["fake", "--port", "http"], "'http' is not a whole number in 0..65535"),
         (["fake", "--session-id", "-1"], "'-1' is not a whole number in 0..32767"),
@@ -400,9 +446,12 @@ async def test_connect_interrupted_separates_and_exits_with_130() -> None:
         (["fake", "--behaviour", "drop-replies=0"], "drop-replies=0 is not a whole number in 1.."),
         (["fake", "--answers", "/no/such/file"], "No such file or directory: '/no/such/file'"),
         (["fake", "--alarms", "0"], "alarms=0.0 is not in 0.001..86400 s"),
-        (["connect"], "required: HOST, PORT"),
+        (["connect"], "Missing argument 'HOST'"),
+        (["connect", HOST], "Missing argument 'PORT'"),
         (["connect", HOST, "0"], "'0' is not a whole number in 1..65535"),
         (["connect", HOST, "5000", "--t6", "241"], "t6=241.0 is not in 1..240 s"),
+        (["connect", HOST, "1", "--t5", "0"], "t5=0.0 is not in 1..240 s"),
+        (["connect", HOST, "1", "--t7", "0"], "t7=0.0 is not in 1..240 s"),
         (["connect", HOST, "5000", "--count", "0"], "'0' is not a whole number in 1..1000000000"),
         (["connect", HOST, "5000", "--send", "S1F2"], "S1F2 is a secondary: give a primary"),
         (["connect", HOST, "5000", "--send", "S1F1 <A"], "line 1, column 6: this item is never"),
@@ -412,11 +461,7 @@ async def test_connect_interrupted_separates_and_exits_with_130() -> None:
 def test_a_wrong_command_line_is_refused_in_one_line(
     arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    try:
-        code = cli.main(arguments)
-    except SystemExit as end:
-        code = end.code  # type: ignore[assignment]  # argparse gives a number
-    assert code == 2
+    assert cli.main(arguments) == 2
     out, errors = capsys.readouterr()
     assert message in one_line(errors)
     assert errors.startswith("hsms-engine")
@@ -426,10 +471,10 @@ def test_a_wrong_command_line_is_refused_in_one_line(
 def test_answers_that_are_no_answers_are_refused_with_their_place(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    book = tmp_path / "book.sml"
+    book = tmp_path / "a\nbook.sml"
     book.write_text("S1F2 <L\n<X 1>> .")
     assert cli.main(["fake", "--answers", str(book)]) == 2
-    assert f"{book}:2:" in one_line(capsys.readouterr().err)
+    assert f"{tmp_path}/a book.sml:2:" in one_line(capsys.readouterr().err)
 
 
 def test_an_address_that_is_not_here_cannot_be_listened_on(
@@ -443,21 +488,110 @@ def test_an_address_that_is_not_here_cannot_be_listened_on(
 def test_help_explains_every_option(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as end:
-        cli.main([*arguments, "--help"])
-    assert end.value.code == 0
+    assert cli.main([*arguments, "--help"]) == 0
     out = capsys.readouterr().out
-    assert out.startswith("usage: hsms-engine")
+    # Plain: nobody looks at it on a terminal.
+    assert out.startswith(" ".join(["Usage: hsms-engine", *arguments, "[OPTIONS]"]))
+    assert out.isascii()
     if arguments == ["fake"]:
-        assert all(name in out for name in KNOWN)
+        assert set(listing().splitlines()) <= {line.removeprefix("  ") for line in out.splitlines()}
 
 
-@pytest.mark.parametrize(("ended_by", "code"), [(KeyboardInterrupt, 130), (BrokenPipeError, 1)])
-def test_how_a_program_was_ended_is_its_exit_code(
-    ended_by: type[BaseException], code: int, monkeypatch: pytest.MonkeyPatch
+def test_help_on_a_terminal_is_drawn() -> None:
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        command("fake", "-h"),
+        stdout=theirs,
+        env={**ENVIRONMENT, "COLUMNS": "120", "TERM": "xterm", "NO_COLOR": "1"},
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        # Linux answers with an error where a pipe would end.
+        with suppress(OSError):
+            while more := os.read(ours, 65_536):
+                shown += more
+    os.close(ours)
+    assert process.returncode == 0
+    text = shown.decode()
+    # The corner of a box, and no colour.
+    assert "\u256d" in text
+    assert "\x1b[3" not in text
+    assert "drop-replies[=N] " in text
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_the_notes_of_a_command_are_shown_as_they_are(
+    on_terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(_: object) -> int:
-        raise ended_by
+    def noted() -> int:
+        """Have notes."""
+        return 0
 
-    monkeypatch.setattr(cli, "_connect", run)
-    assert cli.main(["connect", HOST, "5000", "--send", "S1F1"]) == code
+    notes = "examples [red]:\n   one\n  two\n\nmore"
+    monkeypatch.setattr(program, "COMMANDS", (*program.COMMANDS, Command(noted, notes)))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: on_terminal)
+    assert cli.main(["noted", "--help"]) == 0
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    begin = next(at for at, line in enumerate(lines) if "[red]" in line)
+    indent = lines[begin].index("e")
+    assert [line[indent:] for line in lines[begin : begin + 5]] == notes.splitlines()
+
+
+def test_a_shell_completes_commands_and_behaviours() -> None:
+    def completed(*words: str) -> list[str]:
+        done = subprocess.run(
+            command(),
+            env={
+                **ENVIRONMENT,
+                "_HSMS_ENGINE_COMPLETE": "complete_bash",
+                "COMP_WORDS": " ".join(["hsms-engine", *words]),
+                "COMP_CWORD": str(len(words)),
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split()
+
+    assert completed("con") == ["connect"]
+    assert completed("fake", "--behaviour", "delay") == [
+        name for name in KNOWN if name.startswith("delay")
+    ]
+
+
+def test_an_interrupt_is_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "COMMANDS", (*program.COMMANDS, Command(wait)))
+    assert cli.main(["wait"]) == 130
+
+
+# Without what it needs
+
+
+@pytest.mark.parametrize("name", ["typer", "rich"])
+def test_without_its_extra_the_program_says_what_to_install(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError(name={name!r})")
+    done = _run_with_modules_of(tmp_path)
+    assert done.returncode == 2
+    assert one_line(done.stderr) == (
+        f"hsms-engine: {name} is not installed: pip install 'hsms-engine[cli]'"
+    )
+
+
+def test_another_module_that_is_missing_is_a_fault_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import nothing_of_that_name")
+    done = _run_with_modules_of(tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.endswith("No module named 'nothing_of_that_name'\n")
+
+
+def _run_with_modules_of(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command("fake", "--help"),
+        env={**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 
 from hsms_engine import HsmsConnection, Message, Settings, open_hsms, serve_hsms
-from hsms_engine.driver.tcp import SocketStream, connect_tcp
+from hsms_engine.driver.tcp import DirectStream, connect_tcp
 from hsms_engine.messages import S1F13, S5F1
 from tests.support.pcap import Direction, write_pcap
 from tests.support.tshark import dissect
@@ -18,7 +18,7 @@ from tests.support.tshark import dissect
 class Tapped(trio.abc.HalfCloseableStream):
     """A stream whose bytes are noted as they pass. It sends only by ``send_all``, so in order."""
 
-    def __init__(self, inner: SocketStream, notes: list[tuple[Direction, bytes]]) -> None:
+    def __init__(self, inner: DirectStream, notes: list[tuple[Direction, bytes]]) -> None:
         self._inner = inner
         self._notes = notes
 
@@ -33,7 +33,7 @@ class Tapped(trio.abc.HalfCloseableStream):
         await self._inner.send_eof()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        data = await self._inner.receive_some(max_bytes)
+        data = bytes(await self._inner.receive_some(max_bytes))
         if data:
             self._notes.append(("passive", data))
         return data

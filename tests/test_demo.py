@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 import trio
 
 from hsms_engine import HsmsError, HsmsLink, Message, Settings, demo, open_link
+from hsms_engine.driver.tcp import connect_tcp
 from hsms_engine.fake import serve_fake
 
 ROOT = Path(__file__).parent.parent
@@ -45,13 +47,16 @@ STORY = (
 )
 
 
-def test_the_demo_tells_the_whole_story_and_ends_well() -> None:
+def test_the_demo_tells_the_whole_story_and_ends_well(tmp_path: Path) -> None:
+    # Neither of its two processes needs what the command line needs.
+    (tmp_path / "typer.py").write_text("raise ImportError")
     done = subprocess.run(
         [sys.executable, "-m", "hsms_engine.demo"],
         check=False,
         capture_output=True,
         text=True,
         cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
         timeout=PATIENCE,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -64,6 +69,26 @@ def test_the_demo_tells_the_whole_story_and_ends_well() -> None:
     # Each line has both states: the breaker opens with the third failure and not before.
     failures = [line.split()[-2:] for line in lines if line.split()[1:2] == ["tcp_closed"]][1:4]
     assert failures == [["waiting", "breaker_closed"]] * 2 + [["waiting", "breaker_open"]]
+
+
+async def test_the_equipment_of_a_demo_that_is_gone_ends_too() -> None:
+    with trio.fail_after(PATIENCE):
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "hsms_engine.demo", "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        port = json.loads(await process.stdout.receive_some())["port"]
+        await process.stdout.aclose()
+        # The first event that nobody hears of.
+        stream = await connect_tcp(demo.HOST, port)
+        assert await process.wait() == 0
+        stream.close()
+        assert b"".join([each async for each in process.stderr]) == b""
+        await process.stderr.aclose()
 
 
 @pytest.fixture

@@ -241,16 +241,16 @@ def _imports(path: Path) -> set[str]:
 
 
 # Programs, which people look at, may show the time of day.
-PROGRAMS = {"cli.py", "demo.py", "__main__.py"}
+PROGRAMS = {"cli", "fake", "demo.py", "__main__.py"}
 
 
 @pytest.mark.parametrize(
     "path",
     [
         path
-        for package in (hsms_engine, statecharts)
-        for path in sorted(Path(package.__path__[0]).rglob("*.py"))
-        if path.name not in PROGRAMS and "fake" not in path.parts
+        for root in (Path(package.__path__[0]) for package in (hsms_engine, statecharts))
+        for path in sorted(root.rglob("*.py"))
+        if PROGRAMS.isdisjoint(path.relative_to(root).parts)
     ],
     ids=lambda path: "/".join(path.parts[-2:]),
 )

@@ -320,7 +320,7 @@ async def test_the_engine_itself_refuses_data_while_it_is_not_selected() -> None
         await peer.send(deselect_rsp(await peer.control(DESELECT_REQ)))
         await peer.ping()
         with pytest.raises(LocalProtocolError, match="not allowed in not selected"):
-            connection._engine.open_epoch()
+            connection._engine.send(Message(1, 1))
 
 
 @pytest.mark.parametrize("how", ["refused", "rejected", "silent"])
@@ -352,7 +352,8 @@ async def test_bytes_that_come_in_the_turn_a_connection_ends_in_are_nobodys(end:
         # From here to the end of the session nothing else runs.
         stream: Any = transport._stream
         stream.receive_stream.put_data(linktest_req(1))
-        connection._driver.tell("tcp_closed")
+        connection._engine.tcp_closed()
+        connection._driver.turn()
         await wait_all_tasks_blocked()
         assert connection.statistics().counts["frames_received"] == frames
         await peer.end()
@@ -361,7 +362,7 @@ async def test_bytes_that_come_in_the_turn_a_connection_ends_in_are_nobodys(end:
 @BOTH_ENDS
 async def test_settings_can_be_changed_at_either_end(end: Any) -> None:
     async with end(t3=45, **QUIET) as (connection, peer):
-        connection._driver.configure(connection.settings.replace(t3=5))
+        connection._engine.configure(connection.settings.replace(t3=5))
         with pytest.raises(ReplyTimeoutError, match="T3 = 5 s"):
             await connection.request(S1F1)
         assert now() == 5

@@ -14,11 +14,11 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from hsms_engine import ClosedError, ConnectionLostError, Message, Settings, open_hsms
 from hsms_engine.driver.driver import Driver
-from hsms_engine.driver.tcp import SocketStream, address_text, listen_tcp
+from hsms_engine.driver.tcp import DirectStream, address_text, listen_tcp
 from hsms_engine.protocol.engine import Engine
 from statecharts.hsms import PASSIVE_LINK
 from tests.support.leaks import leak_check, no_task_left
-from tests.support.network import patience, reset
+from tests.support.network import direct, patience, reset
 from tests.support.raw_peer import SEPARATE_REQ, RawPeer, data
 
 __all__ = ["leak_check", "no_task_left", "patience"]
@@ -32,7 +32,7 @@ async def fragile(**changes: Any) -> Any:
     """A selected connection over a fragile stream, the stream, and the peer."""
     ours, theirs = socket.socketpair()
     stream = FragileSocket(ours)
-    peer = RawPeer(SocketStream(theirs))
+    peer = RawPeer(direct(theirs))
 
     async def dial() -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
@@ -49,11 +49,11 @@ async def fragile(**changes: Any) -> Any:
             await trio.aclose_forcefully(peer.stream)
 
 
-class FragileSocket(SocketStream):
+class FragileSocket(DirectStream):
     """Our own stream, which breaks where it is told to."""
 
     def __init__(self, connected: socket.socket) -> None:
-        super().__init__(connected)
+        super().__init__(trio.SocketStream(trio.socket.from_stdlib_socket(connected)))
         self.broken: set[str] = set()
         # The most bytes it takes at once; 0 without waiting means that all have to wait.
         self.takes = 1_000_000
@@ -187,7 +187,8 @@ async def test_a_connection_that_ends_while_the_writer_writes_has_one_end(
         def end() -> None:
             stream.takes = takes
             stream.meanwhile = lambda: None
-            connection._driver.tell("tcp_closed")
+            connection._engine.tcp_closed()
+            connection._driver.turn()
 
         stream.meanwhile = end
         await connection.send(Message(6, 11))
@@ -199,8 +200,9 @@ async def test_a_writer_that_is_woken_in_the_turn_its_connection_ends_writes_not
     async with fragile(**QUIET) as (connection, _, _):
         transport = connection._driver._transport
         assert transport is not None
-        transport.flush_soon()
-        connection._driver.tell("tcp_closed")
+        transport.wake()
+        connection._engine.tcp_closed()
+        connection._driver.turn()
         await wait_all_tasks_blocked()
         with pytest.raises(ConnectionLostError):
             await anext(connection)
@@ -263,26 +265,26 @@ async def test_a_connection_closed_before_its_stream_was_taken_up_drops_the_stre
         PASSIVE_LINK, Settings(), clock=trio.current_time, random=Random(1), peer=lambda _: "early"
     )
     driver = Driver(engine, None)
-    driver.call("close_requested")
+    engine.close()
+    driver.turn()
     await driver.run_accepted(ours)
     await RawPeer(theirs).end()
 
 
 async def test_a_timer_nobody_knows_is_a_defect_and_said_so() -> None:
     async with fragile(**QUIET) as (connection, _, _):
-        clockwork = connection._engine.clockwork
-        clockwork.start("t9")
+        timers = connection._engine._life.timers
         with pytest.raises(KeyError, match="no duration is known for timer 't9'"):
-            clockwork.due("t9", None)
-        clockwork.stop("t9")
+            timers.start("t9")
+        timers.stop("t9")
 
 
 # Our own stream
 
 
-def pair() -> tuple[SocketStream, SocketStream]:
+def pair() -> tuple[DirectStream, DirectStream]:
     ours, theirs = socket.socketpair()
-    return SocketStream(ours), SocketStream(theirs)
+    return direct(ours), direct(theirs)
 
 
 async def test_a_send_that_does_not_wait_takes_nothing_when_the_kernel_is_full() -> None:
@@ -328,7 +330,7 @@ async def test_everything_is_sent_through_a_small_kernel_buffer() -> None:
 
 
 async def test_half_closing_what_is_not_connected_is_a_broken_resource() -> None:
-    lone = SocketStream(socket.socket())
+    lone = direct(socket.socket())
     with pytest.raises(trio.BrokenResourceError, match="not connected"):
         await lone.send_eof()
     await lone.aclose()

@@ -6,7 +6,6 @@ import copy
 import pickle
 
 import pytest
-from hsms_engine.protocol.endings import reject_name, status_name
 
 from hsms_engine import (
     AbortedError,
@@ -24,6 +23,7 @@ from hsms_engine import (
     SettingsError,
     TransactionError,
 )
+from hsms_engine.protocol.causes import reject_name, status_name
 
 KINDS: list[type[HsmsError]] = [
     LocalProtocolError,

@@ -3,14 +3,16 @@
 import json
 from dataclasses import dataclass, replace
 from enum import Enum
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from statecharts import Chart, Effect, Machine, On, Router, State, System, Variable
-from statecharts.export import machine_config, to_json, to_promela, to_typescript
+from statecharts import Chart, ChartError, Effect, Machine, On, Router, State, System, Variable
+from statecharts.export import machine_config, to_json, to_promela
 from statecharts.export.promela import Implication, UnsupportedChartError
 from statecharts.export.xstate import action_object
-from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS, LINKTEST, RECEIVER
+from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS, RECEIVER
 from statecharts.router import told_by
 from tests.support.odd_charts import COUNTING, NESTED, ODD, PARALLEL, TIMED
 
@@ -39,8 +41,6 @@ def test_timers_are_events_or_delays_of_the_state_that_owns_them() -> None:
     assert list(delays["after"]) == ["60000"]
     assert "entry" not in delays
     assert "frame_deadline_expired" not in delays["on"]
-    named = machine_config(RECEIVER, "after", named_delays=True)["states"]["in_frame"]
-    assert list(named["after"]) == ["frame_deadline"]
 
 
 def test_an_inner_answer_to_a_timer_stands_at_its_owner_innermost_first() -> None:
@@ -89,24 +89,53 @@ def test_a_text_that_is_too_long_for_a_line_stays_whole() -> None:
     assert f'"description": "{title}"' in to_json(replace(RECEIVER, title=title))
 
 
-def test_the_module_names_every_event_and_effect() -> None:
-    text = to_typescript(LINKTEST)
-    assert '| "watch_began"' in text
-    assert "linktest_interval_expired" not in text
-    assert 'Send: (_, _params: { frame: "Linktest.req" | "Reject.req 3" }) => {},' in text
-    assert '"misses >= linktest_threshold": ({ context }) => (context.misses >=' in text
-    assert 'stateIn("#selecting")' in to_typescript(ACTIVE)
-    assert 'and([stateIn("#innermost"), ({ context }) => (context.tries < 2)])' in to_typescript(
-        TIMED
-    )
-
-
 def test_promela_refuses_what_it_cannot_say() -> None:
-    with pytest.raises(UnsupportedChartError, match="parallel has a parallel state"):
-        to_promela(alone(PARALLEL))
+    said = r"odd_charts\.py: chart parallel, state running: it is parallel.*; make each region a"
+    with pytest.raises(UnsupportedChartError, match=said):
+        to_promela(PARALLEL)
     wide = replace(COUNTING, variables=(Variable("count", 256), Variable("mode", 2)))
-    with pytest.raises(UnsupportedChartError, match="count goes up to 256"):
-        to_promela(alone(wide))
+    said = r"chart counting, variable count: it goes up to 256, and a byte to 255; .* lower end"
+    with pytest.raises(UnsupportedChartError, match=said):
+        to_promela(wide)
+
+
+def test_a_chart_is_written_for_spin_as_the_system_of_it_alone() -> None:
+    assert to_promela(BREAKER) == to_promela(System("breaker", BREAKER.title, (BREAKER,), ()))
+
+
+def test_an_export_names_the_file_that_declares_the_chart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine = Chart(
+        id="bare",
+        title="Bare",
+        reported=("tick",),
+        states=(State("only"),),
+        transitions=(On("tick", "only"),),
+    )
+    assert machine_config(mine)["meta"]["source"].endswith("test_export.py")
+    assert "/* Bare. Declared in " in to_promela(mine)
+    assert machine_config(BREAKER)["meta"] == {"source": "statecharts/hsms/breaker.py"}
+    assert to_promela(BREAKER).startswith(
+        "/* Circuit breaker. Declared in statecharts/hsms/breaker.py. */"
+    )
+    # Also where a folder above is searched for modules.
+    monkeypatch.syspath_prepend(str(Path(BREAKER.file).parents[3]))
+    assert machine_config(BREAKER)["meta"] == {"source": "statecharts/hsms/breaker.py"}
+    elsewhere = replace(mine, file="/no/such/folder/on_the_path/charts.py")
+    assert machine_config(elsewhere)["meta"] == {"source": "charts.py"}
+
+
+def test_an_export_refuses_what_a_machine_refuses() -> None:
+    unsound = replace(BREAKER, transitions=BREAKER.transitions[:1])
+    half: Any = ["closed", "open"]
+    for export in (to_json, to_promela, machine_config):
+        with pytest.raises(ChartError, match=r"breaker\.py: chart breaker, event "):
+            export(unsound)
+        with pytest.raises(ChartError, match=r"breaker\.py: chart breaker, the chart: states=\["):
+            export(replace(BREAKER, states=half))
+    with pytest.raises(TypeError, match="breaker has no parameter 'treshold'"):
+        machine_config(BREAKER, parameters={"treshold": 2})
 
 
 def test_an_invariant_is_the_same_in_both_languages() -> None:
@@ -127,17 +156,3 @@ def test_an_invariant_is_the_same_in_both_languages() -> None:
         "((in_connection_active == CONNECTION_ACTIVE_connecting) || "
         "(in_connection_active == CONNECTION_ACTIVE_selecting)))"
     ) in to_promela(system, machines, permit)
-
-
-def test_a_chart_without_anything_is_written_without_anything() -> None:
-    chart = Chart(
-        id="bare",
-        title="Bare",
-        reported=("tick",),
-        states=(State("only"),),
-        transitions=(On("tick", "only"),),
-    )
-    text = to_typescript(chart)
-    assert "delays" not in text
-    assert "guards" not in text
-    assert 'import { setup } from "xstate";' in text

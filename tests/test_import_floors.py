@@ -23,9 +23,8 @@ UNREPEATABLE = frozenset({"time", "datetime", "calendar", "random", "secrets", "
 # Threads, and a second event loop.
 CONCURRENT = frozenset({"asyncio", "threading", "_thread", "concurrent"})
 SOCKETS = frozenset({"socket", "socketserver", "selectors", "select", "ssl"})
-PROGRAMS = frozenset(
-    {"hsms_engine.cli", "hsms_engine.demo", "hsms_engine.fake", "hsms_engine.__main__"}
-)
+COMMAND_LINE = frozenset({"hsms_engine.cli", "hsms_engine.__main__"})
+PROGRAMS = COMMAND_LINE | {"hsms_engine.demo", "hsms_engine.fake"}
 DRIVER = frozenset({"hsms_engine.driver"})
 # A generator is chance of the caller's own choosing.
 INJECTED_CHANCE = frozenset({"random.Random"})
@@ -54,10 +53,12 @@ class Floor:
         return module.partition(".")[0] not in sys.stdlib_module_names
 
 
-PURE = UNREPEATABLE | CONCURRENT | SOCKETS | {"logging", "trio"}
+ACTING = UNREPEATABLE | CONCURRENT | SOCKETS
+PURE = ACTING | {"logging", "trio"}
 CHARTS = frozenset({"statecharts", "statemachine"})
 # What every chart needs, whatever it is about.
 KIT = PURE | {"statecharts.hsms"}
+ENGINE = frozenset({"statecharts", "hsms_engine", "trio"}) | INJECTED_CHANCE
 
 FLOORS = (
     Floor("statecharts/hsms/*", CHARTS, PURE),
@@ -75,15 +76,16 @@ FLOORS = (
     ),
     Floor(
         "hsms_engine/driver/*",
-        frozenset({"statecharts", "hsms_engine", "trio"}) | INJECTED_CHANCE,
+        ENGINE,
         UNREPEATABLE | CONCURRENT | PROGRAMS,
     ),
-    # What a user holds, and the programs: they open no socket of their own.
-    Floor(
-        "hsms_engine/*",
-        frozenset({"statecharts", "hsms_engine", "trio"}) | INJECTED_CHANCE,
-        UNREPEATABLE | CONCURRENT | SOCKETS,
-    ),
+    # The programs. Only the command line may use what its extra brings.
+    Floor("hsms_engine/__main__.py", frozenset({"hsms_engine.cli"}), frozenset({"hsms_engine"})),
+    Floor("hsms_engine/cli/*", ENGINE | {"typer", "rich"}, ACTING),
+    Floor("hsms_engine/fake/*", ENGINE, ACTING | COMMAND_LINE),
+    Floor("hsms_engine/demo.py", ENGINE, ACTING | COMMAND_LINE),
+    # What a user holds: it opens no socket of its own.
+    Floor("hsms_engine/*", ENGINE, ACTING | PROGRAMS),
 )
 
 # The type checker knows it as part of the standard library; nothing imports it at run time.
@@ -193,6 +195,12 @@ def test_the_charts_and_their_kit_name_no_test(path: str) -> None:
         ("hsms_engine/link.py", "import random"),
         ("hsms_engine/link.py", "from random import random"),
         ("hsms_engine/link.py", "import concurrent.futures"),
+        ("hsms_engine/link.py", "from hsms_engine.fake import serve_fake"),
+        ("hsms_engine/fake/program.py", "import typer"),
+        ("hsms_engine/fake/program.py", "from hsms_engine.cli.output import Output"),
+        ("hsms_engine/demo.py", "from hsms_engine import cli"),
+        ("hsms_engine/__main__.py", "import typer"),
+        ("hsms_engine/cli/connect.py", "import socket"),
         ("hsms_engine/link.py", "async def late():\n    import secsgem"),
     ],
 )
@@ -214,6 +222,7 @@ def test_an_import_that_points_up_or_acts_is_refused(path: str, source: str) -> 
         ("hsms_engine/protocol/session.py", "from random import Random"),
         ("hsms_engine/driver/reader.py", "import trio.socket, socket"),
         ("hsms_engine/link.py", "import logging, trio"),
+        ("hsms_engine/cli/fake.py", "import typer\nfrom hsms_engine.fake import serve_fake"),
     ],
 )
 def test_an_import_that_points_down_is_allowed(path: str, source: str) -> None:

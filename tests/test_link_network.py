@@ -22,7 +22,7 @@ from hsms_engine import (
     open_link,
 )
 from hsms_engine.driver import tcp
-from hsms_engine.driver.tcp import SocketStream, connect_tcp
+from hsms_engine.driver.tcp import DirectStream, connect_tcp
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.network import (
     Hole,
@@ -210,7 +210,7 @@ async def test_a_connect_that_gets_no_answer_ends_with_its_timeout() -> None:
 
 @pytest.mark.parametrize("how", ["FIN", "RST"])
 async def test_the_end_of_tcp_is_noticed_at_once_by_the_dialling_end(how: str) -> None:
-    async def end(stream: SocketStream) -> None:
+    async def end(stream: DirectStream) -> None:
         peer = RawPeer(stream)
         await peer.select_by_answering()
         await peer.frame()
@@ -252,7 +252,7 @@ async def test_the_end_of_tcp_is_noticed_at_once_by_the_listening_end(how: str) 
 async def test_a_cancelled_block_still_says_separate() -> None:
     said = trio.Event()
 
-    async def listen(stream: SocketStream) -> None:
+    async def listen(stream: DirectStream) -> None:
         peer = RawPeer(stream)
         await peer.select_by_answering()
         await peer.control(SEPARATE_REQ)
@@ -312,7 +312,7 @@ async def test_frames_sent_byte_by_byte_and_in_one_piece_are_the_same_frames() -
 
 
 async def test_a_peer_that_never_reads_is_cut_off_and_costs_bounded_memory() -> None:
-    async def never_read(stream: SocketStream) -> None:
+    async def never_read(stream: DirectStream) -> None:
         try:
             await RawPeer(stream).select_by_answering()
             await trio.sleep_forever()
@@ -365,25 +365,33 @@ async def test_what_stands_before_a_bad_length_is_answered_before_the_connection
 
 
 async def test_both_ends_send_small_segments_at_once() -> None:
-    made: list[SocketStream] = []
-    original = SocketStream.__init__
+    made: list[DirectStream] = []
+    original = DirectStream.__init__
 
-    def init(self: SocketStream, connected: socket.socket) -> None:
-        original(self, connected)
+    def init(self: DirectStream, stream: trio.SocketStream) -> None:
+        original(self, stream)
         made.append(self)
-        assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(SocketStream, "__init__", init)
+        patch.setattr(DirectStream, "__init__", init)
         async with serving() as server, open_hsms("127.0.0.1", server.port):
             assert len(made) == 2
 
 
 async def test_a_socket_that_connects_to_itself_is_a_refusal() -> None:
-    made = socket.socket()
-    made.bind(("127.0.0.1", 0))
-    with pytest.raises(OSError, match="refused"):
-        await tcp._connect(made, made.getsockname())
+    made = trio.socket.socket()
+    await made.bind(("127.0.0.1", 0))
+    await made.connect(made.getsockname())
+
+    async def open_itself(_host: str, _port: int) -> trio.SocketStream:
+        await trio.lowlevel.checkpoint()
+        return trio.SocketStream(made)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trio, "open_tcp_stream", open_itself)
+        with pytest.raises(ConnectionRefusedError, match="refused"):
+            await tcp.connect_tcp(*made.getsockname())
     assert made.fileno() == -1
 
 

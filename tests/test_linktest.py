@@ -47,7 +47,7 @@ async def test_a_linktest_by_hand_is_answered_by_the_same_system_bytes(end: Any)
         system = await peer.control(LINKTEST_REQ)
         await peer.send(linktest_rsp(system ^ 1))
         await peer.expect(reject_req(system ^ 1, 6, 3))
-        assert "probing_link" in connection._engine.snapshot
+        assert "probing_link" in connection._engine._life.snapshot
         await peer.send(linktest_rsp(system))
 
 

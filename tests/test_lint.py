@@ -42,6 +42,11 @@ class Unframed(Effect):
     """Not a dataclass of its own."""
 
 
+@dataclass(frozen=True, eq=False)
+class Unequal(Effect):
+    """Two of them are never the same."""
+
+
 @dataclass(frozen=True)
 class Callable(Effect):
     """An effect that could act."""
@@ -53,7 +58,11 @@ class Callable(Effect):
 T = Timer("t", "T", "a while", 5, 1, 10)
 
 
-def timer(id: str = "t", seconds: float = 5, lowest: float = 1, highest: float = 10) -> Timer:
+async def later() -> None:
+    raise AssertionError
+
+
+def timer(id: str = "t", seconds: Any = 5, lowest: float = 1, highest: float = 10) -> Timer:
     return Timer(id, id.upper(), "a while", seconds, lowest, highest)
 
 
@@ -119,38 +128,148 @@ class Case(NamedTuple):
     remedy: str
 
 
-word: Any = "go"
-listed: Any = [GO]
-single: Any = Act()
+def wrong(value: object) -> Any:
+    """A value past the type checker."""
+    return value
+
 
 CASES = {
-    # Shape: a comma was forgotten.
+    # Form: what a type checker refuses as well.
     "events are one word": Case(
-        Chart("toy", "Toy", (State("one"),), (On("go", "one"),), reported=word),
+        Chart("toy", "Toy", (State("one"),), (On("go", "one"),), reported=wrong("go")),
         "the chart",
         "reported='go' is not a tuple",
         "comma",
     ),
     "transitions are a list": Case(
-        Chart("toy", "Toy", (State("one"), State("two")), listed, reported=("go",)),
+        Chart("toy", "Toy", (State("one"), State("two")), wrong([GO]), reported=("go",)),
         "the chart",
         "transitions=",
         "comma",
     ),
     "an entry effect without a tuple": Case(
-        chart([State("one", enter=single)], [On("go", "one")]),
+        chart([State("one", enter=wrong(Act()))], [On("go", "one")]),
         "state one",
         "enter=Act(what=None) is not a tuple",
         "comma",
     ),
     "a nested state's exit without a tuple": Case(
-        chart([State("one", children=(State("in", exit=single),))], [On("go", "one")]),
+        chart([State("one", children=(State("in", exit=wrong(Act())),))], [On("go", "one")]),
         "state in",
         "exit=Act(what=None) is not a tuple",
         "comma",
     ),
+    "a gate without its pair": Case(
+        chart(["one"], [On("go", "one")], gated=("go", "one")),
+        "the chart",
+        "'go' in gated is not (text, text)",
+        "write (text, text)",
+    ),
+    "a gate of one": Case(
+        chart(["one"], [On("go", "one")], gated=(("go",),)),
+        "the chart",
+        "('go',) in gated is not (text, text)",
+        "write (text, text)",
+    ),
+    "two timers in one state": Case(
+        chart([State("one", timer=wrong((T, T)))], [On("go", "one")]),
+        "state one",
+        "is not a Timer or None",
+        "a state has one timer",
+    ),
+    "a number of seconds for a timer": Case(
+        chart([State("one", timer=wrong(5))], [On("go", "one")]),
+        "state one",
+        "timer=5 is not a Timer or None",
+        "write Timer(id, label, meaning, seconds, lowest, highest)",
+    ),
+    "a timer for an effect": Case(
+        acting(T),
+        "state two",
+        "in enter is not an effect object or a Set",
+        "give the state the timer",
+    ),
+    "text for a state": Case(
+        Chart("toy", "Toy", (wrong("one"),), (On("go", "one"),), reported=("go",)),
+        "the chart",
+        "'one' in states is not a State",
+        "write State('one')",
+    ),
+    "a state for its id": Case(
+        chart([State("one")], [On("go", "one", to=wrong(State("one")))]),
+        "transition one: go",
+        "is not text or None",
+        "write its name, 'one'",
+    ),
+    "two sources": Case(
+        chart(["one", "two"], [On("go", wrong(("one", "two")))]),
+        "transition ('one', 'two'): go",
+        "source=('one', 'two') is not text",
+        "name one: for the next write another On",
+    ),
+    "children for a label": Case(
+        chart([State("one", wrong((State("in"),)))], [On("go", "one")]),
+        "state one",
+        "is not text",
+        "children=(State(...), ...)",
+    ),
+    "no label": Case(
+        chart([State("one", label=wrong(None))], [On("go", "one")]),
+        "state one",
+        "label=None is not text",
+        "text in quotes",
+    ),
+    "a callable for a guard": Case(
+        chart(["one"], [On("go", "one", when=wrong(print))]),
+        "transition one: go",
+        "when=<built-in function print> is not text",
+        "a guard as text",
+    ),
+    "a number for a flag": Case(
+        chart([State("one", parallel=wrong(1))], [On("go", "one")]),
+        "state one",
+        "parallel=1 is not True or False",
+        "write True or False",
+    ),
+    "text for seconds": Case(
+        # Two states have it, and it is told once.
+        chart([State("one", timer=timer(seconds="5")), State("two", timer=timer(seconds="5"))], []),
+        "timer t",
+        "seconds='5' is not a number",
+        "write a number",
+    ),
+    "True for seconds": Case(
+        chart([State("one", timer=timer(seconds=True))], [On("go", "one")]),
+        "timer t",
+        "seconds=True is not a number",
+        "write a number",
+    ),
+    "a variable that is not text": Case(
+        chart(["one"], [On("go", "one", do=(Increment(wrong(Variable("n", 3))),))], variables=N),
+        "transition one: go",
+        "Increment.variable=Variable(name='n', highest=3) is not text",
+        "write its name, 'n'",
+    ),
+    "a name of a variable that is not text": Case(
+        chart(["one"], [COUNT], variables=(Variable(wrong(5), 3),)),
+        "variable 5",
+        "name=5 is not text",
+        "text in quotes",
+    ),
+    "a class for a transition": Case(
+        Chart("toy", "Toy", (State("one"),), (wrong(On),), reported=("go",)),
+        "the chart",
+        "<class 'statecharts.declare.On'> in transitions is not an On",
+        "write On(...): objects, no classes",
+    ),
+    "a value that would fill the message": Case(
+        chart([State("one", label=wrong(["x" * 90]))], [On("go", "one")]),
+        "state one",
+        "xxx... is not text",
+        "name one",
+    ),
     "an effect on a transition without a tuple": Case(
-        chart(["one"], [On("go", "one", do=single)]),
+        chart(["one"], [On("go", "one", do=wrong(Act()))]),
         "transition one: go",
         "do=Act(what=None) is not a tuple",
         "comma",
@@ -259,11 +378,39 @@ CASES = {
     "a state like an event": Case(
         chart(["go"], [On("go", "go")]), "event go", "a state has the same name", "rename"
     ),
+    "a variable like an event": Case(
+        chart(
+            ["one"],
+            [On("go", "one", do=(Increment("go"),))],
+            variables=(Variable("go", 2),),
+        ),
+        "variable go",
+        "an event has the same name",
+        "rename",
+    ),
     "a variable like a state": Case(
         chart(["one", "n"], [COUNT, On("go", "one", to="n")], variables=N),
         "variable n",
         "a state has the same name",
         "rename",
+    ),
+    "the end of no timer": Case(
+        chart(["one"], [On("lease_expired", "one")], more="lease_expired"),
+        "event lease_expired",
+        "no timer has this end",
+        "give a state the timer",
+    ),
+    "any event": Case(
+        chart(["one"], [On("go", "one"), On("*", "one")], reported=("go",)),
+        "transition one: *",
+        "'*' is not the name of one event",
+        "no wildcards",
+    ),
+    "an event after a while": Case(
+        chart(["one"], [On("go", "one"), On("after 5 s", "one")], reported=("go",)),
+        "transition one: after 5 s",
+        "'after 5 s' is not the name of one event",
+        "no delays",
     ),
     # Timers as such.
     "two timers with one id": Case(
@@ -385,8 +532,8 @@ CASES = {
     "a boolean variable": Case(
         chart(["one"], [COUNT], variables=(Variable("n", True),)),
         "variable n",
-        "0..True is no domain",
-        "whole number",
+        "highest=True is not a whole number or text",
+        "write a whole number",
     ),
     "a default outside": Case(
         chart(
@@ -418,8 +565,8 @@ CASES = {
             parameters=(Parameter("most", True, 1, 5),),
         ),
         "parameter most",
-        "(1, True, 5) are not whole numbers",
-        "whole numbers",
+        "default=True is not a whole number",
+        "write a whole number",
     ),
     "a variable nothing changes": Case(
         chart(["one", "two"], [On("go", "one", to="two", when="n < 1")], variables=N),
@@ -455,8 +602,8 @@ CASES = {
     "a boolean value": Case(
         chart(["one"], [On("go", "one", do=(Set("n", True),))], variables=N),
         "transition one: go",
-        "n := True",
-        "0..3",
+        "Set.value=True is not a whole number",
+        "write a whole number",
     ),
     "a value above the least bound": Case(
         chart(
@@ -472,6 +619,12 @@ CASES = {
     "an effect that is no dataclass": Case(
         acting(Unframed()), "state two", "Unframed is not a frozen dataclass", "make it one"
     ),
+    "an effect compared by identity": Case(
+        acting(Unequal()), "state two", "Unequal is not a frozen dataclass", "compared by value"
+    ),
+    "an effect of no kind": Case(
+        acting(Effect()), "state two", "Effect() asks for nothing", "subclass Effect"
+    ),
     "an effect that can be called": Case(
         acting(Callable()), "state two", "something to call", "never acts"
     ),
@@ -482,7 +635,12 @@ CASES = {
         acting(Act([1])), "state two", "has a field that can change", "tuples"
     ),
     "a callable for an effect": Case(acting(print), "state two", "not an effect object", "asks"),
-    "a class for an effect": Case(acting(Act), "state two", "not an effect object", "classes"),
+    "a coroutine for an effect": Case(
+        acting(later), "state two", "not an effect object", "no coroutines"
+    ),
+    "a class for an effect": Case(
+        acting(Act), "state two", "not an effect object", "write Act(...)"
+    ),
     # Guards.
     "an assignment": Case(
         guarded("n = 1"), "transition one: go [n = 1] -> two", "not an expression", "compare"

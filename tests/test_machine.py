@@ -9,6 +9,7 @@ and eventless transitions.
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
@@ -34,8 +35,8 @@ from statecharts import (
     lint,
 )
 from statecharts.declare import Chart as DeclaredChart
-from statecharts.guards import evaluate, names, render
-from statecharts.hsms import BREAKER, CHARTS, LINKTEST
+from statecharts.guards import names, render
+from statecharts.hsms import BREAKER, CHARTS, LINKTEST, RECEIVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,8 @@ class Interpreter:
         return None
 
     def _holds(self, guard: str) -> bool:
-        return not guard or evaluate(guard, self.values | self.parameters)
+        # A guard is a Python expression as well, and means the same.
+        return not guard or bool(eval(guard, self.values | self.parameters))
 
     def _domain(self, on: On) -> str | None:
         """The innermost compound state strictly around both ends; None is the whole chart."""
@@ -441,15 +443,17 @@ def test_fault_names_chart_event_and_state() -> None:
 # Parameters and snapshots.
 
 
-@pytest.mark.parametrize("threshold", [0, 1_001, -1])
-def test_parameter_outside_its_range_is_refused(threshold: int) -> None:
-    with pytest.raises(ValueError, match=rf"breaker: threshold={threshold} is not in 1\.\.1000"):
+@pytest.mark.parametrize("threshold", [0, 1_001, -1, "5", 2.5, True, None])
+def test_parameter_outside_its_range_is_refused(threshold: Any) -> None:
+    with pytest.raises(ValueError, match=rf"breaker: threshold={threshold!r} is not in 1\.\.1000"):
         Machine(BREAKER, threshold=threshold)
 
 
 def test_unknown_parameter_is_refused() -> None:
-    with pytest.raises(TypeError, match="breaker has no parameter 'treshold'"):
+    with pytest.raises(TypeError, match="breaker has no parameter 'treshold'; it has threshold"):
         Machine(BREAKER, treshold=3)
+    with pytest.raises(TypeError, match="receiver has no parameter 'threshold'; it has none"):
+        Machine(RECEIVER, threshold=3)
 
 
 def test_snapshots_are_one_object_each_and_equal_by_value() -> None:
@@ -476,10 +480,16 @@ def test_snapshots_are_one_object_each_and_equal_by_value() -> None:
         (["isolated", "nowhere"], [0], "nowhere cannot be active"),
         (["isolated"], [6], r"breaker: failures=6 is not in 0\.\.5"),
         (["isolated"], [-1], r"breaker: failures=-1 is not in 0\.\.5"),
-        (["isolated"], [], "shorter"),
+        (["isolated"], ["1"], r"breaker: failures='1' is not in 0\.\.5"),
+        (["isolated"], [1.0], r"breaker: failures=1\.0 is not in 0\.\.5"),
+        (["isolated"], [], r"breaker: \(\) are not the values of failures"),
+        (["isolated"], [1, 2], r"breaker: \(1, 2\) are not the values of failures"),
+        ("ready", [0], "must be active; given: a, d, e, r, y"),
     ],
 )
-def test_impossible_snapshot_is_refused(states: list[str], values: list[int], message: str) -> None:
+def test_impossible_snapshot_is_refused(
+    states: str | list[str], values: list[int], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         Machine(BREAKER).snapshot(states, values)
 
@@ -547,7 +557,7 @@ def test_guards_mean_the_same_here_and_in_the_library(guard: str, holds: bool) -
         variables=(Variable("n", 3), Variable("m", 3)),
     )
     machine = Machine(chart)
-    assert evaluate(guard, {"n": 2, "m": 3}) is holds
+    assert eval(guard, {"n": 2, "m": 3}) is holds
     assert machine.takes(machine.step(machine.initial, "set").snapshot, "go") is holds
     python = render(guard, conjunction="and", disjunction="or", negation="not ", prefix="")
     assert bool(eval(python, {"n": 2, "m": 3})) is holds
@@ -558,6 +568,8 @@ def test_guards_mean_the_same_here_and_in_the_library(guard: str, holds: bool) -
 
 def test_chart_says_its_parts() -> None:
     state = BREAKER.state("half_open")
+    assert [each.id for each in state.leaves] == ["ready", "probing"]
+    assert [each.id for each in BREAKER.leaves][:2] == ["breaker_closed", "breaker_open"]
     assert state.name == "Half-open"
     assert State("not_named").name == "Not named"
     assert [each.id for each in BREAKER.path("ready")] == ["half_open", "ready"]

@@ -103,6 +103,7 @@ LAMP = Chart(
     transitions=(
         On("press", "dark", to="dim", when="presses < most"),
         On("blink_expired", "lit", to="dark"),
+        On("press", "dim", to="bright"),
         On("press", "bright", do=(Set("presses", 1),)),
         On(None, "both", to="dark"),
         On("shine_expired", "dim", to="both"),

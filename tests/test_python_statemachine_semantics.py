@@ -33,7 +33,6 @@ from statecharts import (
     State,
     Variable,
     lint,
-    machine,
     native,
     native_class,
 )
@@ -516,7 +515,7 @@ def test_kit_has_a_fuse_for_a_cycle_that_lint_did_not_find(
         [On("go", "idle", to="ping"), On(None, "ping", to="pong"), On(None, "pong", to="ping")],
     )
     assert "without an event" in str(next(lint(toy)))
-    monkeypatch.setattr(machine, "check", lambda _chart: None)
+    monkeypatch.setattr(native, "check", lambda _chart: None)
     unchecked = Machine(toy)
     with pytest.raises(ChartFaultError, match=r"toy on 'go' in idle: 1000 .* eventless cycle"):
         unchecked.step(unchecked.initial, "go")

@@ -1,7 +1,8 @@
-"""The router joins charts: wires, first in first out, and one owner for each event."""
+"""The router joins charts: what is told, first in first out, and one owner for each event."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -17,11 +18,11 @@ from statecharts import (
     State,
     System,
     SystemSnapshot,
+    Tell,
     Timer,
-    Wire,
 )
 from statecharts.hsms import ACTIVE_LINK, BREAKER, LINKTEST, PASSIVE_LINK
-from statecharts.hsms.vocabulary import Tell
+from statecharts.router import told_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +42,18 @@ def chart(id: str, *transitions: On, states: Iterable[State] = ()) -> Chart:
     return Chart(id, id, made, transitions, reported=tuple(events))
 
 
-def says(event: str, id: str, *words: str) -> On:
-    return On(event, f"{id}_here", do=tuple(Say(word) for word in words))
+def says(event: str, id: str, *asked: str | Tell) -> On:
+    effects = (each if isinstance(each, Tell) else Say(each) for each in asked)
+    return On(event, f"{id}_here", do=tuple(effects))
 
 
-# Wires and order.
+# What is told, and in which order.
 
 
-def test_effect_with_a_wire_becomes_an_event_and_the_rest_comes_out() -> None:
-    one = chart("one", says("begin", "one", "before", "tell", "after"))
+def test_what_is_told_becomes_an_event_and_the_rest_comes_out() -> None:
+    one = chart("one", says("begin", "one", "before", Tell("told"), "after"))
     two = chart("two", says("told", "two", "answer"))
-    router = Router(System("s", "S", (one, two), (Wire("one", Say("tell"), "two", "told"),)))
+    router = Router(System("s", "S", (one, two)))
     step = router.step(router.initial, "begin")
     assert step.effects == (Say("before"), Say("after"), Say("answer"))
     assert [(hop.chart, hop.event, hop.taken) for hop in step.hops] == [
@@ -62,42 +64,29 @@ def test_effect_with_a_wire_becomes_an_event_and_the_rest_comes_out() -> None:
 
 
 def test_what_was_asked_first_is_told_first() -> None:
-    """Breadth first: a second effect is told before what the first one causes."""
-    one = chart("one", says("begin", "one", "a", "b"))
-    two = chart("two", says("a_told", "two", "c"), says("b_told", "two", "b heard"))
+    """Breadth first: a second event is told before what the first one causes."""
+    one = chart("one", says("begin", "one", Tell("a_told"), Tell("b_told")))
+    two = chart("two", says("a_told", "two", Tell("c_told")), says("b_told", "two", "b heard"))
     three = chart("three", says("c_told", "three", "c heard"))
-    wires = (
-        Wire("one", Say("a"), "two", "a_told"),
-        Wire("one", Say("b"), "two", "b_told"),
-        Wire("two", Say("c"), "three", "c_told"),
-    )
-    step = Router(System("s", "S", (one, two, three), wires))
-    told = [hop.event for hop in step.step(step.initial, "begin").hops]
+    router = Router(System("s", "S", (one, two, three)))
+    told = [hop.event for hop in router.step(router.initial, "begin").hops]
     assert told == ["begin", "a_told", "b_told", "c_told"]
 
 
-def test_one_effect_reaches_every_chart_it_is_wired_to_in_the_order_of_the_wires() -> None:
-    one = chart("one", says("begin", "one", "tell"))
-    two, three = chart("two", says("two_told", "two", "2")), chart("three", says("x", "three", "3"))
-    wires = (Wire("one", Say("tell"), "three", "x"), Wire("one", Say("tell"), "two", "two_told"))
-    router = Router(System("s", "S", (one, two, three), wires))
-    assert router.step(router.initial, "begin").effects == (Say("3"), Say("2"))
-
-
-def test_the_same_effect_of_another_chart_has_no_wire() -> None:
-    one, two = chart("one", says("begin", "one", "tell")), chart("two", says("told", "two", "tell"))
-    router = Router(System("s", "S", (one, two), (Wire("one", Say("tell"), "two", "told"),)))
-    assert router.step(router.initial, "begin").effects == (Say("tell"),)
+def test_what_nobody_here_knows_comes_out_where_it_is_said_to_be_outside() -> None:
+    one = chart("one", says("begin", "one", Tell("far_away"), "after"))
+    router = Router(System("s", "S", (one,), outside=("far_away",)))
+    assert router.step(router.initial, "begin").effects == (Tell("far_away"), Say("after"))
 
 
 def test_what_charts_ask_for_when_they_begin_is_routed_too() -> None:
     one = chart(
         "one",
         On("t_expired", "waits", to="waits"),
-        states=[State("waits", timer=T, enter=(Say("tell"), Say("out")))],
+        states=[State("waits", timer=T, enter=(Tell("told"), Say("out")))],
     )
     two = chart("two", On("told", "idle", to="heard"), states=[State("idle"), State("heard")])
-    router = Router(System("s", "S", (one, two), (Wire("one", Say("tell"), "two", "told"),)))
+    router = Router(System("s", "S", (one, two)))
     assert router.initial_effects == (Start(T), Say("out"))
     assert repr(router.initial) == "<one=waits, two=heard>"
     assert Router(ACTIVE_LINK).initial_effects == ()
@@ -122,9 +111,9 @@ def test_event_that_no_chart_declares_is_an_error(ask: str) -> None:
 
 
 def test_told_event_that_cannot_be_taken_is_a_fault_with_its_path() -> None:
-    one = chart("one", says("begin", "one", "tell", "tell"))
+    one = chart("one", says("begin", "one", Tell("told"), Tell("told")))
     two = chart("two", On("told", "idle", to="full"), states=[State("idle"), State("full")])
-    router = Router(System("s", "S", (one, two), (Wire("one", Say("tell"), "two", "told"),)))
+    router = Router(System("s", "S", (one, two)))
     with pytest.raises(
         ChartFaultError,
         match=r"system s: after one\.begin -> two\.told: two does not take 'told' in full",
@@ -133,7 +122,7 @@ def test_told_event_that_cannot_be_taken_is_a_fault_with_its_path() -> None:
 
 
 def test_fault_at_the_beginning_says_so() -> None:
-    one = chart("one", says("begin", "one", "x"), states=[State("one_here", enter=(Say("tell"),))])
+    one = chart("one", says("begin", "one", "x"), states=[State("one_here", enter=(Tell("told"),))])
     two = chart(
         "two",
         On("told", "heard"),
@@ -141,13 +130,13 @@ def test_fault_at_the_beginning_says_so() -> None:
         states=[State("idle"), State("heard")],
     )
     with pytest.raises(ChartFaultError, match="system s: after the beginning: two does not take"):
-        Router(System("s", "S", (one, two), (Wire("one", Say("tell"), "two", "told"),)))
+        Router(System("s", "S", (one, two)))
 
 
 def test_charts_that_answer_each_other_for_ever_blow_a_fuse() -> None:
-    one, two = chart("one", says("ping", "one", "a")), chart("two", says("pong", "two", "b"))
-    wires = (Wire("one", Say("a"), "two", "pong"), Wire("two", Say("b"), "one", "ping"))
-    router = Router(System("s", "S", (one, two), wires))
+    one = chart("one", says("ping", "one", Tell("pong")))
+    two = chart("two", says("pong", "two", Tell("ping")))
+    router = Router(System("s", "S", (one, two)))
     with pytest.raises(
         ChartFaultError, match=r"system s: after .*one\.ping -> two\.pong: 100 steps .* a cycle"
     ):
@@ -156,34 +145,36 @@ def test_charts_that_answer_each_other_for_ever_blow_a_fuse() -> None:
 
 # Systems that do not hold together.
 
-ONE, TWO = chart("one", says("begin", "one", "tell")), chart("two", says("told", "two", "heard"))
-TELL = Wire("one", Say("tell"), "two", "told")
+ONE = chart("one", says("begin", "one", Tell("told")))
+TWO = chart("two", says("told", "two", "heard"))
+CALLED = Chart("two", "two", (State("two_here"),), (says("told", "two"),), local=("told",))
 TIMED = chart("timed", On("t_expired", "waits", to="waits"), states=[State("waits", timer=T)])
+HASTY = chart("hasty", says("hurry", "hasty", Tell("t_expired")))
+SELFISH = chart("selfish", says("begin", "selfish", Tell("again")), says("again", "selfish"))
 
 
 @pytest.mark.parametrize(
-    ("charts", "wires", "message"),
+    ("charts", "outside", "message"),
     [
-        ((ONE, ONE), (), "system s: two charts are called one"),
-        ((ONE, chart("two", says("begin", "two"))), (), "event 'begin' belongs to one and two"),
+        ((ONE, ONE), ("told",), "system s: two charts are called one"),
+        ((TWO, chart("one", says("told", "one"))), (), "event 'told' belongs to two and one"),
         (
-            (ONE, chart("two", On("told", "one_here"), states=[State("one_here")])),
+            (TWO, chart("one", On("begin", "two_here"), states=[State("two_here")])),
             (),
-            "state 'one_here' belongs to one and two; a name belongs to one chart",
+            "state 'two_here' belongs to two and one; a name belongs to one chart",
         ),
-        ((ONE,), (TELL,), r"one: Say\(tell\) -> two.told names a chart that is not in it"),
-        ((ONE, TWO), (Wire("one", Say("tell"), "two", "tlod"),), "two has no event 'tlod'"),
-        ((ONE, TWO), (Wire("one", Say("tlel"), "two", "told"),), r"never asks for Say\(tlel\)"),
-        ((ONE, TWO), (TELL, TELL), "is there twice"),
-        ((ONE, TIMED), (Wire("one", Say("tell"), "timed", "t_expired"),), "only its timer may"),
-        ((TWO, TIMED), (Wire("timed", Start(T), "two", "told"),), r"never asks for Start\(T\)"),
+        ((ONE,), (), r"one tells 'told', which no chart declares \(see outside=\)"),
+        ((ONE, TWO), ("told",), "'told' is outside and yet an event of two"),
+        ((ONE, CALLED), (), "one tells 'told', which two does not report"),
+        ((HASTY, TIMED), (), "hasty tells 't_expired', which timed does not report"),
+        ((SELFISH,), (), "selfish tells itself 'again': take the transition at once instead"),
     ],
 )
 def test_system_that_does_not_hold_together_is_refused(
-    charts: tuple[Chart, ...], wires: tuple[Wire, ...], message: str
+    charts: tuple[Chart, ...], outside: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        System("s", "S", charts, wires)
+        System("s", "S", charts, outside)
 
 
 def test_machine_of_another_chart_is_refused() -> None:
@@ -192,6 +183,17 @@ def test_machine_of_another_chart_is_refused() -> None:
     with pytest.raises(KeyError, match="system passive_link has no chart 'breaker'"):
         Router(PASSIVE_LINK, {"breaker": Machine(BREAKER)})
     assert ACTIVE_LINK.chart("breaker") is BREAKER
+
+
+def test_another_kind_of_object_is_refused_in_a_sentence() -> None:
+    machine: Any = Machine(BREAKER)
+    chart: Any = BREAKER
+    with pytest.raises(TypeError, match="Chart"):
+        System("s", "S", (machine,))
+    with pytest.raises(TypeError, match="System"):
+        Router(chart)
+    with pytest.raises(TypeError, match="Machine"):
+        Router(ACTIVE_LINK, {"breaker": chart})
 
 
 # Parameters.
@@ -236,6 +238,8 @@ def test_snapshots_are_one_object_each_and_equal_by_value() -> None:
     assert {one.initial: 1}[two.initial] == 1
     assert "idle" in one.initial
     assert "connecting" not in one.initial
+    with pytest.raises(KeyError, match=r"no chart of <.*> has a state 'conecting'"):
+        assert "conecting" in one.initial
     assert one.initial["breaker"] is one.machines["breaker"].initial
 
 
@@ -255,13 +259,14 @@ def test_memo_equals_a_fresh_router_over_the_whole_space(system: System) -> None
         for _ in range(2)
     ]
     router, fresh = (Router(system, each) for each in machines)
+    told = {event for chart in system.charts for event in told_by(chart)}
     queue = [router.initial]
     seen = {router.initial}
     counted = 0
     for here in queue:
         for event, owner in router.owner.items():
             # What only other charts cause is not given to its chart from outside.
-            if any(wire.event == event for wire in system.wires) or not router.takes(here, event):
+            if event in told or not router.takes(here, event):
                 continue
             # Bytes come and go while TCP is open only.
             if owner in ("receiver", "transmitter") and "connected" not in here:

@@ -544,7 +544,7 @@ async def test_what_is_queued_for_a_peer_that_never_reads_is_bounded() -> None:
 async def test_a_peer_that_asks_and_never_reads_the_answers_is_cut_off(
     foreign: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "_RESERVE", 10_000)
+    monkeypatch.setattr(exchange, "RESERVE", 10_000)
     settings: dict[str, Any] = {"is_equipment": True, "outbox_size": 10_000}
     async with slow_reader(seconds=1e9, write_timeout=3_600, **settings, **QUIET) as connection:
         transport = connection._driver._transport
@@ -673,6 +673,6 @@ async def test_no_timer_is_left_running_when_it_is_over() -> None:
             seen.append(connection)
             await peer.send(b"\0")
             await wait_all_tasks_blocked()
-            assert "t8" in connection._engine.clockwork.started
-        assert connection._engine.clockwork.started == {}
+            assert "t8" in connection._engine._life.timers.started
+        assert connection._engine._life.timers.started == {}
     assert len(seen) == 2

@@ -69,7 +69,7 @@ async def other_process(path: str) -> AsyncIterator[trio.Process]:
 
 @asynccontextmanager
 async def server(path: str, handler: Handler = echo, **changes: Any) -> AsyncIterator[HsmsServer]:
-    listener = listen_unix(path)
+    listener = await listen_unix(path)
     async with trio.open_nursery() as nursery:
 
         async def serve(task_status: trio.TaskStatus[HsmsServer]) -> None:
@@ -164,13 +164,13 @@ async def test_the_socket_file_goes_with_its_listener(path: str) -> None:
     async with server(path):
         assert stat.S_ISSOCK((await trio.Path(path).stat()).st_mode)
         with pytest.raises(OSError, match="Address already in use"):
-            listen_unix(path)
+            await listen_unix(path)
         assert stat.S_ISSOCK((await trio.Path(path).stat()).st_mode)
     assert not await trio.Path(path).exists()
 
 
 async def test_a_socket_file_that_is_gone_already_is_no_error(path: str) -> None:
-    listener = listen_unix(path)
+    listener = await listen_unix(path)
     await trio.Path(path).unlink()
     listener.close()
     listener.close()

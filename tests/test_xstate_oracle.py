@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from statecharts import Chart, Machine
-from statecharts.export import to_typescript
 from statecharts.export.xstate import Timers, machine_config
-from statecharts.hsms import ACTIVE, CHARTS
+from statecharts.hsms import ACTIVE
 from tests.proof.oracles import xstate
 from tests.proof.oracles.agreement import FAULTY, ORACLE, hsms_machines, xstate_agreement
 from tests.proof.oracles.programs import OracleError, run
@@ -58,9 +57,17 @@ REVERSED = replace(
 )
 
 
+SHORTENED = replace(
+    ACTIVE,
+    transitions=tuple(
+        on for on in ACTIVE.transitions if (on.source, on.event) != ("selecting", "tcp_closed")
+    ),
+)
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [FAULTY, REVERSED, replace(ACTIVE, transitions=ACTIVE.transitions[1:])],
+    [FAULTY, REVERSED, SHORTENED],
     ids=["an effect is missing", "effects in another order", "a transition is missing"],
 )
 def test_a_wrong_export_is_found(
@@ -93,7 +100,7 @@ def test_what_is_missing_or_of_another_version_is_installed_without_a_lock_file(
 ) -> None:
     shutil.copy(ORACLE / "package.json", tmp_path)
     if there is not None:
-        folder = tmp_path / "node_modules" / "typescript"
+        folder = tmp_path / "node_modules" / "xstate"
         folder.mkdir(parents=True)
         (folder / "package.json").write_text(json.dumps({"version": there}))
     commands: list[tuple[object, ...]] = []
@@ -109,21 +116,3 @@ def test_what_is_missing_or_of_another_version_is_installed_without_a_lock_file(
 def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(OracleError, match="no-such-program is not installed"):
         run("no-such-program", directory=tmp_path)
-
-
-def test_tsc_accepts_every_module_and_refuses_a_misspelt_event(
-    oracle: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "node_modules").symlink_to(oracle / "node_modules", target_is_directory=True)
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-    for chart in (*CHARTS, *ODD):
-        (tmp_path / f"{chart.id}.ts").write_text(to_typescript(chart))
-    options = ("--strict", "--noEmit", "--module", "nodenext", "--target", "es2022")
-    tsc = str(oracle / "node_modules" / ".bin" / "tsc")
-    run(tsc, *options, *(f"{chart.id}.ts" for chart in (*CHARTS, *ODD)), directory=tmp_path)
-    (tmp_path / "use.ts").write_text(
-        'import { createActor } from "xstate";\nimport { machine } from "./breaker.js";\n'
-        'createActor(machine).send({ type: "attempt_faild" });\n'
-    )
-    with pytest.raises(OracleError, match="attempt_faild"):
-        run(tsc, *options, "use.ts", directory=tmp_path)

@@ -1,1 +1,26 @@
-"""The protocol without I/O: bytes, reports and time go in; bytes, wishes and events come out."""
+"""The protocol without I/O: an ``Engine``, and all that comes out of its one door."""
+
+from hsms_engine.protocol.control import ControlTransaction
+from hsms_engine.protocol.engine import Engine
+from hsms_engine.protocol.entity import Entity
+from hsms_engine.protocol.epoch import Primary
+from hsms_engine.protocol.outputs import Output, Step
+from hsms_engine.protocol.transactions import Transaction
+from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
+from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp
+
+__all__ = [
+    "ACTIVE_LINK",
+    "PASSIVE_LINK",
+    "AbandonTcp",
+    "CloseTcp",
+    "ControlTransaction",
+    "Engine",
+    "Entity",
+    "FinishTcp",
+    "OpenTcp",
+    "Output",
+    "Primary",
+    "Step",
+    "Transaction",
+]

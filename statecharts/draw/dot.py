@@ -10,6 +10,7 @@ from html import escape
 
 from statecharts.declare import Chart
 from statecharts.machine import Machine, Snapshot
+from statecharts.refusals import expect
 from statecharts.router import System, told_by
 
 from .caption import caption, values
@@ -74,6 +75,7 @@ def draw_system(system: System, *, fold: Collection[str] = (), words: Words = PL
 
     An overview: see ``View``, also for ``fold``. Raises ``ValueError`` for a state of no chart.
     """
+    expect(system, System)
     _known(system.charts, fold)
     events = {event for chart in system.charts for event in chart.events}
     shared = frozenset(

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from ..declare import Effect, Start, Stop
 from ..machine import Machine, NotAllowedError
 from ..native import ChartFaultError
+from ..refusals import expect
 from ..router import Router, System, SystemSnapshot, told_by
 from .moves import ImpossibleMoveError, Kind, Move, Moves
 
@@ -33,6 +34,7 @@ class MisfitError(Exception):
     """An effect needs what the world does not have."""
 
 
+@runtime_checkable
 class Outside(Protocol[WorldState]):
     """The world of a chart. ``after`` raises one of ``misfits`` for an effect that does not fit."""
 
@@ -90,9 +92,11 @@ class Here(NamedTuple, Generic[WorldState]):
 
 
 class Alone(Generic[WorldState]):
-    """The model of a router and its outside. Events that only charts tell are not offered."""
+    """The model of a router and its outside, which says what may occur in each of its states."""
 
     def __init__(self, router: Router, outside: Outside[WorldState]) -> None:
+        expect(router, Router)
+        expect(outside, Outside)
         self.router = router
         self.outside = outside
         self._moves = Moves()
@@ -101,12 +105,12 @@ class Alone(Generic[WorldState]):
             ChartFaultError,
             *outside.misfits,
         )
-        self._kinds = {
-            event: kind for chart in router.system.charts for event, kind in _kinds(chart.events)
-        }
+        self._kinds: dict[str, Kind] = {}
         for chart in router.system.charts:
-            self._kinds.update(dict.fromkeys(chart.received, Kind.PEER))
-            self._kinds.update(dict.fromkeys(chart.local, Kind.USER))
+            self._kinds |= dict.fromkeys(chart.received, Kind.PEER)
+            self._kinds |= dict.fromkeys(chart.local, Kind.USER)
+            self._kinds |= dict.fromkeys(chart.reported, Kind.REPORT)
+            self._kinds |= {timer.expired: Kind.TIMER for timer in chart.timers}
 
     @property
     def moves(self) -> list[Move]:
@@ -144,13 +148,9 @@ class Alone(Generic[WorldState]):
         return {**parts, **self.outside.describe(state.world)}
 
 
-def _kinds(events: Iterable[str]) -> Iterator[tuple[str, Kind]]:
-    for event in events:
-        yield event, Kind.TIMER if event.endswith("_expired") else Kind.REPORT
-
-
 def alone(machine: Machine) -> Alone[frozenset[str]]:
     """One chart by itself, its timers being all that is known of the world."""
+    expect(machine, Machine)
     chart = machine.chart
     system = System(chart.id, chart.title, (chart,), told_by(chart))
     return Alone(Router(system, {chart.id: machine}), TimersOnly(*chart.events))

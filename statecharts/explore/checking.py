@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, assert_never
 
+from ..refusals import expect
 from .cycles import closed_walk, components
 from .graph import Graph, Trace
 from .moves import Kind, State, View
@@ -50,6 +51,7 @@ class Checker(Generic[State, View]):
     """Answers questions about one graph; what several questions need is worked out once."""
 
     def __init__(self, graph: Graph[State, View]) -> None:
+        expect(graph, Graph)
         self.graph = graph
         self._kinds = [move.kind for move in graph.model.moves]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Generic
 
+from ..refusals import expect
 from .moves import ImpossibleMoveError, Model, Move, State, View
 
 MANY = 5_000_000
@@ -77,22 +78,21 @@ class Graph(Generic[State, View]):
 
     def __init__(self, model: Model[State, View], limit: int = MANY) -> None:
         """Search the whole. Raises ``BrokenModelError`` or ``TooManyStatesError``."""
+        expect(model, Model)
         self.model = model
         self.states: list[State] = []
-        self.index: dict[State, int] = {}
         self.parents = array("i")
         self.offsets = array("Q", [0])
         self.targets = array("I")
         self.labels = array("H")
-        for state in model.initial:
-            if state not in self.index:
-                self.index[state] = len(self.states)
-                self.states.append(state)
-                self.parents.append(-1)
+        for state in dict.fromkeys(model.initial):
+            self.states.append(state)
+            self.parents.append(-1)
         self._search(limit)
 
     def _search(self, limit: int) -> None:
-        states, index, actions = self.states, self.index, self.model.actions
+        states, actions = self.states, self.model.actions
+        index = {state: number for number, state in enumerate(states)}
         known, found, parent = index.get, states.append, self.parents.append
         target, label, end = self.targets.append, self.labels.append, self.offsets.append
         here = 0

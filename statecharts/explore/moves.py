@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from ..declare import Effect
 
@@ -71,6 +71,7 @@ class Moves:
         return known
 
 
+@runtime_checkable
 class Model(Protocol[State, View_co]):
     """Something that can be searched: where it starts, and what can happen in each state.
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..declare import Action, Chart, On, Set, State, Tell
+from ..lint import check
 from ..router import told_by
 
 
@@ -30,7 +31,8 @@ class Mutant:
 
 
 def mutants(chart: Chart) -> Iterator[Mutant]:
-    """All single-fault mutants, in the order of the declaration."""
+    """All single-fault mutants, in the order of the declaration. Raises ``ChartError``."""
+    check(chart)
     for index, on in enumerate(chart.transitions):
         before, rest = chart.transitions[:index], chart.transitions[index + 1 :]
         yield Mutant(f"drop transition {on}", replace(chart, transitions=before + rest), index)

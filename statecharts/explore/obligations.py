@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ..declare import Effect, Start, Stop
 from ..machine import NotAllowedError
 from ..native import ChartFaultError
+from ..refusals import expect
 from ..router import Router, SystemSnapshot
 
 
@@ -55,6 +56,7 @@ class Examiner:
     """Compares a system with a table of obligations."""
 
     def __init__(self, router: Router) -> None:
+        expect(router, Router)
         self.router = router
         self._charts = {
             name: chart.id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..refusals import expect
 from .graph import Trace
 from .moves import Kind, Move
 
@@ -19,6 +20,7 @@ _SOURCES = {
 
 def messages(trace: Trace) -> list[tuple[str, str, str, str]]:
     """(from, to, label, note) of every step, as ``statecharts.draw.sequence`` draws them."""
+    expect(trace, Trace)
     actors = list(dict.fromkeys(move.actor for move in trace.moves))
     return list(_messages(trace, actors))
 

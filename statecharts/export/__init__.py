@@ -5,7 +5,6 @@ Spin: interpreters written by others that read the same declaration and can be a
 """
 
 from .promela import to_promela
-from .typescript import to_typescript
 from .xstate import machine_config, to_json
 
-__all__ = ["machine_config", "to_promela", "to_json", "to_typescript"]
+__all__ = ["machine_config", "to_promela", "to_json"]

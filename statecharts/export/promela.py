@@ -17,21 +17,24 @@ from dataclasses import dataclass
 
 from statecharts.declare import Action, Chart, Effect, Increment, On, Set, State, Tell
 from statecharts.guards import render
+from statecharts.lint import Problem, check
 from statecharts.machine import Machine
-from statecharts.router import System, SystemSnapshot, told_by
+from statecharts.refusals import expect
+from statecharts.router import Router, System, SystemSnapshot, told_by
+
+from .source import source
 
 # What an effect for the driver brings about, as Promela statements.
 Outside = Callable[[Effect], str]
 
-_WIDTH_OF_BYTE = 255
+_BYTE = 255
 
 
 class UnsupportedChartError(ValueError):
     """The chart has something that this export does not write."""
 
-
-def _leaves(chart: Chart) -> list[State]:
-    return [state for state in chart.walk() if not state.children]
+    def __init__(self, chart: Chart, place: str, what: str, remedy: str) -> None:
+        super().__init__(str(Problem(chart.file, chart.id, place, what, remedy)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +67,22 @@ class Part:
         self, system: System, machines: Mapping[str, Machine], outside: Outside, prefix: str = ""
     ) -> None:
         for chart in system.charts:
-            if any(state.parallel for state in chart.walk()):
-                raise UnsupportedChartError(f"{chart.id} has a parallel state")
+            for state in chart.walk():
+                if state.parallel:
+                    raise UnsupportedChartError(
+                        chart,
+                        f"state {state.id}",
+                        "it is parallel, and a chart has one active leaf here",
+                        "make each region a chart, joined by a system",
+                    )
             for name, highest in machines[chart.id].highest.items():
-                if highest > _WIDTH_OF_BYTE:
-                    raise UnsupportedChartError(f"{chart.id}: {name} goes up to {highest}")
+                if highest > _BYTE:
+                    raise UnsupportedChartError(
+                        chart,
+                        f"variable {name}",
+                        f"it goes up to {highest}, and a byte to {_BYTE}",
+                        "give it, or the parameter that bounds it, a lower end",
+                    )
         self.system, self.machines = system, machines
         self.outside, self.prefix = outside, prefix
         self.events = {event: chart for chart in system.charts for event in chart.events}
@@ -89,8 +103,8 @@ class Part:
 
     def inside(self, chart: Chart, state: str) -> str:
         """An expression: the chart is in ``state``."""
-        leaves = [each.id for each in chart.state(state).walk() if not each.children]
-        return _any(f"{self.at(chart.id)} == {self.leaf(chart.id, leaf)}" for leaf in leaves)
+        leaves = chart.state(state).leaves
+        return _any(f"{self.at(chart.id)} == {self.leaf(chart.id, leaf.id)}" for leaf in leaves)
 
     # Semantics.
 
@@ -123,7 +137,7 @@ class Part:
     def takes(self, event: str) -> str:
         """An expression: the chart that has ``event`` takes it now."""
         chart = self.events[event]
-        return _any(text for leaf in _leaves(chart) if (text := self.enabled(chart, leaf, event)))
+        return _any(text for leaf in chart.leaves if (text := self.enabled(chart, leaf, event)))
 
     def perform(self, chart: Chart, leaf: State, on: On) -> list[str]:
         """The statements of one transition taken in a leaf."""
@@ -171,7 +185,7 @@ class Part:
         yield f"chan {self.prefix}told = [8] of {{ byte }};"
         yield f"byte {self.prefix}now;"
         for chart in self.system.charts:
-            for number, leaf in enumerate(_leaves(chart)):
+            for number, leaf in enumerate(chart.leaves):
                 yield f"#define {self.leaf(chart.id, leaf.id)} {number}"
             for name, value in self.machines[chart.id].parameters.items():
                 yield f"#define {self.at(chart.id)}_v_{name} {value}"
@@ -199,7 +213,7 @@ class Part:
     def answer(self, chart: Chart, event: str | None) -> Iterator[str]:
         """The alternatives of all leaves to one event; leaves that do the same stand together."""
         groups: dict[str, list[str]] = {}
-        for leaf in _leaves(chart):
+        for leaf in chart.leaves:
             if here := self.enabled(chart, leaf, event):
                 text = self.body(chart, leaf, self.candidates(chart, leaf, event))
                 groups.setdefault(text, []).append(here)
@@ -246,14 +260,26 @@ def _nothing(_: Effect) -> str:
 
 
 def to_promela(
-    system: System,
+    given: Chart | System,
     machines: Mapping[str, Machine] | None = None,
     invariant: Implication | None = None,
 ) -> str:
-    """A system whose surrounding does anything it takes, at any time; the invariant is asserted."""
-    bound = {chart.id: (machines or {}).get(chart.id) or Machine(chart) for chart in system.charts}
-    part = Part(system, bound, _nothing)
-    lines = [f"/* {system.title}. Generated from the declared charts. */"]
+    """A chart or a system whose surrounding does anything it takes, at any time.
+
+    ``machines`` is for charts that are not to run with their default parameters; the invariant is
+    asserted. Raises ``UnsupportedChartError`` for what has no place here, and what ``Machine`` and
+    ``Router`` raise.
+    """
+    expect(given, Chart, System)
+    match given:
+        case Chart():
+            check(given)
+            system = System(given.id, given.title, (given,), ())
+        case _:
+            system = given
+    part = Part(system, Router(system, machines).machines, _nothing)
+    declared = ", ".join(dict.fromkeys(map(source, system.charts)))
+    lines = [f"/* {system.title}. Declared in {declared}. */"]
     lines += [*part.declarations(), *part.inlines()]
     lines += ["active proctype system() {", "    do", "    :: atomic {", "        if"]
     lines += [

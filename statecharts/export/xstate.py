@@ -24,6 +24,9 @@ from typing import Any, Literal
 
 from statecharts.declare import Action, Chart, Increment, On, Set, State, Timer
 from statecharts.guards import render
+from statecharts.machine import Machine
+
+from .source import source
 
 _WIDTH = 90
 
@@ -60,13 +63,6 @@ def javascript(guard: str) -> str:
     return render(guard, conjunction="&&", disjunction="||", negation="!", prefix="context.")
 
 
-def context(chart: Chart, parameters: Mapping[str, int] | None = None) -> dict[str, int]:
-    """The initial context: variables at 0, and the parameters as constants."""
-    defaults = {each.name: each.default for each in chart.parameters}
-    variables = dict.fromkeys((each.name for each in chart.variables), 0)
-    return variables | defaults | dict(parameters or {})
-
-
 def _transition(on: On, written_at: str) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if on.to is not None:
@@ -97,7 +93,7 @@ def milliseconds(timer: Timer) -> int:
     return round(timer.seconds * 1000)
 
 
-def _state(chart: Chart, state: State, timers: Timers, *, named: bool) -> dict[str, Any]:
+def _state(chart: Chart, state: State, timers: Timers) -> dict[str, Any]:
     made: dict[str, Any] = {"id": state.id, "description": state.name}
     if state.parallel:
         made["type"] = "parallel"
@@ -110,8 +106,8 @@ def _state(chart: Chart, state: State, timers: Timers, *, named: bool) -> dict[s
     if leave:
         made["exit"] = [action_object(action) for action in leave]
     if timers == "after" and state.timer:
-        delay = state.timer.id if named else str(milliseconds(state.timer))
-        made["after"] = {delay: [_transition(on, state.id) for on in _timeouts(chart, state)]}
+        answers = [_transition(on, state.id) for on in _timeouts(chart, state)]
+        made["after"] = {str(milliseconds(state.timer)): answers}
     hidden = {timer.expired for timer in chart.timers} if timers == "after" else set()
     by_event: dict[str | None, list[dict[str, Any]]] = {}
     for on in chart.transitions:
@@ -122,9 +118,7 @@ def _state(chart: Chart, state: State, timers: Timers, *, named: bool) -> dict[s
     if by_event:
         made["on"] = by_event
     if state.children:
-        made["states"] = {
-            child.id: _state(chart, child, timers, named=named) for child in state.children
-        }
+        made["states"] = {child.id: _state(chart, child, timers) for child in state.children}
     return made
 
 
@@ -132,20 +126,19 @@ def machine_config(
     chart: Chart,
     timers: Timers = "events",
     parameters: Mapping[str, int] | None = None,
-    *,
-    named_delays: bool = False,
 ) -> dict[str, Any]:
-    """The argument of XState's ``createMachine``, all in plain data.
+    """The argument of XState's ``createMachine``, all in plain data; delays are milliseconds.
 
-    With ``timers="after"`` delays are milliseconds, or with ``named_delays`` the timers' ids.
+    The context holds the variables, at 0, and the parameters. Raises what ``Machine`` raises for a
+    chart or a parameter that is refused.
     """
+    machine = Machine(chart, **(parameters or {}))
     config: dict[str, Any] = {"id": chart.id, "description": chart.title}
-    if values := context(chart, parameters):
+    config["meta"] = {"source": source(chart)}
+    if values := dict.fromkeys(machine.highest, 0) | machine.parameters:
         config["context"] = values
     config["initial"] = chart.states[0].id
-    config["states"] = {
-        state.id: _state(chart, state, timers, named=named_delays) for state in chart.states
-    }
+    config["states"] = {state.id: _state(chart, state, timers) for state in chart.states}
     return config
 
 
@@ -189,5 +182,5 @@ def compact(value: object, indent: int = 0, before: int = 0) -> str:
 
 
 def to_json(chart: Chart, timers: Timers = "after") -> str:
-    """The configuration as JSON text, for Stately's tools."""
+    """The configuration as JSON text, for Stately's tools. Raises ``ChartError``."""
     return compact(machine_config(chart, timers)) + "\n"

@@ -4,7 +4,7 @@ Every rule answers something that python-statemachine, XState or a reader would 
 different way than its author meant (duplicate ids merge silently, a misspelt event is simply never
 taken, a timer that fires into a state which ignores it leaves the chart stuck).
 
-The rules stand in four groups: shape and names make the declaration readable, references make it
+The rules stand in four groups: form and names make the declaration readable, references make it
 whole, structure is about how it would run. A group is asked only when the ones before found
 nothing, so that a rule may rely on what they have checked.
 """
@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from statecharts.declare import Chart
+from statecharts.refusals import expect
 
-from . import names, references, structure
+from . import form, names, references, structure
 
 
 class Problem(NamedTuple):
@@ -41,14 +42,21 @@ class ChartError(Exception):
 
 
 def check(chart: Chart) -> None:
-    """Raise ``ChartError`` with every problem of ``chart``, if there is one."""
+    """Raise ``ChartError`` with every problem of ``chart``, if there is one.
+
+    Raises ``TypeError`` for what is not a chart.
+    """
     if problems := tuple(lint(chart)):
         raise ChartError(problems)
 
 
 def lint(chart: Chart) -> Iterator[Problem]:
-    """Every problem of ``chart`` that the first group with any finds."""
-    for group in (names.SHAPE, names.RULES, references.RULES, structure.RULES):
+    """Every problem of ``chart`` that the first group with any finds.
+
+    Raises ``TypeError`` for what is not a chart.
+    """
+    expect(chart, Chart)
+    for group in (form.RULES, names.RULES, references.RULES, structure.RULES):
         found = [finding for rule in group for finding in rule(chart)]
         yield from (Problem(chart.file, chart.id, *finding) for finding in found)
         if found:

@@ -17,11 +17,6 @@ def ids(state: State) -> set[str]:
     return {each.id for each in state.walk()}
 
 
-def leaves(state: State) -> list[State]:
-    """The atomic states of ``state``, itself if it is one."""
-    return [each for each in state.walk() if not each.children]
-
-
 def defaults(state: State) -> list[State]:
     """The states that entering ``state`` enters by default, itself first."""
     children = state.children if state.parallel else state.children[:1]

@@ -1,4 +1,4 @@
-"""Rules about the declaration as such: its shape, and the names in it.
+"""Rules about the names in a declaration, and about its states and timers as such.
 
 python-statemachine makes every id an attribute: of the machine, of the state above it, or of the
 model. A name that means something there already breaks it, mostly without a message.
@@ -14,25 +14,10 @@ from collections.abc import Iterator
 from statemachine import State as NativeState
 from statemachine import StateChart
 
-from statecharts.declare import Chart, On, State
+from statecharts.declare import Chart
 
 from .lookup import Finding, Rule
 
-_TUPLES: dict[type, tuple[str, ...]] = {
-    Chart: (
-        "states",
-        "transitions",
-        "received",
-        "local",
-        "reported",
-        "total_in",
-        "gated",
-        "variables",
-        "parameters",
-    ),
-    State: ("children", "enter", "exit"),
-    On: ("do",),
-}
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
 # Attributes of a machine that the library's base class does not have yet, and the names that are
@@ -46,26 +31,6 @@ _OF_INSTANCES = frozenset(
 _OF_MODEL = frozenset("active effects highest perform state take taken v".split())
 _OF_STATES = frozenset(dir(NativeState()))
 _CONVENTIONS = ("on_", "before_", "after_", "prepare_")
-
-
-def _shape(chart: Chart) -> Iterator[Finding]:
-    """A missing comma makes a word or an object of what should be a tuple."""
-    waiting: list[object] = [chart]
-    while waiting:
-        part = waiting.pop()
-        for name in _TUPLES.get(type(part), ()):
-            value: object = getattr(part, name)
-            if isinstance(value, tuple):
-                waiting += value
-                continue
-            match part:
-                case State(id):
-                    place = f"state {id}"
-                case On():
-                    place = f"transition {part}"
-                case _:
-                    place = "the chart"
-            yield place, f"{name}={value!r} is not a tuple", "write (..., ) with its comma"
 
 
 def _states(chart: Chart) -> Iterator[Finding]:
@@ -112,13 +77,27 @@ def _names(chart: Chart) -> Iterator[Finding]:
                 yield place, "the library uses this name itself", "choose another"
             elif kind != "chart" and name.startswith(_CONVENTIONS):
                 yield place, "the library calls methods of such names", "choose another"
+            if kind == "event" and name.endswith("_expired") and name not in expiries:
+                yield place, "no timer has this end", "give a state the timer, or choose another"
             if times > 1:
                 remedy = "declare it once"
                 if name in expiries:
                     remedy = "the end of a timer needs no declaration"
                 yield place, "it is declared twice", remedy
             if kind != "chart" and (other := used_by.setdefault(name, kind)) != kind:
-                yield place, f"a {other} has the same name", "rename one"
+                article = "an" if other == "event" else "a"
+                yield place, f"{article} {other} has the same name", "rename one"
+
+
+def _events(chart: Chart) -> Iterator[Finding]:
+    declared = frozenset(chart.events)
+    for on in chart.transitions:
+        if on.event is not None and on.event not in declared and not _WORD.fullmatch(on.event):
+            yield (
+                f"transition {on}",
+                f"{on.event!r} is not the name of one event",
+                "write one On for each event: no wildcards, no lists, no delays",
+            )
 
 
 def _is_taken(kind: str, name: str) -> bool:
@@ -127,5 +106,4 @@ def _is_taken(kind: str, name: str) -> bool:
     return hasattr(StateChart, name) or name in _OF_INSTANCES or name in attributes
 
 
-SHAPE: tuple[Rule, ...] = (_shape,)
-RULES: tuple[Rule, ...] = (_states, _timers, _names)
+RULES: tuple[Rule, ...] = (_states, _timers, _names, _events)

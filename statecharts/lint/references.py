@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
+from typing import assert_never
 
-from statecharts.declare import Chart, Effect, Increment, Set, Start, Stop
+from statecharts.declare import Action, Chart, Effect, Increment, Set, Start, Stop
 from statecharts.guards import GuardError, names
 
 from .lookup import Finding, Rule
@@ -13,12 +14,13 @@ from .lookup import Finding, Rule
 
 def _references(chart: Chart) -> Iterator[Finding]:
     known = {state.id for state in chart.walk()}
+    events = chart.events
     for on in chart.transitions:
         place = f"transition {on}"
         for end in (on.source, on.to):
             if end is not None and end not in known:
                 yield place, f"there is no state {end!r}", "check the spelling"
-        if on.event is not None and on.event not in chart.events:
+        if on.event is not None and on.event not in events:
             yield (
                 place,
                 f"event {on.event!r} is not declared",
@@ -27,7 +29,7 @@ def _references(chart: Chart) -> Iterator[Finding]:
         if on.event is None and on.to is None:
             yield place, "at once, and going nowhere, it never ends", "give it a target"
     used = {on.event for on in chart.transitions}
-    for event in chart.events:
+    for event in events:
         if event not in used:
             yield f"event {event}", "no transition takes it", "remove it or write the transition"
 
@@ -52,10 +54,7 @@ def _domains(chart: Chart) -> Iterator[Finding]:
     parameters = {each.name: each for each in chart.parameters}
     for each in chart.parameters:
         place = f"parameter {each.name}"
-        numbers = (each.lowest, each.default, each.highest)
-        if any(type(number) is not int for number in numbers):
-            yield place, f"{numbers} are not whole numbers", "a domain is a range of whole numbers"
-        elif not 0 <= each.lowest <= each.default <= each.highest:
+        if not 0 <= each.lowest <= each.default <= each.highest:
             yield (
                 place,
                 f"{each.default} is not in {each.lowest}..{each.highest} from 0 on",
@@ -66,14 +65,19 @@ def _domains(chart: Chart) -> Iterator[Finding]:
         if isinstance(variable.highest, str):
             if variable.highest not in parameters:
                 yield place, f"there is no parameter {variable.highest!r}", "declare it"
-        elif type(variable.highest) is not int or variable.highest < 1:
+        elif variable.highest < 1:
             yield place, f"0..{variable.highest} is no domain", "give a whole number above 0"
 
 
 def _effect_finding(effect: Effect) -> tuple[str, str] | None:
     declared = type(effect).__dict__.get("__dataclass_params__")
-    if declared is None or not declared.frozen:
-        return f"{type(effect).__name__} is not a frozen dataclass", "make it one"
+    if declared is None or not (declared.frozen and declared.eq):
+        return (
+            f"{type(effect).__name__} is not a frozen dataclass",
+            "make it one, compared by value",
+        )
+    if type(effect) is Effect:
+        return f"{effect} asks for nothing", "subclass Effect for each thing to be asked for"
     values = [getattr(effect, each.name) for each in fields(effect)]
     if callable(effect) or any(callable(value) for value in values):
         return f"{effect} carries something to call", "a chart asks and never acts"
@@ -84,8 +88,7 @@ def _effect_finding(effect: Effect) -> tuple[str, str] | None:
     return None
 
 
-def _all_actions(chart: Chart) -> Iterator[tuple[str, object]]:
-    """Every action as declared; what a type checker would refuse may still stand here."""
+def _all_actions(chart: Chart) -> Iterator[tuple[str, Action]]:
     for state in chart.walk():
         for action in (*state.enter, *state.exit):
             yield f"state {state.id}", action
@@ -107,7 +110,7 @@ def _actions(chart: Chart) -> Iterator[Finding]:
                 bound = bounds[variable]
                 # A parameter may be chosen as low as its range allows.
                 safe = lowest.get(bound, 0) if isinstance(bound, str) else bound
-                if type(value) is not int or not 0 <= value <= safe:
+                if not 0 <= value <= safe:
                     yield place, f"{action} may leave 0..{bound}", f"set a number of 0..{safe}"
             case Increment():
                 pass
@@ -115,11 +118,7 @@ def _actions(chart: Chart) -> Iterator[Finding]:
                 if found := _effect_finding(action):
                     yield place, *found
             case _:
-                yield (
-                    place,
-                    f"{action!r} is not an effect object",
-                    "a chart asks and never acts: no callables, no coroutines, no classes",
-                )
+                assert_never(action)
 
 
 def _guards(chart: Chart) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from statecharts.declare import Chart, On, State
 
-from .lookup import Finding, Rule, by_source, entered, ids, leaves, unanswered
+from .lookup import Finding, Rule, by_source, entered, ids, unanswered
 
 
 def _exclusive(chart: Chart, one: State, other: State) -> bool:
@@ -81,7 +81,7 @@ def _shadowed(chart: Chart) -> Iterator[Finding]:
     declared = by_source(chart)
     seen: set[tuple[str, str | None, str]] = set()
     alive: set[int] = set()
-    for leaf in (state for state in chart.walk() if not state.children):
+    for leaf in chart.leaves:
         for event in {on.event for on in chart.transitions}:
             # From the innermost state outwards, up to the first that no guard can refuse.
             for state in reversed(chart.path(leaf.id)):
@@ -102,7 +102,7 @@ def _eventless(chart: Chart) -> Iterator[Finding]:
     for on in chart.transitions:
         if on.event is None:
             after = {each.id for each in entered(chart, on) if not each.children}
-            for leaf in leaves(chart.state(on.source)):
+            for leaf in chart.state(on.source).leaves:
                 follows.setdefault(leaf.id, set()).update(after)
     for start, first in follows.items():
         seen: set[str] = set()

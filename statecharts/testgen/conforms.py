@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..declare import Effect
 from ..machine import Machine, NotAllowedError, Snapshot
+from ..refusals import expect
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ def conforms(log: Iterable[Entry], machines: Mapping[str, Machine]) -> Deviation
 
     A log begins where the machines do.
     """
+    expect(machines, Mapping)
     here: dict[str, Snapshot] = {id: machine.initial for id, machine in machines.items()}
     for number, entry in enumerate(log, start=1):
         if entry.chart not in here:

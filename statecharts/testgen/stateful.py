@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..machine import Machine
+from ..refusals import expect
 from .subject import Subject
 
 
@@ -16,6 +17,7 @@ def state_machine(machine: Machine, make: Callable[[], Subject]) -> type[Any]:
     ``make`` gives a fresh subject for each run. Run it as hypothesis runs any other: by its
     ``TestCase``, or with ``run_state_machine_as_test``. Raises ``ImportError`` without hypothesis.
     """
+    expect(machine, Machine)
     from hypothesis import strategies
     from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..declare import Effect
 from ..explore.alone import Here, WorldState
 from ..explore.graph import Graph
 from ..machine import Machine
+from ..refusals import expect
 from .tours import Tour
 
 
+@runtime_checkable
 class Subject(Protocol):
     """What an adapter of a driver offers: its charts in motion, one event at a time.
 
@@ -44,6 +46,8 @@ def drive(
     graph: Graph[Here[WorldState], Here[WorldState]], tour: Tour, subject: Subject
 ) -> Difference | None:
     """Restart the subject and take it along the tour. The first difference, or None."""
+    expect(graph, Graph)
+    expect(subject, Subject)
     subject.restart()
     for number, stop in enumerate(tour, start=1):
         asked = subject.take(stop.move.event)
@@ -60,6 +64,7 @@ class MachineSubject:
     """A machine as a subject: for trying a tour, and as the pattern of an adapter."""
 
     def __init__(self, machine: Machine) -> None:
+        expect(machine, Machine)
         self._machine = machine
         self._here = machine.initial
 

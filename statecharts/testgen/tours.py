@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..explore.graph import Graph
 from ..explore.moves import Move, State, View
+from ..refusals import expect
 
 # What a move covers, seen from the state before it. Two moves with the same item need one visit.
 Item = Callable[[View, Move], Hashable]
@@ -86,6 +87,7 @@ def tours(
     graph: Graph[State, View], item: Item[View] = edges, *, pairs: bool = False
 ) -> list[Tour]:
     """Tours that together cover every item of the graph, or every two items in a row."""
+    expect(graph, Graph)
     walker = _Walker(graph, item, pairs=pairs)
     made: list[Tour] = []
     while True:
@@ -105,6 +107,7 @@ def coverage(
     graph: Graph[State, View], walked: Iterable[Tour], item: Item[View] = edges
 ) -> tuple[int, int]:
     """How many items of the graph the tours cover, and how many there are."""
+    expect(graph, Graph)
     model = graph.model
     wanted = {
         item(model.view(state), model.moves[move])

@@ -31,9 +31,9 @@ PICTURES: dict[str, tuple[str, ...]] = {
 _TOP = """\
 # The rules, clause by clause
 
-`make diagrams` writes this page from `statecharts/hsms/rules.txt`: change the rules there. The id of
-a clause leads on: in `statecharts/hsms/` stand the transitions that fulfil it, in `tests/` the tests
-that show it byte for byte. What follows down to the first table is how rows are read.
+`make diagrams` writes this page from `statecharts/hsms/rules.txt`: change the rules there. The id
+of a clause leads on: in `statecharts/hsms/` stand the transitions that fulfil it, in `tests/` the
+tests that show it byte for byte. What follows down to the first table is how rows are read.
 """
 _TIMERS: dict[str, Timer] = {timer.id: timer for chart in CHARTS for timer in chart.timers}
 _COLUMNS = ("clause", "rule", "event", "in", "answer", "then", "starts")

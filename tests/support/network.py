@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from hsms_engine import HsmsServer, Settings, serve_hsms
-from hsms_engine.driver.tcp import Listener, SocketStream, listen_tcp
+from hsms_engine.driver.tcp import DirectStream, Listener, listen_tcp
 from tests.support.pair import Handler, echo
 
 # A bound against hanging, never a measurement.
@@ -74,7 +74,7 @@ class Gate:
         self.came = 0
         self.port = listener.port
 
-    async def run(self, treat: Callable[[SocketStream], Awaitable[None]]) -> None:
+    async def run(self, treat: Callable[[DirectStream], Awaitable[None]]) -> None:
         async with trio.open_nursery() as nursery:
             while True:
                 stream, _ = await self._listener.accept()
@@ -83,7 +83,7 @@ class Gate:
 
 
 @asynccontextmanager
-async def gate(treat: Callable[[SocketStream], Awaitable[None]]) -> AsyncIterator[Gate]:
+async def gate(treat: Callable[[DirectStream], Awaitable[None]]) -> AsyncIterator[Gate]:
     """A listener on loopback; ``treat`` gets each stream and has to close it."""
     listener = await listen_tcp("127.0.0.1", 0)
     try:
@@ -96,11 +96,11 @@ async def gate(treat: Callable[[SocketStream], Awaitable[None]]) -> AsyncIterato
         listener.close()
 
 
-async def close_at_once(stream: SocketStream) -> None:
+async def close_at_once(stream: DirectStream) -> None:
     await stream.aclose()
 
 
-async def say_nothing(stream: SocketStream) -> None:
+async def say_nothing(stream: DirectStream) -> None:
     try:
         while await stream.receive_some():
             pass
@@ -110,7 +110,12 @@ async def say_nothing(stream: SocketStream) -> None:
         stream.close()
 
 
-def reset(stream: SocketStream) -> None:
+def direct(connected: socket.socket) -> DirectStream:
+    """The engine's own stream over a socket."""
+    return DirectStream(trio.SocketStream(trio.socket.from_stdlib_socket(connected)))
+
+
+def reset(stream: DirectStream) -> None:
     """Close with RST instead of FIN."""
     stream._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     stream.close()

@@ -28,7 +28,7 @@ async def talk(connection: HsmsConnection) -> None:
 
 async def main(path: str) -> None:
     async with trio.open_nursery() as nursery:
-        listener = listen_unix(path)
+        listener = await listen_unix(path)
         server = await nursery.start(_serve, listener)
         sys.stdout.write("ready\n")
         sys.stdout.flush()

@@ -1,6 +1,6 @@
 // Walks every reachable (snapshot, event) of each machine with the real xstate package.
 //
-// Reads an array of machines on standard input: { config, guards, inner, delays, events }, where
+// Reads an array of machines on standard input: { config, guards, inner, events }, where
 // `guards` are expressions over `context`, `inner` are guards on active states, and `events` lists
 // for every event of the chart what xstate calls it: { type, state? }, of which the first whose
 // state is active is sent. Writes one array of rows per machine: { from, event, to, actions };

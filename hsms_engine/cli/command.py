@@ -1,0 +1,72 @@
+"""What a command is: a function whose parameters are typer's arguments and options.
+
+Two things are added to what typer reads. A parameter that is a dataclass stands for its fields, so
+that commands share groups of options (``options.Protocol``). And a command that fails raises
+``CommandError``, with the one sentence that is said of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, is_dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from typing import Any
+
+import typer
+
+
+class CommandError(typer.TyperException):
+    """A command failed. ``str`` is one sentence, ``exit_code`` 1 (did not work) or 2 (wrong)."""
+
+    def __init__(self, why: object, exit_code: int = 1) -> None:
+        super().__init__(str(why))
+        self.exit_code = exit_code
+        self.ctx: typer.Context | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of the program.
+
+    ``run`` returns the exit code. Its name is that of the command, its docstring the help text;
+    ``notes`` stand below the options, line by line as they are.
+    """
+
+    run: Callable[..., int]
+    notes: str = ""
+
+    @property
+    def call(self) -> Callable[..., int]:
+        """``run`` as typer takes it: with the fields of its groups in place of the groups."""
+        parameters = _parameters(self.run)
+        groups = {each.name: each.annotation for each in parameters if _is_group(each)}
+
+        @wraps(self.run)
+        def call(ctx: typer.Context, **given: Any) -> int:
+            for name, group in groups.items():
+                given[name] = group(
+                    **{each.name: given.pop(each.name) for each in _parameters(group)}
+                )
+            try:
+                return self.run(**given)
+            except CommandError as error:
+                error.ctx = ctx
+                raise
+
+        flat = [Parameter("ctx", Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+        for each in parameters:
+            flat += _parameters(each.annotation) if each.name in groups else [each]
+        # ``inspect.signature``, and so typer, looks here first.
+        vars(call)["__signature__"] = Signature(
+            [each.replace(kind=Parameter.KEYWORD_ONLY) for each in flat]
+        )
+        return call
+
+
+def _is_group(parameter: Parameter) -> bool:
+    return is_dataclass(parameter.annotation)
+
+
+def _parameters(call: Callable[..., object]) -> list[Parameter]:
+    return [*signature(call, eval_str=True).parameters.values()]

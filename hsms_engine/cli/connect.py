@@ -1,0 +1,146 @@
+"""``hsms-engine connect``: a host that selects, sends what it is given and prints the replies.
+
+What it prints is SML, with comments, or one JSON object a line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import trio
+import typer
+
+from hsms_engine.answers import AnswerBook
+from hsms_engine.cli.command import Command, CommandError
+from hsms_engine.cli.options import AsJson, Protocol, whole
+from hsms_engine.cli.output import Output
+from hsms_engine.connection import HsmsConnection, open_hsms
+from hsms_engine.errors import HsmsError
+from hsms_engine.message import Message
+from hsms_engine.nursery import open_bare_nursery
+from hsms_engine.secs2 import DecodeError
+from hsms_engine.sml import SmlError
+
+# What a host says to an equipment that speaks first; it aborts the rest with SxF0.
+_HOST_ANSWERS = "S1F2 <L> . S1F14 <L <B 0> <L>> . S5F2 <B 0> . S6F12 <B 0> ."
+
+_NOTES = """\
+examples:
+  hsms-engine connect 127.0.0.1 5000
+  hsms-engine connect 127.0.0.1 5000 --send S1F1 --send S1F13 --count 3
+  hsms-engine connect 127.0.0.1 5000 --send 'S2F41 W <L [2] <A "START"> <L [0]>> .'
+"""
+
+
+def _primary(text: str) -> Message:
+    """A primary with W, as SML."""
+    try:
+        message = Message.parse(text)
+    except SmlError as error:
+        place = f"line {error.line}, column {error.column}"
+        raise typer.BadParameter(f"{text!r}, {place}: {error.problem}") from None
+    if not message.is_primary:
+        raise typer.BadParameter(
+            f"{message.name} is a secondary: give a primary (odd function), as S1F1"
+        )
+    return Message(message.stream, message.function, True, message.item)
+
+
+def connect(
+    *,
+    host: Annotated[str, typer.Argument(metavar="HOST", help="a name or an address")],
+    port: Annotated[int, typer.Argument(metavar="PORT", parser=whole(1, 65_535), help="1..65535")],
+    send: Annotated[
+        list[Message],
+        typer.Option(
+            parser=_primary,
+            default_factory=list,
+            show_default=False,
+            metavar="SML",
+            help="a primary to send, always with W; may be repeated",
+        ),
+    ],
+    count: Annotated[
+        int,
+        typer.Option(parser=whole(1, 1_000_000_000), metavar="N", help="send all of them N times"),
+    ] = 1,
+    protocol: Protocol,
+    as_json: AsJson = False,
+) -> int:
+    """Connect, select, send, print replies as SML."""
+    settings = protocol.settings(host, port)
+    output = Output()
+
+    def tell(event: str, peer: str, message: Message | None = None) -> None:
+        if as_json:
+            output.json(_object(event, peer, message))
+        else:
+            output.line(_text(event, peer, message))
+
+    async def run() -> None:
+        async with open_hsms(host, port, settings) as connection:
+            tell("selected", connection.peer)
+            async with open_bare_nursery() as nursery:
+                nursery.start_soon(_take_primaries, connection, tell)
+                for _ in range(count):
+                    for message in send:
+                        tell("reply", connection.peer, await connection.request(message))
+                nursery.cancel_scope.cancel()
+        tell("separated", connection.peer)
+
+    try:
+        trio.run(run)
+    except HsmsError as error:
+        raise CommandError(error) from error
+    return 0
+
+
+async def _take_primaries(
+    connection: HsmsConnection, tell: Callable[[str, str, Message], None]
+) -> None:
+    """Answer what the equipment says unasked."""
+    answers = AnswerBook.parse(_HOST_ANSWERS)
+    try:
+        async for primary in connection:
+            tell("received", connection.peer, primary)
+            if primary.wait:
+                answer = answers.answer(primary) or Message(primary.stream, 0)
+                await connection.reply(primary, answer)
+    except HsmsError:
+        # The request that waits meets the same end and says so.
+        return
+
+
+def _sml(event: str, message: Message) -> str:
+    """A message as SML; one that is none, as a comment that says why.
+
+    A reply that is none is what the command was asked for and cannot give: ``CommandError``.
+    """
+    try:
+        return message.sml()
+    except DecodeError as error:
+        size = len(message.body)
+        why = f"{message.name}: a body of {size} bytes that is no SECS-II: {error}"
+        if event == "reply":
+            raise CommandError(why) from error
+        return f"// {why}"
+
+
+def _text(event: str, peer: str, message: Message | None) -> str:
+    if message is None:
+        return f"// {event}: {peer}"
+    elif event == "reply":
+        return _sml(event, message)
+    else:
+        return f"// {event} from {peer}:\n{_sml(event, message)}"
+
+
+def _object(event: str, peer: str, message: Message | None) -> dict[str, object]:
+    told: dict[str, object] = {"event": event, "peer": peer}
+    if message is not None:
+        told |= {"message": message.name, "sml": _sml(event, message)}
+    return told
+
+
+COMMAND = Command(connect, _NOTES)

@@ -1,0 +1,117 @@
+"""``hsms-engine fake``: an equipment that is not there, as a process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated
+
+import trio
+import typer
+
+from hsms_engine.answers import AnswerBook
+from hsms_engine.cli.command import Command, CommandError
+from hsms_engine.cli.options import AsJson, Protocol, seconds, whole
+from hsms_engine.cli.output import Output
+from hsms_engine.driver.tcp import address_text
+from hsms_engine.fake.behaviours import KNOWN, Behaviours, listing
+from hsms_engine.fake.emissions import emissions
+from hsms_engine.fake.program import run_fake
+
+_NOTES = f"""\
+behaviours:
+{listing()}
+
+Behaviours combine: --behaviour delay-replies=0.5 --behaviour drop-replies=3
+"""
+
+
+def fake(
+    *,
+    host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            parser=whole(0, 65_535),
+            metavar="N",
+            help="the port to listen on; 0 lets the system choose",
+        ),
+    ] = 5000,
+    behaviour: Annotated[
+        list[str],
+        typer.Option(
+            default_factory=list,
+            show_default=False,
+            metavar="NAME[=ARG]",
+            help="what it does wrong, see below; may be repeated",
+            autocompletion=lambda: list(KNOWN),
+        ),
+    ],
+    answers: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="an SML file of replies, in place of the one shipped"),
+    ] = None,
+    alarms: Annotated[
+        float | None,
+        typer.Option(parser=seconds, metavar="SECONDS", help="send S5F1 this often while selected"),
+    ] = None,
+    events: Annotated[
+        float | None,
+        typer.Option(
+            parser=seconds, metavar="SECONDS", help="send S6F11 this often while selected"
+        ),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="print connections, not messages")] = False,
+    protocol: Protocol,
+    as_json: AsJson = False,
+) -> int:
+    """Be an equipment that is not there, until SIGINT."""
+    settings = protocol.settings(host, port)
+    try:
+        Behaviours.parse(behaviour)
+        emissions(alarms, events)
+        book = AnswerBook.load(answers)
+    except (ValueError, OSError) as error:
+        raise CommandError(error, 2) from error
+
+    output = Output()
+
+    def report(event: str, details: Mapping[str, object]) -> None:
+        if quiet and "message" in details:
+            return
+        if as_json:
+            output.json({"event": event, **details})
+        else:
+            output.line(_text(event, details))
+
+    run = partial(
+        run_fake,
+        settings,
+        behaviour,
+        answers=book,
+        alarms=alarms,
+        events=events,
+        report=report,
+    )
+    try:
+        trio.run(run)
+    except OSError as error:
+        where = address_text((host, port))
+        raise CommandError(f"cannot listen on {where}: {error.strerror or error}") from error
+    return 0
+
+
+def _text(event: str, details: Mapping[str, object]) -> str:
+    """One event as one line for people."""
+    match details:
+        case {"host": host, "port": port}:
+            return f"{event} on {address_text((host, port))}"
+        case {"peer": peer, **others}:
+            return ", ".join(
+                [f"{peer}: {event}", *(f"{name} {value}" for name, value in others.items())]
+            )
+        case _:
+            return event
+
+
+COMMAND = Command(fake, _NOTES)
