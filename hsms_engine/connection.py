@@ -6,7 +6,6 @@ It is never dialled again: when it is gone, its calls say why. For a link that r
 
 from __future__ import annotations
 
-import copy
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
@@ -120,8 +119,7 @@ async def come_up(driver: Driver) -> None:
     driver.turn()
     await driver.until(lambda: bool(engine.times_selected) or engine.is_closed or None)
     if isinstance(engine.last_error, ConnectError):
-        # Not the engine's own, which would hold on to this call from then on.
-        raise copy.copy(engine.last_error)
+        raise engine.last_error
 
 
 @asynccontextmanager

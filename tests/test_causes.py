@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import errno
 import os
-import pickle
-import socket
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -26,7 +23,7 @@ from hsms_engine import (
 )
 from hsms_engine.events import Waiting
 from hsms_engine.messages import S1F1, S1F2
-from hsms_engine.wire import FrameLengthError, control_frame
+from hsms_engine.wire import FrameLengthError
 from tests.support.held import held_by
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.pair import Switchboard, active_end, first, link_end
@@ -103,32 +100,6 @@ async def test_a_connection_that_its_peer_ends_has_no_cause() -> None:
 
 
 # What is done with an error
-
-
-@pytest.mark.parametrize(
-    "cause",
-    [
-        ConnectionRefusedError(errno.ECONNREFUSED, REFUSED),
-        socket.gaierror(-2, "Name or service not known"),
-        trio.BrokenResourceError("broken"),
-        FrameLengthError(9, b"\0\0\0\x09", 100, [control_frame(5, 1)]),
-    ],
-    ids=lambda cause: type(cause).__name__,
-)
-def test_the_cause_survives_copying_and_pickling(cause: Exception) -> None:
-    error = ConnectionLostError("lost", "why")
-    error.__cause__ = cause
-    assert copy.copy(error).__cause__ is cause
-    for twin in (copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
-        assert type(twin.__cause__) is type(cause)
-        assert str(twin.__cause__) == str(cause)
-        assert vars(twin.__cause__) == vars(cause)
-
-
-def test_a_copy_without_a_cause_hides_nothing_either() -> None:
-    twin = copy.copy(ClosedError("closed"))
-    assert twin.__cause__ is None
-    assert not twin.__suppress_context__
 
 
 async def test_each_who_waits_for_the_attempt_gets_its_cause() -> None:
