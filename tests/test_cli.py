@@ -86,6 +86,8 @@ async def started(*arguments: object) -> AsyncIterator[Lines]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=ENVIRONMENT,
+            # The shell that started the tests may ignore it, and what ignores it hands that on.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             yield Lines(process)

@@ -100,7 +100,9 @@ def test_promela_refuses_what_it_cannot_say() -> None:
 
 
 def test_a_chart_is_written_for_spin_as_the_system_of_it_alone() -> None:
-    assert to_promela(BREAKER) == to_promela(System("breaker", BREAKER.title, (BREAKER,), ()))
+    assert to_promela(BREAKER) == to_promela(
+        System("breaker", BREAKER.title, (BREAKER,), told_by(BREAKER))
+    )
 
 
 def test_an_export_names_the_file_that_declares_the_chart(

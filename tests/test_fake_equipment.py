@@ -321,7 +321,7 @@ async def test_refuse_select_can_be_taken_back_on_a_connection() -> None:
         await peer.expect(raw(2, 1, byte3=2))
         await equipment.behave()
         await peer.select(2)
-        assert equipment.counts["selected"] == 1
+        await equipment.until(lambda: equipment.counts["selected"] == 1)
         await peer.close()
 
 

@@ -128,10 +128,12 @@ class Listener:
                 await trio.sleep(_ACCEPT_PAUSE)
                 continue
             try:
-                return DirectStream(stream), address_text(stream.socket.getpeername())
+                peer = stream.socket.getpeername()
             except OSError:
-                # The peer has gone already.
+                # It has gone already.
                 await trio.aclose_forcefully(stream)
+            else:
+                return DirectStream(stream), address_text(peer)
 
     def close(self) -> None:
         """Stop listening. Closing twice is fine."""
@@ -181,10 +183,14 @@ async def connect_tcp(host: str, port: int) -> DirectStream:
                 # In the system's words: trio's repeat the address.
                 raise OSError(number, os.strerror(number)) from None
         raise
-    if stream.socket.getsockname() == stream.socket.getpeername():
-        # A port in the range of source ports that nobody listens on may answer itself.
+    try:
+        if stream.socket.getsockname() == stream.socket.getpeername():
+            # A port in the range of source ports that nobody listens on may answer itself.
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    except OSError:
+        # It may also have been reset already, and then has no peer.
         await trio.aclose_forcefully(stream)
-        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        raise
     return DirectStream(stream)
 
 

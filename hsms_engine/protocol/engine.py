@@ -240,10 +240,11 @@ class Engine:
 
         Raises ``LocalProtocolError`` when it is no answer to it, ``ConnectionLostError`` when the
         connection over which the primary came is gone, whether or not there is another, and
-        ``ClosedError`` when all is closed by a call.
+        ``ClosedError`` when the link is closed.
         """
+        life = self._life
         if not isinstance(primary, Primary) or primary.epoch is not self._context.epoch:
-            raise self.unusable() if self._life.is_closing else self._exchange.unanswerable(primary)
+            raise self.unusable() if life.is_closing else self._exchange.unanswerable(primary)
         self._exchange.reply(self._selected_epoch(), primary, reply)
 
     take: Callable[[Primary], None]

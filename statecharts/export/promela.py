@@ -274,7 +274,7 @@ def to_promela(
     match given:
         case Chart():
             check(given)
-            system = System(given.id, given.title, (given,), ())
+            system = System(given.id, given.title, (given,), told_by(given))
         case _:
             system = given
     part = Part(system, Router(system, machines).machines, _nothing)

@@ -1,8 +1,9 @@
 """The charts of HSMS: one file per chart, the timers, the effects, and how they are joined."""
 
+from .active import ACTIVE
 from .breaker import BREAKER
-from .connection import ACTIVE, PASSIVE
 from .linktest import LINKTEST
+from .passive import PASSIVE
 from .receiver import RECEIVER
 from .systems import ACTIVE_LINK, CHARTS, PASSIVE_LINK
 from .transaction import TRANSACTION

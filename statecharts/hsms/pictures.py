@@ -15,7 +15,8 @@ from statecharts.declare import Chart
 from statecharts.draw import draw, draw_system, part, svg
 from statecharts.export import to_json
 
-from .connection import ACTIVE, PASSIVE
+from .active import ACTIVE
+from .passive import PASSIVE
 from .runs import page
 from .systems import ACTIVE_LINK, CHARTS
 from .words import WORDS

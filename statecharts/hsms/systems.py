@@ -11,9 +11,10 @@ from __future__ import annotations
 from statecharts.declare import Chart
 from statecharts.router import System
 
+from .active import ACTIVE
 from .breaker import BREAKER
-from .connection import ACTIVE, PASSIVE
 from .linktest import LINKTEST
+from .passive import PASSIVE
 from .receiver import RECEIVER
 from .transaction import TRANSACTION
 from .transmitter import TRANSMITTER

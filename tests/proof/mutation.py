@@ -51,7 +51,7 @@ EQUIVALENT: dict[str, str] = {
     r"again instead of transition (between_frames|drained)": (
         "the state has no timer and does nothing when it is entered or left"
     ),
-    r"swap failures := 0 and Tell|swap Tell\(permit_withdrawn\) and failures := 0": (
+    r"swap (misses \+= 1 and Count|failures := 0 and Tell|Tell\(permit_withdrawn\) and fail)": (
         "nobody sees when within a step a variable is set"
     ),
     r"swap (AbandonTcp\(\) and Tell|Tell\(\w+\) and |OpenGate\(\) and Tell)": (

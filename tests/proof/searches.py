@@ -14,8 +14,8 @@ from statecharts.explore.alone import Alone, Here, WorldState
 from statecharts.explore.obligations import Obligation
 from statecharts.explore.pair import Both
 from statecharts.explore.properties import Property
+from statecharts.hsms.active import ACTIVE
 from statecharts.hsms.breaker import BREAKER
-from statecharts.hsms.connection import ACTIVE
 from statecharts.hsms.linktest import LINKTEST
 from statecharts.hsms.systems import ACTIVE_LINK, PASSIVE_LINK
 from statecharts.hsms.transaction import TRANSACTION
