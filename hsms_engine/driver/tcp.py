@@ -177,6 +177,12 @@ async def connect_tcp(host: str, port: int) -> DirectStream:
         stream = await trio.open_tcp_stream(host, port)
     except UnicodeError as error:
         raise OSError(f"{host!r} is no host name: {error}") from None
+    except OSError as error:
+        match system_error(error):
+            case OSError(errno=int(number)) as own if own is not error:
+                # In the system's words: trio's repeat the address.
+                raise OSError(number, os.strerror(number)) from None
+        raise
     try:
         if stream.socket.getsockname() == stream.socket.getpeername():
             # A port in the range of source ports that nobody listens on may answer itself.

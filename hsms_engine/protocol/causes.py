@@ -66,6 +66,8 @@ class Cause(NamedTuple):
     def _blamed(self, error: _Error) -> _Error:
         """The error, with the exception that is behind it as its cause."""
         if isinstance(self.detail, Exception):
+            # Where it was raised is nothing to a user, and would keep the engine and its stream.
+            self.detail.__traceback__ = self.detail.__context__ = None
             error.__cause__ = self.detail
         return error
 

@@ -139,7 +139,9 @@ class Engine:
         try:
             frames = epoch.decoder.feed(data)
         except FrameLengthError as error:
-            bad_length, frames = error, error.frames
+            frames = error.frames
+            # Made anew: who keeps the error keeps neither these frames nor this call.
+            bad_length = FrameLengthError(error.length, error.raw, error.limit)
         context.counters["frames_received"] += len(frames)
         selected = self.is_selected
         for index, frame in enumerate(frames):

@@ -13,10 +13,10 @@ for the leaves, ``lists`` for lists and type inference, ``codec`` for the bytes.
 nothing of messages, SML or connections and needs the standard library only.
 """
 
-from hsms_engine.secs2.base import MAX_DEPTH, MAX_LENGTH, Item, Leaf
+from hsms_engine.secs2.base import MAX_DEPTH, MAX_LENGTH, Leaf
 from hsms_engine.secs2.binary import B
 from hsms_engine.secs2.codec import MAX_ITEMS, DecodeError, decode, encode
-from hsms_engine.secs2.lists import L, Plain, item_of
+from hsms_engine.secs2.lists import Item, L, Plain, item_of
 from hsms_engine.secs2.numbers import (
     BOOLEAN,
     F4,
