@@ -5,7 +5,7 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check diagrams prove bench clean tools
+.PHONY: help demo test check diagrams prove mutants bench clean tools
 
 help:
 	@echo 'make demo      two processes, a broken link, the breaker, and the link back: under 30 s'
@@ -13,6 +13,7 @@ help:
 	@echo 'make check     what CI runs: format, lint, types, tests, coverage'
 	@echo 'make diagrams  draw the charts into diagrams/, write docs/protocol.md'
 	@echo 'make prove     model-check the charts and print what holds: two to three minutes'
+	@echo 'make mutants   break the code in COUNT=200 ways of SEED=0, print what no test notices: half an hour'
 	@echo 'make bench     measure against other engines'
 	@echo 'make clean     remove all that the other targets made, .venv too'
 
@@ -58,6 +59,12 @@ diagrams: $(INSTALLED) tools
 
 prove: $(INSTALLED) tools
 	@$(PY) -m tests.proof
+
+COUNT ?= 200
+SEED ?= 0
+mutants: $(INSTALLED)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev,mutants]'
+	@$(PY) -m tests.code_mutants $(COUNT) $(SEED)
 
 bench: $(INSTALLED)
 	@$(PY) -m benchmarks
