@@ -722,7 +722,6 @@ async def test_who_waits_outside_of_a_block_that_a_defect_ends_is_told() -> None
         try:
             await use()
         except* KeyError as group:
-            # It is met again by what ends the link.
             defects.extend(group.exceptions)  # type: ignore[arg-type]  # a group of KeyErrors
 
     with trio.fail_after(100):
