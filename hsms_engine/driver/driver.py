@@ -25,7 +25,6 @@ from hsms_engine.driver.tcp import BROKEN, RECEIVE_SIZE, Dial, Stream, system_er
 from hsms_engine.driver.transport import Transport
 from hsms_engine.errors import ClosedError
 from hsms_engine.events import LinkEvent, UnexpectedSecondary
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.control import ControlTransaction
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Primary
@@ -57,8 +56,9 @@ class Driver:
         self._over = trio.Event()
         self._over.set()
         self._transport: Transport | None = None
-        # Where dials run, and what they lead to.
+        # Where dials run, and where what belongs to one epoch does.
         self._nursery: trio.Nursery | None = None
+        self._epoch_nursery: trio.Nursery | None = None
         self._timer_scope = trio.CancelScope()
         # Who waits for which transaction; primaries that nobody has taken, oldest first.
         self._waiting: dict[Transaction | ControlTransaction, trio.lowlevel.Task] = {}
@@ -81,15 +81,14 @@ class Driver:
 
     async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run an active link until cancelled; what it does is for the charts to say."""
-        async with open_bare_nursery() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self._keep_time)
-            task_status.started()
-            try:
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._keep_time)
+                task_status.started()
                 await trio.sleep_forever()
-            finally:
-                # Before the nursery closes, so that no dial is asked for after it.
-                self._stop()
+        finally:
+            self._stop()
 
     async def run_accepted(self, stream: Stream) -> None:
         """Run a passive connection over ``stream`` until it is over."""
@@ -97,7 +96,7 @@ class Driver:
             if self.engine.is_closed:
                 await trio.aclose_forcefully(stream)
                 return
-            async with open_bare_nursery() as nursery:
+            async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_time)
                 with self._epoch_scope:
                     await self._run_epoch(stream, self.engine.tcp_accepted)
@@ -162,8 +161,8 @@ class Driver:
                 self._epoch_scope.cancel()
                 self._transport = None
             case FinishTcp():
-                if self._transport is not None:
-                    self._transport.finish()
+                if self._transport is not None and self._epoch_nursery is not None:
+                    self._epoch_nursery.start_soon(self._transport.finish)
 
     def turn_soon(self) -> None:
         """As ``turn``, for a message just queued: where more are likely, together with them."""
@@ -201,7 +200,8 @@ class Driver:
 
     async def _run_epoch(self, stream: Stream, begin: Callable[[], None]) -> None:
         try:
-            async with open_bare_nursery() as nursery:
+            async with trio.open_nursery() as nursery:
+                self._epoch_nursery = nursery
                 self._transport = transport = Transport(self.engine, stream)
                 begin()
                 self.turn()
@@ -210,7 +210,7 @@ class Driver:
                 # The charts have closed TCP, which cancels all of this.
                 await trio.sleep_forever()
         finally:
-            self._transport = None
+            self._transport = self._epoch_nursery = None
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
 
@@ -317,13 +317,8 @@ class Driver:
                 reader.end()
 
     def _record(self, step: Step) -> None:
-        for recorder in list(self.recorders):
-            try:
-                recorder(step)
-            except BaseException:
-                # It ends the link, which goes on to tell its steps, but not to this one.
-                self.recorders.remove(recorder)
-                raise
+        for recorder in self.recorders:
+            recorder(step)
         if _LOG.isEnabledFor(logging.DEBUG):
             statistics = self.engine.statistics()
             for hop in step.hops:

@@ -35,9 +35,8 @@ class Transport:
         self._send_some = send_some or self._send_piece
         # What the stream has not taken, in order.
         self._waiting: deque[memoryview] = deque()
-        # Set when there is something to do for the writer task; the last of it is to say the end.
+        # Set when there is something to do for the writer task.
         self._wanted = trio.Event()
-        self._finishing = False
 
     def write(self, data: bytes) -> None:
         """Send ``data``, as far as the stream takes it now; leave the rest to the writer."""
@@ -67,9 +66,6 @@ class Transport:
                 while self._waiting:
                     self._took(await self._send_some(self._waiting[0]))
                     turn()
-                if self._finishing:
-                    await self._send_eof()
-                    return
             except BROKEN as error:
                 self._engine.tcp_closed(system_error(error) or error)
                 turn()
@@ -86,12 +82,12 @@ class Transport:
             self._waiting[0] = self._waiting[0][count:]
         self._engine.wrote(count)
 
-    def finish(self) -> None:
-        """Have the writer task tell the peer that no more bytes follow."""
-        self._finishing = True
-        self._wanted.set()
-
-    async def _send_eof(self) -> None:
+    async def finish(self) -> None:
+        """Tell the peer that no more bytes follow, where the stream can."""
         send_eof: Callable[[], Awaitable[None]] | None = getattr(self._stream, "send_eof", None)
         if send_eof is not None:
-            await send_eof()
+            try:
+                await send_eof()
+            except BROKEN:
+                # The reader meets the same and tells the engine.
+                return
