@@ -676,6 +676,26 @@ async def test_a_cancelled_block_with_a_nursery_of_its_own_waits_for_nobody() ->
     assert now() == 1
 
 
+@pytest.mark.parametrize("late", range(2))
+async def test_a_cancelled_block_may_enable_however_far_its_tasks_have_ended(late: int) -> None:
+    # In which order tasks end that are cancelled together is trio's chance.
+    for _ in range(10):
+        board = Switchboard()
+        with trio.CancelScope() as scope:
+            async with link_end(board, **QUIET) as link:
+                link.disable()
+                # Until T5 is over: enabled, it dials at once.
+                await trio.sleep(1_000)
+                try:
+                    scope.cancel()
+                    await trio.sleep_forever()
+                finally:
+                    for _ in range(late):
+                        await trio.lowlevel.cancel_shielded_checkpoint()
+                    if link.phase == "idle":
+                        link.enable()
+
+
 async def test_a_recorder_that_raises_ends_the_block_and_nobody_waits_for_ever() -> None:
     board = Switchboard()
 

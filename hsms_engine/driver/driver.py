@@ -51,14 +51,10 @@ class Driver:
         self.engine = engine
         self.recorders: list[Callable[[Step], None]] = []
         self._dial = dial
-        # The task tree of the latest epoch, from its dialling on.
+        # The task tree of the latest epoch, from its dialling on; set when it is to be dialled.
         self._epoch_scope = trio.CancelScope()
-        self._over = trio.Event()
-        self._over.set()
+        self._dial_wanted = trio.Event()
         self._transport: Transport | None = None
-        # Where dials run, and where what belongs to one epoch does.
-        self._nursery: trio.Nursery | None = None
-        self._epoch_nursery: trio.Nursery | None = None
         self._timer_scope = trio.CancelScope()
         # Who waits for which transaction; primaries that nobody has taken, oldest first.
         self._waiting: dict[Transaction | ControlTransaction, trio.lowlevel.Task] = {}
@@ -83,10 +79,15 @@ class Driver:
         """Run an active link until cancelled; what it does is for the charts to say."""
         try:
             async with trio.open_nursery() as nursery:
-                self._nursery = nursery
                 nursery.start_soon(self._keep_time)
                 task_status.started()
-                await trio.sleep_forever()
+                # One epoch after the other, and begun from inside: a caller may come when these
+                # tasks have been cancelled and the charts have not been told yet.
+                while True:
+                    await self._dial_wanted.wait()
+                    self._dial_wanted = trio.Event()
+                    with self._epoch_scope as scope:
+                        await self._dial_epoch(scope)
         finally:
             self._stop()
 
@@ -153,16 +154,14 @@ class Driver:
     def _change_tcp(self, wish: OpenTcp | AbandonTcp | FinishTcp | CloseTcp) -> None:
         match wish:
             case OpenTcp():
-                assert self._nursery is not None
-                assert self._dial is not None
                 self._epoch_scope = trio.CancelScope()
-                self._nursery.start_soon(self._dial_epoch, self._epoch_scope, self._dial)
+                self._dial_wanted.set()
             case AbandonTcp() | CloseTcp():
                 self._epoch_scope.cancel()
                 self._transport = None
             case FinishTcp():
-                if self._transport is not None and self._epoch_nursery is not None:
-                    self._epoch_nursery.start_soon(self._transport.finish)
+                if self._transport is not None:
+                    self._transport.finish()
 
     def turn_soon(self) -> None:
         """As ``turn``, for a message just queued: where more are likely, together with them."""
@@ -173,19 +172,12 @@ class Driver:
 
     # One epoch
 
-    async def _dial_epoch(self, scope: trio.CancelScope, dial: Dial) -> None:
-        with scope:
-            # What came before, if only a dial that was given up, may still be unwinding.
-            await self._over.wait()
-            self._over = over = trio.Event()
-            try:
-                await self._dial_and_run(scope, dial)
-            finally:
-                over.set()
-
-    async def _dial_and_run(self, scope: trio.CancelScope, dial: Dial) -> None:
+    async def _dial_epoch(self, scope: trio.CancelScope) -> None:
+        assert self._dial is not None
+        # It may have been abandoned before it began.
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            stream = await dial()
+            stream = await self._dial()
         except BROKEN as error:
             # An attempt abandoned in the very turn in which it failed has failed already.
             if not scope.cancel_called:
@@ -201,7 +193,6 @@ class Driver:
     async def _run_epoch(self, stream: Stream, begin: Callable[[], None]) -> None:
         try:
             async with trio.open_nursery() as nursery:
-                self._epoch_nursery = nursery
                 self._transport = transport = Transport(self.engine, stream)
                 begin()
                 self.turn()
@@ -210,7 +201,7 @@ class Driver:
                 # The charts have closed TCP, which cancels all of this.
                 await trio.sleep_forever()
         finally:
-            self._transport = self._epoch_nursery = None
+            self._transport = None
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
 
