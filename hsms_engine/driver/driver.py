@@ -25,6 +25,7 @@ from hsms_engine.driver.tcp import BROKEN, RECEIVE_SIZE, Dial, Stream, system_er
 from hsms_engine.driver.transport import Transport
 from hsms_engine.errors import ClosedError
 from hsms_engine.events import LinkEvent, UnexpectedSecondary
+from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.control import ControlTransaction
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Primary
@@ -78,7 +79,7 @@ class Driver:
     async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run an active link until cancelled; what it does is for the charts to say."""
         try:
-            async with trio.open_nursery() as nursery:
+            async with open_bare_nursery() as nursery:
                 nursery.start_soon(self._keep_time)
                 task_status.started()
                 # One epoch after the other, and begun from inside: a caller may come when these
@@ -97,7 +98,7 @@ class Driver:
             if self.engine.is_closed:
                 await trio.aclose_forcefully(stream)
                 return
-            async with trio.open_nursery() as nursery:
+            async with open_bare_nursery() as nursery:
                 nursery.start_soon(self._keep_time)
                 with self._epoch_scope:
                     await self._run_epoch(stream, self.engine.tcp_accepted)
@@ -192,7 +193,7 @@ class Driver:
 
     async def _run_epoch(self, stream: Stream, begin: Callable[[], None]) -> None:
         try:
-            async with trio.open_nursery() as nursery:
+            async with open_bare_nursery() as nursery:
                 self._transport = transport = Transport(self.engine, stream)
                 begin()
                 self.turn()
@@ -308,8 +309,13 @@ class Driver:
                 reader.end()
 
     def _record(self, step: Step) -> None:
-        for recorder in self.recorders:
-            recorder(step)
+        for recorder in list(self.recorders):
+            try:
+                recorder(step)
+            except BaseException:
+                # It ends the link, which goes on to tell its steps, but not to this one.
+                self.recorders.remove(recorder)
+                raise
         if _LOG.isEnabledFor(logging.DEBUG):
             statistics = self.engine.statistics()
             for hop in step.hops:
