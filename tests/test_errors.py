@@ -23,7 +23,6 @@ from hsms_engine import (
     SettingsError,
     TransactionError,
 )
-from hsms_engine.protocol.causes import reject_name, status_name
 
 KINDS: list[type[HsmsError]] = [
     LocalProtocolError,
@@ -82,11 +81,3 @@ def test_an_error_survives_copying_and_pickling(error: HsmsError) -> None:
         assert type(twin) is type(error)
         assert str(twin) == str(error)
         assert vars(twin) == vars(error)
-
-
-def test_a_status_and_a_reason_are_named_where_e37_names_them() -> None:
-    assert status_name(0) == "0 (established)"
-    assert status_name(3) == "3 (exhausted)"
-    assert status_name(77) == "77"
-    assert reject_name(4) == "4 (entity not selected)"
-    assert reject_name(0) == "0"
