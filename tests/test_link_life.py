@@ -606,17 +606,6 @@ async def test_configure_changes_all_or_nothing() -> None:
         assert link.settings.t3 == before.t3
 
 
-async def test_max_frame_can_be_changed_while_it_runs() -> None:
-    board = Switchboard()
-    async with link_end(board, **QUIET) as link:
-        peer = await up(link, board)
-        link.configure(max_frame=100)
-        await peer.send(data(1, 1, 1, body=bytes(90)))
-        assert (await anext(aiter(link))).name == "S1F1"
-        await peer.send(data(1, 1, 1, body=bytes(91)))
-        await peer.end()
-
-
 # What comes out of the block
 
 

@@ -89,7 +89,8 @@ class Cause(NamedTuple):
                 return f"no response within T6 = {settings.t6:g} s"
             case "t7_expired":
                 return f"not selected within T7 = {settings.t7:g} s"
-            case "t6_linktest_expired":
+            # A lowered linktest_threshold may be reached by the misses there are.
+            case "t6_linktest_expired" | "linktest_reconfigured":
                 silent_for = self.now - self.epoch.last_received if self.epoch else 0.0
                 return (
                     f"{settings.linktest_threshold} linktest(s) in a row unanswered within T6 = "
@@ -114,12 +115,13 @@ class Cause(NamedTuple):
                 return "the peer separated"
             case "deselect_req_received":
                 return "the peer deselected the session"
-            case "deselect_requested" | "deselect_rsp_ended" | "deselect_rejected":
+            case "deselect_rsp_ended":
                 return "the session was deselected"
             case "disable_requested" | "close_requested":
                 return "it was ended by a call"
             case _:
-                return str(self.detail or self.event.replace("_", " "))
+                # communication_failed, in the words of whoever noticed it.
+                return str(self.detail)
 
     def _told(self) -> str:
         """The detail in the words of whoever reported it."""

@@ -88,6 +88,8 @@ def _select(hop: Hop, cause: Cause) -> HsmsError | None:
     match hop.event:
         case "select_rsp_accepted" | "select_req_received":
             return None
+        case "select_rsp_already_active" | "select_rsp_refused" | "select_rejected":
+            return cause.loss_error()
         case _:
             return lost_request("Select.req", cause)
 

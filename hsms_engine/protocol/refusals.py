@@ -30,15 +30,16 @@ def unusable(life: Lifecycle, context: Context) -> HsmsError:
             f"{peer}: not allowed in {life.phase}, only while selected; nothing was sent"
         )
     retry_after = life.retry_after()
-    follows = (
-        f"next attempt in {retry_after:.1f} s"
-        if math.isfinite(retry_after)
-        else "no attempt will be made until it is enabled or released"
-    )
+    where = life.phase if life.phase == "not selected" else f"{life.phase}, not selected"
+    match retry_after:
+        case 0:
+            follows = ""
+        case math.inf:
+            follows = "; no attempt will be made until it is enabled or released"
+        case _:
+            follows = f"; next attempt in {retry_after:.1f} s"
     why = f" ({life.last_error})" if life.last_error else ""
-    return LinkDownError(
-        f"{peer}: the link is {life.phase}, not selected; {follows}{why}", retry_after
-    )
+    return LinkDownError(f"{peer}: the link is {where}{follows}{why}", retry_after)
 
 
 def refused(life: Lifecycle, context: Context) -> CircuitOpenError | None:
