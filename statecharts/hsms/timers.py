@@ -1,6 +1,6 @@
-"""The protocol timers of HSMS (E37) and our own, with default, range and meaning, in one place.
+"""The timers of HSMS (E37) and our own timers, with default, range and meaning.
 
-Settings take their defaults and ranges from here, pictures their labels, and charts their owners.
+Settings take defaults and ranges from here, pictures take labels, and states name their timers.
 """
 
 from __future__ import annotations
