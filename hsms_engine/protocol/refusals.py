@@ -1,4 +1,4 @@
-"""Why a call cannot be done now, as the error its caller gets."""
+"""Why a call is not possible now, as the error that the caller gets."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def unusable(life: Lifecycle, context: Context) -> HsmsError:
 
 
 def refused(life: Lifecycle, context: Context) -> CircuitOpenError | None:
-    """Why the breaker lets no attempt begin; None when it lets one."""
+    """Why the breaker lets no attempt begin; None when one may begin."""
     breaker, peer = life.breaker, context.peer
     if breaker is None or not ("breaker_open" in breaker or "isolated" in breaker):
         return None
@@ -62,7 +62,7 @@ def refused(life: Lifecycle, context: Context) -> CircuitOpenError | None:
 
 
 def misplaced(life: Lifecycle, context: Context, event: str) -> HsmsError | None:
-    """Why the call that is ``event`` does not fit the state; None when it does."""
+    """Why the call ``event`` does not fit the state; None when it fits."""
     what = f"{context.peer}: {event.removesuffix('_requested').replace('_', ' ')}"
     if event not in life.router.owner:
         return LocalProtocolError(f"{what} is for the end that dials")
