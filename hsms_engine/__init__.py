@@ -11,6 +11,7 @@ from hsms_engine.breaker import CircuitBreaker
 from hsms_engine.connection import HsmsConnection, open_hsms
 from hsms_engine.errors import (
     AbortedError,
+    AttemptPhase,
     CircuitOpenError,
     ClosedError,
     ConnectError,
@@ -28,12 +29,14 @@ from hsms_engine.errors import (
 from hsms_engine.link import HsmsLink, open_link
 from hsms_engine.message import Message
 from hsms_engine.protocol.epoch import Primary
+from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.server import HsmsServer, serve_hsms
-from hsms_engine.settings import Settings
+from hsms_engine.settings import Settings, SettingsChanges
 
 __all__ = [
     "AbortedError",
+    "AttemptPhase",
     "CircuitBreaker",
     "CircuitOpenError",
     "ClosedError",
@@ -46,12 +49,14 @@ __all__ = [
     "LinkDownError",
     "LocalProtocolError",
     "Message",
+    "Phase",
     "Primary",
     "RejectedError",
     "RemoteProtocolError",
     "ReplyTimeoutError",
     "SelectRefusedError",
     "Settings",
+    "SettingsChanges",
     "SettingsError",
     "Statistics",
     "TransactionError",

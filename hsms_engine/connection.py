@@ -7,9 +7,9 @@ It is never dialled again: when it is gone, its calls say why. For a link that r
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
-from typing import Any
+from typing import Any, Unpack, overload
 
 import trio
 
@@ -20,7 +20,7 @@ from hsms_engine.messaging import Messaging
 from hsms_engine.nursery import is_cancellation, open_bare_nursery
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Primary
-from hsms_engine.settings import Settings
+from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
 from statecharts.hsms import ACTIVE_LINK
 
 
@@ -43,25 +43,42 @@ class HsmsConnection(Messaging):
         raise self._engine.unusable()
 
 
-@asynccontextmanager
-async def open_hsms(
+@overload
+def open_hsms(
     host: str,
     port: int,
-    settings: Settings | None = None,
+    settings: Settings = ...,
+    /,
     *,
     dial: Dial | None = None,
     random: Random | None = None,
-    **changes: Any,
+    **changes: Unpack[SettingsChanges],
+) -> AbstractAsyncContextManager[HsmsConnection]: ...
+@overload
+def open_hsms(
+    settings: Settings = ...,
+    /,
+    *,
+    dial: Dial | None = None,
+    random: Random | None = None,
+    **changes: Unpack[SettingsChanges],
+) -> AbstractAsyncContextManager[HsmsConnection]: ...
+@asynccontextmanager
+async def open_hsms(
+    *given: Any,
+    dial: Dial | None = None,
+    random: Random | None = None,
+    **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsConnection]:
-    """Connect to ``host:port`` and select; the block gets the selected connection.
+    """Connect and select; the block gets the selected connection.
 
-    ``changes`` are settings by name (``t3=10``). ``dial`` replaces the TCP connect by any async
-    callable that returns a ``trio.abc.Stream`` or raises ``OSError``; ``random`` seeds the first
-    system bytes. Raises ``ConnectError`` when it does not come up, ``SettingsError`` for a bad
-    setting. Leaving the block sends Separate.req; an exception of the block comes out as it is.
+    ``open_hsms(host, port)``, ``open_hsms(settings)`` or ``open_hsms(host, port, settings)``, and
+    any setting by name: ``t3=10``. ``dial`` replaces the TCP connect by any async callable that
+    returns a ``trio.abc.Stream`` or raises ``OSError``; ``random`` seeds the first system bytes.
+    Raises ``ConnectError`` when it does not come up, ``SettingsError`` for a bad setting. Leaving
+    the block sends Separate.req; an exception of the block comes out as it is.
     """
-    chosen = (settings or Settings()).replace(host=host, port=port, **changes)
-    driver = make_driver(chosen, dial, random, single_use=True)
+    driver = make_driver(chosen_settings(given, changes), dial, random, single_use=True)
     async with open_bare_nursery() as nursery:
         await nursery.start(driver.run)
         connection = HsmsConnection(driver)

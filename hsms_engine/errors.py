@@ -1,36 +1,47 @@
 """What can go wrong, sorted by what the caller can still do.
 
-=======================  ==========================================  ===================
+=======================  ==========================================  ========================
 error                    raised when                                 connection usable?
-=======================  ==========================================  ===================
+=======================  ==========================================  ========================
 LocalProtocolError       you asked for what HSMS forbids             yes; nothing sent
 SettingsError            a setting is out of its range               nothing was changed
 TransactionError         one request failed                          yes
 ConnectError             it never came up                            there is none
-ConnectionLostError      it was selected and is gone                 no
+ConnectionLostError      its connection is gone                      no; a link makes another
 ClosedError              you closed it                               no
-=======================  ==========================================  ===================
+=======================  ==========================================  ========================
 
 Every message carries the values: the peer, the state, the timer, the bytes.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
+
+AttemptPhase = Literal["tcp connect", "select"]
 
 
 class HsmsError(Exception):
-    """The base of every error this package raises on purpose. Can be copied and pickled."""
+    """The base of every error this package raises on purpose.
+
+    Can be copied and pickled, its ``__cause__`` included.
+    """
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.args, self.__dict__)
+        return _rebuild, (type(self), self.args, self.__dict__, self.__cause__)
 
 
 def _rebuild(
-    kind: type[HsmsError], arguments: tuple[Any, ...], fields: dict[str, Any]
+    kind: type[HsmsError],
+    arguments: tuple[Any, ...],
+    fields: dict[str, Any],
+    cause: BaseException | None,
 ) -> HsmsError:
     error = kind.__new__(kind, *arguments)
     error.__dict__.update(fields)
+    if cause is not None:
+        # Setting it, to None too, hides the exception that is being handled.
+        error.__cause__ = cause
     return error
 
 
@@ -66,9 +77,10 @@ class ConnectError(HsmsError):
     """The connection never came up.
 
     ``cause`` says why in words, ``phase`` how far it came: ``"tcp connect"`` or ``"select"``.
+    ``__cause__`` is the ``OSError`` behind it, where there is one.
     """
 
-    def __init__(self, message: str, cause: str, phase: str) -> None:
+    def __init__(self, message: str, cause: str, phase: AttemptPhase) -> None:
         super().__init__(message)
         self.cause = cause
         self.phase = phase
@@ -105,7 +117,10 @@ class LinkDownError(HsmsError):
 
 
 class ConnectionLostError(HsmsError):
-    """The connection was selected and is gone. ``reason`` says in words why."""
+    """The connection is gone: it was selected, or what you have came over it.
+
+    ``reason`` says in words why; ``__cause__`` is the exception behind it, where there is one.
+    """
 
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)

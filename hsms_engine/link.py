@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
-from typing import Any
+from typing import Any, Unpack, overload
 
 from hsms_engine.connection import closing, make_driver
 from hsms_engine.driver.tcp import Dial
@@ -19,7 +19,7 @@ from hsms_engine.errors import ConnectError, LocalProtocolError
 from hsms_engine.messaging import Messaging
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.epoch import Primary
-from hsms_engine.settings import Settings
+from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
 
 
 class HsmsLink(Messaging):
@@ -81,7 +81,9 @@ class HsmsLink(Messaging):
             raise copy.copy(engine.last_error)
         raise engine.refused() or engine.unusable()
 
-    def configure(self, settings: Settings | None = None, **changes: Any) -> None:
+    def configure(
+        self, settings: Settings | None = None, /, **changes: Unpack[SettingsChanges]
+    ) -> None:
         """Change settings of the running link; all of them or, on an error, none.
 
         They hold at once: running timers are re-timed, counts keep their history, and a failure
@@ -104,21 +106,39 @@ class HsmsLink(Messaging):
         self._call(self._engine.reset_breaker)
 
 
-@asynccontextmanager
-async def open_link(
-    settings: Settings | None = None,
+@overload
+def open_link(
+    host: str,
+    port: int,
+    settings: Settings = ...,
+    /,
     *,
     dial: Dial | None = None,
     random: Random | None = None,
-    **changes: Any,
+    **changes: Unpack[SettingsChanges],
+) -> AbstractAsyncContextManager[HsmsLink]: ...
+@overload
+def open_link(
+    settings: Settings = ...,
+    /,
+    *,
+    dial: Dial | None = None,
+    random: Random | None = None,
+    **changes: Unpack[SettingsChanges],
+) -> AbstractAsyncContextManager[HsmsLink]: ...
+@asynccontextmanager
+async def open_link(
+    *given: Any,
+    dial: Dial | None = None,
+    random: Random | None = None,
+    **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsLink]:
     """Open a link, enabled: it is connecting when the block begins and reconnects until it ends.
 
     Arguments as for ``open_hsms``. Leaving the block separates; an exception of the block comes out
     as it is.
     """
-    chosen = (settings or Settings()).replace(**changes)
-    driver = make_driver(chosen, dial, random, single_use=False)
+    driver = make_driver(chosen_settings(given, changes), dial, random, single_use=False)
     async with open_bare_nursery() as nursery:
         await nursery.start(driver.run)
         link = HsmsLink(driver)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import trio
 
@@ -21,7 +21,7 @@ from hsms_engine.errors import HsmsError
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.entity import Entity
-from hsms_engine.settings import Settings
+from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
 from statecharts.hsms import PASSIVE_LINK
 
 if TYPE_CHECKING:
@@ -134,26 +134,54 @@ class HsmsServer:
             self.connections.remove(connection)
 
 
+@overload
 async def serve_hsms(
     handler: Handler,
-    settings: Settings | None = None,
+    host: str,
+    port: int,
+    settings: Settings = ...,
+    /,
     *,
     listener: Listening | None = None,
     random: Random | None = None,
+    task_status: TaskStatus[HsmsServer] = ...,
+    **changes: Unpack[SettingsChanges],
+) -> None: ...
+@overload
+async def serve_hsms(
+    handler: Handler,
+    settings: Settings = ...,
+    /,
+    *,
+    listener: Listening | None = None,
+    random: Random | None = None,
+    task_status: TaskStatus[HsmsServer] = ...,
+    **changes: Unpack[SettingsChanges],
+) -> None: ...
+async def serve_hsms(
+    handler: Handler,
+    /,
+    *given: Any,
+    listener: Listening | None = None,
+    random: Random | None = None,
     task_status: TaskStatus[HsmsServer] = trio.TASK_STATUS_IGNORED,
+    **changes: Unpack[SettingsChanges],
 ) -> None:
-    """Listen on ``settings.host:settings.port`` and serve every peer that connects.
+    """Listen on the host and port of the settings and serve every peer that connects.
+
+    ``serve_hsms(handler, settings)``, ``serve_hsms(handler, host, port)`` or both, and any setting
+    by name, as for ``open_hsms``; ``listener`` replaces the one of TCP.
 
     ``await handler(connection)`` runs in a task of its own once a connection is selected; when it
     returns, the connection is separated. An ``HsmsError`` that leaves the handler ends its own
     connection only and is logged; any other exception ends the server and comes out of it.
 
     Use ``server = await nursery.start(serve_hsms, handler, settings)``. Raises ``OSError`` when the
-    address cannot be listened on.
+    address cannot be listened on, ``SettingsError`` for a bad setting.
     """
-    chosen = settings or Settings()
-    listening = listener or await listen_tcp(chosen.host, chosen.port)
-    server = HsmsServer(listening, chosen, random or Random())
+    settings = chosen_settings(given, changes)
+    listening = listener or await listen_tcp(settings.host, settings.port)
+    server = HsmsServer(listening, settings, random or Random())
     try:
         task_status.started(server)
         await server.serve(handler)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, TypedDict, TypeGuard, Unpack
 
 from hsms_engine.errors import SettingsError
 from statecharts import Timer
@@ -50,6 +50,43 @@ _REAL = {
     "backoff_jitter": (0.0, 1.0),
 }
 _FLAGS = ("check_session_id", "is_equipment", "allow_short_timers")
+
+
+class SettingsChanges(TypedDict, total=False):
+    """Some settings by name, for type checkers: each is a field of ``Settings``, which tells of it.
+
+    A test holds the two against each other.
+    """
+
+    host: str
+    port: int
+    session_id: int
+    check_session_id: bool
+    is_equipment: bool
+    t3: float
+    t5: float
+    t6: float
+    t7: float
+    t8: float
+    connect_timeout: float
+    frame_deadline: float
+    write_timeout: float
+    linger: float
+    linktest_interval: float | None
+    linktest_threshold: int
+    max_frame: int
+    inbox_size: int
+    inbox_bytes: int
+    outbox_size: int
+    events_size: int
+    breaker_threshold: int
+    breaker_open_time: float
+    backoff_factor: float
+    backoff_limit: float
+    backoff_jitter: float
+    max_sessions: int
+    max_connections: int
+    allow_short_timers: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +193,7 @@ class Settings:
             return None
         return f"{name}={value!r} is not in {lowest:g}..{timer.highest:g} s ({timer.meaning})"
 
-    def replace(self, **changes: Any) -> Settings:
+    def replace(self, **changes: Unpack[SettingsChanges]) -> Settings:
         """These settings with some changed, validated as a whole.
 
         Raises ``SettingsError`` for a value out of range and for a name that is no setting.
@@ -167,6 +204,34 @@ class Settings:
                 f"unknown setting {', '.join(unknown)}; there are {', '.join(sorted(known))}"
             )
         return dataclasses.replace(self, **changes)
+
+
+def chosen_settings(given: tuple[Any, ...], changes: SettingsChanges) -> Settings:
+    """The settings that a call means: what it gives by position, changed by what it names.
+
+    ``given`` is nothing, settings, a host and a port, or a host, a port and settings. Raises
+    ``TypeError`` when it is anything else or ``changes`` repeats it, ``SettingsError`` when a value
+    is out of range.
+    """
+    address: SettingsChanges = {}
+    match given:
+        case ():
+            base = Settings()
+        case (Settings() as base,):
+            pass
+        case (host, port):
+            base, address = Settings(), {"host": host, "port": port}
+        case (host, port, Settings() as base):
+            address = {"host": host, "port": port}
+        case _:
+            raise TypeError(
+                "by position: settings, or host and port, or host, port and settings, "
+                f"not {given!r}; all else by name"
+            )
+    if twice := address.keys() & changes.keys():
+        raise TypeError(f"by position and by name: {', '.join(sorted(twice))}")
+    merged: SettingsChanges = {**address, **changes}
+    return base.replace(**merged)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

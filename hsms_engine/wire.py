@@ -17,7 +17,7 @@ Invariants:
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 HEADER_LENGTH = 10
 """The smallest length a frame can declare: a header and no body."""
@@ -142,6 +142,9 @@ class FrameLengthError(ValueError):
         self.raw = raw
         self.limit = limit
         self.frames = tuple(frames)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[int, bytes, int, tuple[Frame, ...]]]:
+        return type(self), (self.length, self.raw, self.limit, self.frames)
 
 
 def data_frame(

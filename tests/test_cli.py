@@ -34,11 +34,10 @@ from hsms_engine.driver.tcp import connect_tcp, listen_tcp
 from hsms_engine.fake import FakeEquipment, serve_fake
 from hsms_engine.fake.behaviours import KNOWN, listing
 from hsms_engine.messages import S1F1, S1F2, S5F1, S6F11
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
-# Ends a test that hangs.
-PATIENCE = 30.0
 FULL = Path("/dev/full")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
@@ -86,6 +85,8 @@ async def started(*arguments: object) -> AsyncIterator[Lines]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=ENVIRONMENT,
+            # The shell that started the tests may ignore it, and what ignores it hands that on.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             yield Lines(process)

@@ -11,6 +11,7 @@ import trio
 from hsms_engine import HsmsConnection, Message, Settings, open_hsms, serve_hsms
 from hsms_engine.driver.tcp import DirectStream, connect_tcp
 from hsms_engine.messages import S1F13, S5F1
+from tests.support.patience import PATIENCE
 from tests.support.pcap import Direction, write_pcap
 from tests.support.tshark import dissect
 
@@ -57,7 +58,7 @@ async def test_tshark_reads_a_conversation_as_it_was_meant(
     async def dial() -> Tapped:
         return Tapped(await connect_tcp("127.0.0.1", server.port), notes)
 
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         async with open_hsms("127.0.0.1", server.port, dial=dial, session_id=9) as connection:
             reply = await connection.request(S1F13())
             alarm = await anext(connection)

@@ -17,10 +17,9 @@ import trio
 from hsms_engine import HsmsError, HsmsLink, Message, Settings, demo, open_link
 from hsms_engine.driver.tcp import connect_tcp
 from hsms_engine.fake import serve_fake
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
-# Ends a test that hangs.
-PATIENCE = 60.0
 
 # What a reader is to see, in this order.
 STORY = (

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import errno
 import pickle
+import socket
 
 import pytest
+import trio
 
 from hsms_engine import (
     AbortedError,
@@ -24,6 +27,7 @@ from hsms_engine import (
     TransactionError,
 )
 from hsms_engine.protocol.causes import reject_name, status_name
+from hsms_engine.wire import FrameLengthError, control_frame
 
 KINDS: list[type[HsmsError]] = [
     LocalProtocolError,
@@ -82,6 +86,32 @@ def test_an_error_survives_copying_and_pickling(error: HsmsError) -> None:
         assert type(twin) is type(error)
         assert str(twin) == str(error)
         assert vars(twin) == vars(error)
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        socket.gaierror(-2, "Name or service not known"),
+        trio.BrokenResourceError("broken"),
+        FrameLengthError(9, b"\0\0\0\x09", 100, [control_frame(5, 1)]),
+    ],
+    ids=lambda cause: type(cause).__name__,
+)
+def test_the_cause_survives_copying_and_pickling(cause: Exception) -> None:
+    error = ConnectionLostError("lost", "why")
+    error.__cause__ = cause
+    assert copy.copy(error).__cause__ is cause
+    for twin in (copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+        assert type(twin.__cause__) is type(cause)
+        assert str(twin.__cause__) == str(cause)
+        assert vars(twin.__cause__) == vars(cause)
+
+
+def test_a_copy_without_a_cause_hides_nothing_either() -> None:
+    twin = copy.copy(ClosedError("closed"))
+    assert twin.__cause__ is None
+    assert not twin.__suppress_context__
 
 
 def test_a_status_and_a_reason_are_named_where_e37_names_them() -> None:

@@ -34,6 +34,7 @@ from tests.proof.searches import (
 )
 from tests.support.counterexample import pytest_file, replay
 from tests.support.mutate import without
+from tests.support.patience import PATIENCE
 
 RECOVERY = next(each for each in TWO_ENDS if each.name == "recovery")
 
@@ -187,7 +188,7 @@ async def test_a_missing_transition_ends_the_search_with_a_trace_that_becomes_a_
     text = pytest_file("refused", "A refusal.", "two_ends", trace, scenario.parameters)
     scope: dict[str, Callable[[], Awaitable[None]]] = {}
     exec(compile(text, "test_refused.py", "exec"), scope)
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         # The driver's own charts are whole.
         await scope["test_refused"]()
 
@@ -196,7 +197,7 @@ async def test_a_replay_follows_what_the_charts_do() -> None:
     dialled = ["Start(connect timeout)", "OpenTcp()"]
     selecting = ["Stop(connect timeout)", "Send(Select.req)", "Start(T7)", "Start(T6)"]
     steps = [("active", "enable_requested", dialled), ("active", "tcp_opened", selecting)]
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         await replay("two_ends", steps, {"breaker": {"threshold": 1}})
 
 
@@ -206,7 +207,7 @@ async def test_a_replay_notices_what_is_asked_for_otherwise() -> None:
         ("active", "enable_requested", []),
     ]
     with (
-        trio.fail_after(30),
+        trio.fail_after(PATIENCE),
         pytest.raises(AssertionError, match="step 2, active enable_requested: asks for"),
     ):
         await replay("two_ends", steps, {})

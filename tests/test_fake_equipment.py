@@ -37,6 +37,7 @@ from hsms_engine.fake.behaviours import KNOWN
 from hsms_engine.fake.listener import FakeListener
 from hsms_engine.messages import S1F1, S1F13, S5F2
 from tests.support.leaks import leak_check, no_task_left
+from tests.support.patience import PATIENCE
 from tests.support.raw_peer import (
     LINKTEST_RSP,
     RawPeer,
@@ -53,8 +54,6 @@ HOST = "127.0.0.1"
 # A timer that is meant to expire, and one that must not, in seconds.
 SHORT = 0.05
 NEVER = 3600.0
-# Ends a test that hangs.
-PATIENCE = 20.0
 
 DRAIN_BODY = b"\x23\x0f\x42\x40" + bytes(1_000_000)
 

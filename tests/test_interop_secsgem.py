@@ -26,11 +26,10 @@ from hsms_engine import (
     serve_hsms,
 )
 from hsms_engine.wire import RejectReason
+from tests.support.patience import PATIENCE
 
 ROUNDS = 50
 FAULTS_OF_SECSGEM = 10
-# Seconds; longer than any time-out of its own.
-PATIENCE = 60
 HUNG = "hung"
 PEER = Path(__file__).parent / "support" / "secsgem_peer.py"
 EVERY_BYTE = bytes(range(256))

@@ -598,7 +598,7 @@ async def test_configure_changes_all_or_nothing() -> None:
         with pytest.raises(SettingsError, match="t6=0"):
             link.configure(t3=3, t6=0)
         with pytest.raises(SettingsError, match="unknown setting t9"):
-            link.configure(t3=3, t9=1)
+            link.configure(t3=3, t9=1)  # type: ignore[call-arg]  # what the test is about
         assert link.settings is before
         link.configure(t3=3, breaker_threshold=2)
         assert (link.settings.t3, link.settings.breaker_threshold) == (3, 2)
@@ -676,6 +676,26 @@ async def test_a_cancelled_block_with_a_nursery_of_its_own_waits_for_nobody() ->
     assert now() == 1
 
 
+@pytest.mark.parametrize("late", range(2))
+async def test_a_cancelled_block_may_enable_however_far_its_tasks_have_ended(late: int) -> None:
+    # In which order tasks end that are cancelled together is trio's chance.
+    for _ in range(10):
+        board = Switchboard()
+        with trio.CancelScope() as scope:
+            async with link_end(board, **QUIET) as link:
+                link.disable()
+                # Until T5 is over: enabled, it dials at once.
+                await trio.sleep(1_000)
+                try:
+                    scope.cancel()
+                    await trio.sleep_forever()
+                finally:
+                    for _ in range(late):
+                        await trio.lowlevel.cancel_shielded_checkpoint()
+                    if link.phase == "idle":
+                        link.enable()
+
+
 async def test_a_recorder_that_raises_ends_the_block_and_nobody_waits_for_ever() -> None:
     board = Switchboard()
 
@@ -722,7 +742,6 @@ async def test_who_waits_outside_of_a_block_that_a_defect_ends_is_told() -> None
         try:
             await use()
         except* KeyError as group:
-            # It is met again by what ends the link.
             defects.extend(group.exceptions)  # type: ignore[arg-type]  # a group of KeyErrors
 
     with trio.fail_after(100):

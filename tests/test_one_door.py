@@ -135,6 +135,20 @@ def test_due_is_never_later_than_what_comes_first_however_settings_change() -> N
     assert engine.next_due() == 5
 
 
+def test_due_comes_nearer_when_the_breaker_forgets_its_failures() -> None:
+    engine, time = dialling(t5=10, backoff_factor=3, breaker_threshold=5)
+    engine.enable()
+    for pause in (0, 10, 30):
+        time.now += pause
+        engine.tick()
+        assert OpenTcp() in out(engine), pause
+        engine.tcp_failed(ConnectionRefusedError(111, "Connection refused"))
+        out(engine)
+    assert engine.next_due() == time.now + 90
+    engine.reset_breaker()
+    assert engine.next_due() == time.now + 10
+
+
 def test_a_settled_transaction_comes_out_once() -> None:
     engine, _ = selected()
     request = engine.request(S1F1())

@@ -9,6 +9,7 @@ import trio
 
 from hsms_engine import HsmsConnection, Message, Settings, serve_hsms
 from hsms_engine.messages import S5F1
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -40,7 +41,7 @@ async def test_the_first_program_of_the_readme_runs(
     assert program.count(last_line) == 1
     names: dict[str, Any] = {}
     exec(program.partition(last_line)[0], names)
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         await names["main"](server.port)
     printed = capsys.readouterr().out
     assert "S1F14" in printed

@@ -10,13 +10,14 @@ import trio
 from statecharts import System
 from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
 from tests.support.driven import memory_pairs, tcp_pairs
+from tests.support.patience import PATIENCE
 from tests.support.touring import Pairs, graph_of, walk
 
 
 @pytest.mark.parametrize("system", [ACTIVE_LINK, PASSIVE_LINK], ids=["dials", "listens"])
 @pytest.mark.parametrize("pairs", [memory_pairs, tcp_pairs], ids=["memory", "tcp"])
 async def test_the_driver_takes_every_edge_of_the_charts(system: System, pairs: Pairs) -> None:
-    with trio.fail_after(120):
+    with trio.fail_after(PATIENCE):
         walked = await walk(system, pairs)
     print(
         f"{system.id}: {walked.covered} of {walked.wanted} edges "

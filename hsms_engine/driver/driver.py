@@ -26,6 +26,7 @@ from hsms_engine.driver.tcp import BROKEN, RECEIVE_SIZE, Dial, Stream, system_er
 from hsms_engine.driver.transport import Transport
 from hsms_engine.errors import ClosedError
 from hsms_engine.events import LinkEvent, UnexpectedSecondary
+from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.control import ControlTransaction
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Primary
@@ -52,14 +53,10 @@ class Driver:
         self.engine = engine
         self.recorders: list[Callable[[Step], None]] = []
         self._dial = dial
-        # The task tree of the latest epoch, from its dialling on.
+        # The task tree of the latest epoch, dial included; set when the next one must be dialled.
         self._epoch_scope = trio.CancelScope()
-        self._over = trio.Event()
-        self._over.set()
+        self._dial_wanted = trio.Event()
         self._transport: Transport | None = None
-        # Where dials run, and where what belongs to one epoch does.
-        self._nursery: trio.Nursery | None = None
-        self._epoch_nursery: trio.Nursery | None = None
         self._timer_scope = trio.CancelScope()
         # The task that waits for each transaction; the primaries not taken yet, oldest first.
         self._waiting: dict[Transaction | ControlTransaction, trio.lowlevel.Task] = {}
@@ -83,11 +80,16 @@ class Driver:
     async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Run an active link until it is closed or cancelled. The charts decide what it does."""
         try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
+            async with open_bare_nursery() as nursery:
                 nursery.start_soon(self._keep_time)
                 task_status.started()
-                await trio.sleep_forever()
+                # One epoch after the other, all in this task: a call may come when these tasks are
+                # cancelled and the charts do not know it yet, and must not start a task then.
+                while True:
+                    await self._dial_wanted.wait()
+                    self._dial_wanted = trio.Event()
+                    with self._epoch_scope as scope:
+                        await self._dial_epoch(scope)
         finally:
             self._stop()
 
@@ -97,7 +99,7 @@ class Driver:
             if self.engine.is_closed:
                 await trio.aclose_forcefully(stream)
                 return
-            async with trio.open_nursery() as nursery:
+            async with open_bare_nursery() as nursery:
                 nursery.start_soon(self._keep_time)
                 with self._epoch_scope:
                     await self._run_epoch(stream, self.engine.tcp_accepted)
@@ -154,16 +156,14 @@ class Driver:
     def _change_tcp(self, wish: OpenTcp | AbandonTcp | FinishTcp | CloseTcp) -> None:
         match wish:
             case OpenTcp():
-                assert self._nursery is not None
-                assert self._dial is not None
                 self._epoch_scope = trio.CancelScope()
-                self._nursery.start_soon(self._dial_epoch, self._epoch_scope, self._dial)
+                self._dial_wanted.set()
             case AbandonTcp() | CloseTcp():
                 self._epoch_scope.cancel()
                 self._transport = None
             case FinishTcp():
-                if self._transport is not None and self._epoch_nursery is not None:
-                    self._epoch_nursery.start_soon(self._transport.finish)
+                if self._transport is not None:
+                    self._transport.finish()
 
     def turn_soon(self) -> None:
         """Like ``turn``, for a message just queued, but later when more messages are likely."""
@@ -174,19 +174,12 @@ class Driver:
 
     # One epoch
 
-    async def _dial_epoch(self, scope: trio.CancelScope, dial: Dial) -> None:
-        with scope:
-            # The tasks of the epoch before, such as an abandoned dial, may not have stopped yet.
-            await self._over.wait()
-            self._over = over = trio.Event()
-            try:
-                await self._dial_and_run(scope, dial)
-            finally:
-                over.set()
-
-    async def _dial_and_run(self, scope: trio.CancelScope, dial: Dial) -> None:
+    async def _dial_epoch(self, scope: trio.CancelScope) -> None:
+        assert self._dial is not None
+        # The attempt may have been abandoned before it began.
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            stream = await dial()
+            stream = await self._dial()
         except BROKEN as error:
             # An attempt may be abandoned in the turn in which it fails; then it is settled already.
             if not scope.cancel_called:
@@ -201,8 +194,7 @@ class Driver:
 
     async def _run_epoch(self, stream: Stream, begin: Callable[[], None]) -> None:
         try:
-            async with trio.open_nursery() as nursery:
-                self._epoch_nursery = nursery
+            async with open_bare_nursery() as nursery:
                 self._transport = transport = Transport(self.engine, stream)
                 begin()
                 self.turn()
@@ -211,7 +203,7 @@ class Driver:
                 # The charts have closed TCP, which cancels these tasks.
                 await trio.sleep_forever()
         finally:
-            self._transport = self._epoch_nursery = None
+            self._transport = None
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
 
@@ -318,8 +310,13 @@ class Driver:
                 reader.close()
 
     def _record(self, step: Step) -> None:
-        for recorder in self.recorders:
-            recorder(step)
+        for recorder in list(self.recorders):
+            try:
+                recorder(step)
+            except BaseException:
+                # This stops the link. Its last steps are not given to this recorder.
+                self.recorders.remove(recorder)
+                raise
         if _LOG.isEnabledFor(logging.DEBUG):
             statistics = self.engine.statistics()
             for hop in step.hops:

@@ -178,10 +178,20 @@ async def connect_tcp(host: str, port: int) -> DirectStream:
         stream = await trio.open_tcp_stream(host, port)
     except UnicodeError as error:
         raise OSError(f"{host!r} is no host name: {error}") from None
-    if stream.socket.getsockname() == stream.socket.getpeername():
-        # A port in the range of source ports that nobody listens on may answer itself.
+    except OSError as error:
+        match system_error(error):
+            case OSError(errno=int(number)) as own if own is not error:
+                # In the system's words, because trio's words repeat the address.
+                raise OSError(number, os.strerror(number)) from None
+        raise
+    try:
+        if stream.socket.getsockname() == stream.socket.getpeername():
+            # A connect to a free port in the range of source ports may connect to itself.
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    except OSError:
+        # It may also be reset already, and then it has no peer.
         await trio.aclose_forcefully(stream)
-        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        raise
     return DirectStream(stream)
 
 

@@ -35,6 +35,7 @@ class Transport:
         self._send_some = send_some or self._send_piece
         # What the stream has not taken, in order.
         self._waiting: deque[memoryview] = deque()
+        self._finishing = False
         # Set when there is something to do for the writer task.
         self._wanted = trio.Event()
 
@@ -56,6 +57,11 @@ class Transport:
         """Let the writer task have a turn after this one."""
         self._wanted.set()
 
+    def finish(self) -> None:
+        """Tell the peer, when all bytes are written, that no more follow, if the stream can."""
+        self._finishing = True
+        self._wanted.set()
+
     async def run(self, turn: Callable[[], None]) -> None:
         """The writer task. It calls ``turn`` each time bytes have been taken or can be."""
         while True:
@@ -70,6 +76,8 @@ class Transport:
                 self._engine.tcp_closed(system_error(error) or error)
                 turn()
                 return
+            if self._finishing:
+                await self._finish()
 
     async def _send_piece(self, data: memoryview) -> int:
         await self._stream.send_all(bytes(data[:_PIECE]))
@@ -82,8 +90,8 @@ class Transport:
             self._waiting[0] = self._waiting[0][count:]
         self._engine.wrote(count)
 
-    async def finish(self) -> None:
-        """Tell the peer that no more bytes follow, where the stream can."""
+    async def _finish(self) -> None:
+        self._finishing = False
         send_eof: Callable[[], Awaitable[None]] | None = getattr(self._stream, "send_eof", None)
         if send_eof is not None:
             try:

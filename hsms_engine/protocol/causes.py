@@ -66,6 +66,8 @@ class Cause(NamedTuple):
     def _blamed(self, error: _Error) -> _Error:
         """The error, with the exception that caused it as its ``__cause__``."""
         if isinstance(self.detail, Exception):
+            # A user does not need its traceback, which would keep the engine and its stream alive.
+            self.detail.__traceback__ = self.detail.__context__ = None
             error.__cause__ = self.detail
         return error
 

@@ -139,7 +139,9 @@ class Engine:
         try:
             frames = epoch.decoder.feed(data)
         except FrameLengthError as error:
-            bad_length, frames = error, error.frames
+            frames = error.frames
+            # A new error, which keeps neither these frames nor this call alive.
+            bad_length = FrameLengthError(error.length, error.raw, error.limit)
         context.counters["frames_received"] += len(frames)
         selected = self.is_selected
         for index, frame in enumerate(frames):

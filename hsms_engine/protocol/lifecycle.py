@@ -138,6 +138,9 @@ class Lifecycle:
             if hop.event == "attempt_failed":
                 self.failed_attempts += 1
                 self.last_error = cause.attempt_error()
+            if hop.chart == BREAKER.id:
+                # With fewer failures in a row the next attempt may begin earlier.
+                self.timers.retime()
         for hop in step.hops:
             if hop.before.leaves != hop.after.leaves:
                 self._follow(hop, cause)

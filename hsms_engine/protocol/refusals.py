@@ -20,8 +20,8 @@ from hsms_engine.protocol.lifecycle import Lifecycle
 def unusable(life: Lifecycle, context: Context) -> HsmsError:
     """Why no message can be sent while the session is not selected."""
     peer = context.peer
-    if "closed" in life.snapshot and isinstance(life.last_error, ConnectionLostError):
-        # An exception carries the traceback of one raise: each caller gets its own.
+    if not life.reconnects and isinstance(life.last_error, ConnectionLostError):
+        # That closed it. An exception has the traceback of one raise: each caller gets its own.
         return copy.copy(life.last_error)
     if life.is_closing:
         return ClosedError(f"{peer}: closed by a call; open another one")

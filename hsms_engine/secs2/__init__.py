@@ -13,10 +13,10 @@ and ``text`` for the leaves, ``lists`` for lists and type inference, ``codec`` f
 package does not know messages, SML or connections, and needs only the standard library.
 """
 
-from hsms_engine.secs2.base import MAX_DEPTH, MAX_LENGTH, Item, Leaf
+from hsms_engine.secs2.base import MAX_DEPTH, MAX_LENGTH, Leaf
 from hsms_engine.secs2.binary import B
 from hsms_engine.secs2.codec import MAX_ITEMS, DecodeError, decode, encode
-from hsms_engine.secs2.lists import L, Plain, item_of
+from hsms_engine.secs2.lists import Item, L, Plain, item_of
 from hsms_engine.secs2.numbers import (
     BOOLEAN,
     F4,

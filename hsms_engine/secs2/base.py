@@ -51,8 +51,8 @@ def short_headers(code: int) -> tuple[bytes, ...]:
     return tuple(header(code, length) for length in range(0x100))
 
 
-class Item:
-    """A SECS-II item of any type. Use one of the fourteen types, never this class."""
+class BaseItem:
+    """The base of lists and leaves. In annotations use ``Item``, the union of the two."""
 
     __slots__ = ("_parts", "_wire")
 
@@ -78,13 +78,13 @@ class Item:
     def _spread(self, append: Callable[[Buffer], None]) -> None:
         """Append the pieces of an item that is not in one piece."""
 
-    def __reduce__(self) -> tuple[Callable[[bytes], Item], tuple[bytes]]:
+    def __reduce__(self) -> tuple[Callable[[bytes], BaseItem], tuple[bytes]]:
         from hsms_engine.secs2.codec import decode, encode
 
-        return decode, (encode(self),)
+        return decode, (encode(self),)  # type: ignore[arg-type]  # it is a list or a leaf
 
 
-class Leaf(Item):
+class Leaf(BaseItem):
     """An item whose payload is bytes: everything but a list."""
 
     __slots__ = ()

@@ -18,8 +18,8 @@ from __future__ import annotations
 from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
-from hsms_engine.secs2.base import MAX_DEPTH, SMALL, Item, Leaf, new
-from hsms_engine.secs2.lists import LEAVES, L
+from hsms_engine.secs2.base import MAX_DEPTH, SMALL, Leaf, new
+from hsms_engine.secs2.lists import LEAVES, Item, L
 from hsms_engine.secs2.numbers import BOOLEAN
 from hsms_engine.secs2.text import C
 

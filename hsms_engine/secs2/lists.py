@@ -16,7 +16,7 @@ from hsms_engine.secs2.base import (
     MAX_DEPTH,
     MAX_LENGTH,
     REPR_VALUES,
-    Item,
+    BaseItem,
     Leaf,
     header,
     short_headers,
@@ -30,11 +30,11 @@ from hsms_engine.secs2.text import A, C, J
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    _Base = Sequence[Item]
+    _Base = Sequence["Item"]
 else:
     _Base = object
 
-Plain: TypeAlias = Union[str, "Buffer", bool, float, Sequence[Union[Item, "Plain"]]]
+Plain: TypeAlias = Union[str, "Buffer", bool, float, Sequence[Union["Item", "Plain"]]]
 """Plain Python whose item type cannot be mistaken. Type checkers let an ``int`` pass for a
 ``float``; :func:`item_of` does not."""
 
@@ -72,7 +72,7 @@ class _Element:
 
 
 @final
-class L(Item, _Base):
+class L(BaseItem, _Base):
     """A list of items: ``L("MDLN", U4(1, 2), [True, F4(0.5)])``, format code 0.
 
     An argument is an item or plain Python that :func:`item_of` accepts; ``L(*values)`` makes one
@@ -80,8 +80,7 @@ class L(Item, _Base):
 
     ``case L(A(name), U4(n))`` matches a list that *begins* so, of up to 16 items: Python's class
     patterns say nothing of what they do not name. ``case L(A(name), U4(n), length=2)`` matches
-    exactly these two, and so does ``case [A(name), U4(n)]``, which type checkers understand only
-    when they know that it is a list.
+    exactly these two, and so does ``case [A(name), U4(n)]``.
 
     Raises ``TypeError`` for a value that is no item and does not name its type, ``ValueError``
     when nested deeper than 64 or longer than 16,777,215.
@@ -191,6 +190,9 @@ class L(Item, _Base):
                 part._spread(append)
 
 
+Item: TypeAlias = L | Leaf
+"""An item of any type: a union, so that type checkers know that only a list is a sequence."""
+
 _ITEMS: Final = LEAVES | {L}
 
 # Gives `case [A(name), U4(n)]` without the price of an abstract base class at every isinstance.
@@ -209,7 +211,7 @@ def item_of(value: object, *, integer: type[Integer] | None = None) -> Item:
     type cannot carry (a ``str`` beyond ASCII, an int out of the range of ``integer``).
     """
     match value:
-        case Item():
+        case L() | Leaf():
             return value
         case str():
             return A(value)

@@ -54,7 +54,6 @@ class Text(Leaf):
     """The base of A, J and C: ``value`` is a ``str``, indexing and iteration give characters."""
 
     __slots__ = ()
-    __match_args__: tuple[str, ...] = ("value",)
 
     @property
     @abstractmethod
@@ -98,6 +97,7 @@ class A(Text):
     """
 
     __slots__ = ()
+    __match_args__ = ("value",)
     code = 0o20
 
     def __init__(self, value: str | bytes | bytearray = "", /) -> None:
@@ -142,6 +142,7 @@ class J(Text):
     """
 
     __slots__ = ()
+    __match_args__ = ("value",)
     code = 0o21
 
     def __init__(self, value: str | bytes | bytearray = "", /) -> None:

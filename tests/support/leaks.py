@@ -32,10 +32,8 @@ from hsms_engine.protocol.statistics import COUNTERS
 from hsms_engine.protocol.transactions import Transaction
 from statecharts import NotAllowedError
 from statecharts.hsms.world import ImpossibleEffectError
+from tests.support.patience import PATIENCE
 from tests.support.replay import Replay
-
-# A bound against hanging, never a measurement.
-_TOO_LONG = 30.0
 
 
 def open_sockets() -> set[str]:
@@ -116,7 +114,7 @@ def leak_check(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     failed_before = request.session.testsfailed
     sockets_before = open_sockets()
     handler = signal.signal(signal.SIGALRM, _too_long)
-    signal.setitimer(signal.ITIMER_REAL, _TOO_LONG)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     try:
         yield
     finally:

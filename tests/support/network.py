@@ -19,9 +19,7 @@ import trio
 from hsms_engine import HsmsServer, Settings, serve_hsms
 from hsms_engine.driver.tcp import DirectStream, Listener, listen_tcp
 from tests.support.pair import Handler, echo
-
-# A bound against hanging, never a measurement.
-PATIENCE = 20.0
+from tests.support.patience import PATIENCE
 
 
 def run_patiently(function: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:

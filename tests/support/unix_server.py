@@ -40,7 +40,7 @@ async def _serve(
     listener: object, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED
 ) -> None:
     settings = Settings(max_sessions=100)
-    await serve_hsms(talk, settings, listener=listener, task_status=task_status)  # type: ignore[arg-type]  # nursery.start knows no types
+    await serve_hsms(talk, settings, listener=listener, task_status=task_status)  # type: ignore[call-overload]  # nursery.start knows no types
 
 
 if __name__ == "__main__":
