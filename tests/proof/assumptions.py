@@ -13,8 +13,8 @@ QUIET = Assumption(
 )
 SETTLED = Assumption(
     "settled",
-    "as quiet, and the cable is not cut; a timer fires only where no frame can be delivered and "
-    "no report is due: frames are faster than timers",
+    "as quiet, and the cable is repaired at some time; a timer fires only where no frame can be "
+    "delivered and no report is due: frames are faster than timers",
     never=frozenset({Kind.USER, Kind.FAULT}),
     patient=True,
     fair=frozenset({Kind.DELIVERY, Kind.REPORT, Kind.TIMER, Kind.REPAIR}),
