@@ -113,7 +113,7 @@ class Messaging:
 
         ``reply`` is the secondary SxF(y+1), or SxF0 to abort. Raises ``LocalProtocolError`` when
         the primary wants no reply or has had one, ``ConnectionLostError`` when the connection over
-        which it came is gone, whether or not there is another, ``ClosedError`` when you closed it.
+        which it came is over, whether or not there is another, ``ClosedError`` when you closed it.
         """
         await self._until_room()
         self._engine.reply(primary, reply)

@@ -172,7 +172,7 @@ def system_error(error: BaseException) -> OSError | None:
 async def connect_tcp(host: str, port: int) -> DirectStream:
     """Connect to the first address of ``host`` that answers.
 
-    Raises ``OSError``, the system's own, when none does. Cancelling leaves no socket.
+    Raises ``OSError``, the system's own, when none does. When cancelled, no socket stays open.
     """
     try:
         stream = await trio.open_tcp_stream(host, port)

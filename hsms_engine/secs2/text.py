@@ -136,7 +136,7 @@ class J(Text):
     """JIS-8 text (JIS X 0201): ``J("ｱｲｳ")``, format code 0o21.
 
     ASCII, but with a yen sign for the backslash and an overline for the tilde, and half-width
-    katakana. Bytes that JIS X 0201 leaves undefined are the characters of the same number.
+    katakana. Bytes that JIS X 0201 does not define are the characters of the same number.
 
     Raises ``ValueError`` for a character it does not have, ``TypeError`` for anything but text.
     """

@@ -44,7 +44,7 @@ def _timers(chart: Chart) -> Iterator[Finding]:
                 yield (
                     f"transition {on}",
                     f"it does not leave {state.id}, whose timer has expired",
-                    "leave the state, or enter it again to start the timer anew",
+                    "leave the state, or enter it again to start the timer again",
                 )
     for on in chart.transitions:
         if on.event in runs_in and on.source not in runs_in[on.event]:
