@@ -690,7 +690,7 @@ CASES = {
         expiring(On("t_expired", "one"), GO),
         "transition one: t_expired",
         "does not leave one",
-        "start the timer anew",
+        "start the timer again",
     ),
     "an expiry that stays inside": Case(
         expiring(
@@ -700,7 +700,7 @@ CASES = {
         ),
         "transition in1: t_expired -> in2",
         "does not leave one",
-        "anew",
+        "again",
     ),
     "an expiry elsewhere": Case(
         expiring(On("t_expired", "one", to="two"), On("t_expired", "two")),
