@@ -124,7 +124,7 @@ def secondary(size: int) -> UnexpectedSecondary:
 
 
 async def read(reader: EventReader) -> list[LinkEvent]:
-    reader.end()
+    reader.close()
     return [event async for event in reader]
 
 
