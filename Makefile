@@ -8,14 +8,14 @@ INSTALLED := .venv/.installed
 .PHONY: help demo test check diagrams prove mutants bench clean tools
 
 help:
-	@echo 'make demo      two processes, a broken link, the breaker, and the link back: under 30 s'
+	@echo 'make demo      two processes, a lost link, the breaker, and the link back: under 30 s'
 	@echo 'make test      the tests: three to five minutes'
 	@echo 'make check     what CI runs: format, lint, types, tests, coverage'
 	@echo 'make diagrams  draw the charts into diagrams/, write docs/protocol.md'
 	@echo 'make prove     model-check the charts and print what holds: two to three minutes'
-	@echo 'make mutants   break the code in COUNT=200 ways of SEED=0, print what no test notices: half an hour'
-	@echo 'make bench     measure against other engines'
-	@echo 'make clean     remove all that the other targets made, .venv too'
+	@echo 'make mutants   try COUNT=200 small faults of the code, chosen by SEED=0: 20 to 40 minutes'
+	@echo 'make bench     measure the speed of items, beside another implementation'
+	@echo 'make clean     remove everything that the other targets made, also .venv'
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -23,7 +23,7 @@ $(PY):
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
 	    echo 'no virtual environment could be made: install python3-venv' >&2; exit 1; }
 
-# Touched last, so an installation that was interrupted is done again.
+# Touched last, so that an interrupted installation is done again.
 $(INSTALLED): pyproject.toml | $(PY)
 	@echo 'installing hsms-engine and its tools into .venv'
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
@@ -35,7 +35,8 @@ tools:
 demo: $(INSTALLED)
 	@$(PY) -m hsms_engine.demo
 
-# CI runs the README's test command and is to see everything: there `test` is `check` and `prove`.
+# CI runs the test command of the README and must check everything: there `test` runs `check` and
+# `prove`.
 ifeq ($(CI),true)
 test: check prove
 else

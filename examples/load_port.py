@@ -1,4 +1,4 @@
-"""A load port: a chart of one's own that is run, drawn, checked and tested in forty lines."""
+"""A load port: your own chart, run, drawn, checked and tested in forty lines."""
 
 from dataclasses import dataclass
 

@@ -1,9 +1,9 @@
 """HSMS (SEMI E37) connections whose lifecycle is a statechart: run, drawn, proved from one source.
 
 ``open_hsms`` dials one connection, ``open_link`` keeps one for months, ``serve_hsms`` listens.
-Reading order for the code: ``statecharts/hsms/connected.py`` (every protocol rule), ``wire.py``
-(the bytes), ``protocol/engine.py`` (charts and messages without I/O), ``driver/driver.py`` (trio),
-``messaging.py`` (what a user holds).
+Reading order for the code: ``statecharts/hsms/rules.txt`` (every rule), then ``connected.py``,
+``active.py`` and ``passive.py`` beside it (the charts), ``protocol/engine.py`` (charts and messages
+without I/O), ``driver/driver.py`` (trio), ``messaging.py`` (what a user calls).
 """
 
 from hsms_engine import events

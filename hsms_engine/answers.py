@@ -1,4 +1,4 @@
-"""The answers of an equipment that is not there: SML in which a reply may use its request.
+"""The answers of a fake equipment: SML in which a reply may use values of its request.
 
 An answer book is a text of SML messages. Each is the answer to the primary one function below:
 ``S1F14`` answers ``S1F13``. Values of the request are referred to by position::
@@ -6,8 +6,8 @@ An answer book is a text of SML messages. Each is the answer to the primary one 
     S2F26 $ .                              // loopback: the request's item, whole
     S2F42 <L [2] <B 0> <L <L $*.1 <B 0>> ...$2>> .   // each parameter name with an ack
 
-``hsms_engine.sml.nodes`` has the table of this notation, ``answers.sml`` beside this module is
-the book that comes with the engine.
+``hsms_engine.sml.nodes`` has the table of this notation. The file ``answers.sml`` beside this
+module is the answer book that comes with the engine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class AnswerBook:
 
     __slots__ = ("_answers",)
 
-    # By the (stream, function) of what is answered.
+    # By the (stream, function) of the request.
     _answers: Mapping[tuple[int, int], Template]
 
     def __init__(self, answers: Mapping[tuple[int, int], Template]) -> None:
@@ -76,8 +76,8 @@ class AnswerBook:
     def answer(self, message: Message) -> Message | None:
         """The reply to a message; ``None`` when it wants none or the book has none.
 
-        A request that lacks what the answer refers to is aborted, and so is one that does not
-        decode where the answer needs it: the reply is SxF0 without a body.
+        When the answer refers to a value that the request does not have, or that cannot be decoded,
+        the reply is SxF0 without a body: the transaction is aborted.
         """
         template = self._answers.get((message.stream, message.function))
         if template is None or not message.wait:
@@ -92,7 +92,7 @@ class AnswerBook:
         return Message(template.stream, template.function, item=item)
 
     def __iter__(self) -> Iterator[str]:
-        """The names of what is answered: ``S1F1``, ``S1F3``, ..."""
+        """The names of the requests that have an answer: ``S1F1``, ``S1F3``, ..."""
         return (f"S{stream}F{function}" for stream, function in self._answers)
 
     def __len__(self) -> int:

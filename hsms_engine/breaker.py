@@ -1,7 +1,8 @@
 """A circuit breaker for any kind of call, run by the same chart as the one inside a link.
 
-Its time is whatever clock it is given; reading its state notices a period that is over. A permit
-belongs to the period it was given in: its result in a later one is counted and changes nothing.
+It uses the clock that it is given. When its state is read, it first notices that the open time is
+over. A permit belongs to the period in which it was given: its result in a later period is counted
+and changes nothing.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from statecharts.hsms.vocabulary import Count
 
 
 class Permit:
-    """Leave to make one call. To be settled once: ``succeeded``, ``failed`` or ``cancelled``.
+    """Allows one call. It must be settled once: ``succeeded``, ``failed`` or ``cancelled``.
 
-    A probe's permit that is never settled keeps the breaker half-open; ``attempt`` settles it in
-    any case.
+    When a probe's permit is never settled, the breaker stays half-open; ``attempt`` always settles
+    it.
     """
 
     def __init__(self, breaker: CircuitBreaker, period: int) -> None:
@@ -53,8 +54,8 @@ class Permit:
 class CircuitBreaker:
     """Closed, open, half-open with one probe at a time, isolated by hand.
 
-    ``threshold`` consecutive failures open it for ``open_time`` seconds of ``clock``, which must
-    never go backwards. ``on_change`` is called with the name of each state entered. Raises
+    ``threshold`` failures in a row open it for ``open_time`` seconds of ``clock``, which must never
+    go backwards. ``on_change`` is called with the name of each state that is entered. Raises
     ``SettingsError`` when a value is out of range.
     """
 
@@ -72,7 +73,7 @@ class CircuitBreaker:
         self._snapshot = self._machine.initial
         self._open_time = open_time
         self._opened_at = -math.inf
-        # Grows with every change of state, so that a result can be told from one of before.
+        # Grows with every change of state, so that a result of an earlier period is recognized.
         self._period = 0
         self.counts: Counter[str] = Counter()
 
@@ -88,13 +89,13 @@ class CircuitBreaker:
 
     @property
     def failures(self) -> int:
-        """Consecutive failures counted, at most the threshold."""
+        """The failures in a row, at most the threshold."""
         self._notice_time()
         return self._machine.values(self._snapshot)["failures"]
 
     @property
     def retry_after(self) -> float:
-        """Seconds until a permit can be had; 0 when now, infinite when isolated."""
+        """Seconds until a permit is possible; 0 when it is now, infinite when isolated."""
         match self.state:
             case "open":
                 return self._opened_at + self._open_time - self._clock()
@@ -104,12 +105,12 @@ class CircuitBreaker:
                 return 0.0
 
     def permit(self) -> Permit:
-        """Leave for one call. Raises ``CircuitOpenError`` with the time left when there is none."""
+        """A permit for one call. Raises ``CircuitOpenError``, with ``retry_after``, for none."""
         self._notice_time()
         try:
             granted = Tell("permit_granted") in self._advance("permit_requested")
         except BaseException:
-            # ``on_change`` raised over the probe that began: its caller gets no permit to settle.
+            # ``on_change`` raised when the probe began: the caller gets no permit to settle.
             self._snapshot = self._machine.step(self._snapshot, "attempt_cancelled").snapshot
             raise
         if not granted:
@@ -123,7 +124,7 @@ class CircuitBreaker:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """A block that succeeds, fails with an ``Exception``, or is cancelled with another."""
+        """A block: an ``Exception`` is a failure, any other ``BaseException`` a cancellation."""
         permit = self.permit()
         try:
             yield
@@ -151,7 +152,7 @@ class CircuitBreaker:
         self._advance("reset_requested")
 
     def configure(self, threshold: int, open_time: float) -> None:
-        """Other values, from now on: history is kept and a running period is re-timed."""
+        """Use other values from now on. Failures are kept, and a running open time is re-timed."""
         self._check(threshold, open_time)
         self._notice_time()
         self._machine = machine_for(BREAKER, "threshold", threshold)
@@ -180,10 +181,10 @@ class CircuitBreaker:
                 case Start():
                     self._opened_at = self._clock()
                 case _:
-                    # Permits are for who asked; a withdrawn one is told by its period.
+                    # A permit goes to the caller that asked; its period shows when it is withdrawn.
                     pass
         if step.snapshot.leaves != before.leaves:
-            # The probe itself begins the period it is judged in.
+            # The probe begins the period in which its result counts.
             self._period += 1
             if self._on_change is not None:
                 self._on_change(step.snapshot.leaves.removeprefix("breaker_"))

@@ -1,9 +1,8 @@
-"""``python -m hsms_engine.demo``: a link, its server killed under it, the breaker, the way back.
+"""``python -m hsms_engine.demo``: a link whose server is killed, the breaker, and the link back.
 
-Two processes and real TCP; both run this module and need nothing but the engine. Every step is
-held against what it is to be; the first that differs ends the demo with exit code 1. Nothing waits
-for a clock: what the timers of a factory would hold back for a minute is brought about by changing
-them on the live link, which is a step of its own.
+Two processes and real TCP; both run this module and need only the engine. Every step is compared
+with the expected one; at the first difference the demo stops with exit code 1. Nothing waits for a
+long timer: the demo shortens such timers on the running link, and shows that as a step.
 """
 
 from __future__ import annotations
@@ -35,22 +34,22 @@ ROUND_TRIPS = 1_000
 THRESHOLD = 3
 # One reconnect at a time, and only when the demo says so.
 MINUTE = 60.0
-# All of it, in seconds: a step that never comes ends the demo too.
+# The longest time for the whole demo, in seconds: a step that never comes stops it too.
 PATIENCE = 28.0
 _SHOWN = {ACTIVE.id: "chart", BREAKER.id: "breaker"}
 
 
 class WrongStepError(Exception):
-    """A step was not as told."""
+    """A step was not as expected."""
 
 
 class Timeline:
-    """What happens, one line each: elapsed, what, and the states of both charts then."""
+    """A line for everything that happens: elapsed time, what, and the states of both charts."""
 
     def __init__(self) -> None:
         self._start = trio.current_time()
         self._states = {"chart": "-", "breaker": "-"}
-        # Lines to be printed with the next note: a recorder of steps does nothing that may fail.
+        # Lines to print with the next note: a recorder of steps must not raise, and print may.
         self._pending = [self._line("elapsed", "what happened", "chart state", "breaker state")]
 
     @staticmethod
@@ -63,13 +62,13 @@ class Timeline:
         self._pending.append(line)
 
     def note(self, what: str) -> None:
-        """One line."""
+        """Print one line."""
         self._add(what)
         lines, self._pending = self._pending, []
         print("\n".join(lines), flush=True)
 
     def watch(self, link: HsmsLink) -> None:
-        """Write down every change of state of ``link``, from now on."""
+        """Add a line for every change of state of ``link``, from now on."""
         now = link.statistics()
         self._states = {"chart": now.state, "breaker": str(now.breaker_state)}
         link.on_step(self._stepped)
@@ -83,36 +82,36 @@ class Timeline:
             self._add(f"    {record.event}")
 
     def check(self, what: str, seen: object, expected: object) -> None:
-        """A step of the demo. Raises ``WrongStepError`` when it is not as told."""
+        """A step of the demo. Raises ``WrongStepError`` when it is not as expected."""
         if seen != expected:
             raise WrongStepError(f"{what}: expected {expected!r}, seen {seen!r}")
         self.note(f"{what}: {seen}")
 
 
 def serve(port: int) -> None:
-    """The other process: a fake equipment that says what becomes of its connections, as JSON."""
+    """The other process: a fake equipment that reports its connections as JSON."""
 
     def report(event: str, details: Mapping[str, object]) -> None:
         if "message" not in details:
             print(json.dumps({"event": event, **details}), flush=True)
 
-    # Without the demo that reads it, there is nobody it should go on for.
+    # When the demo does not read it any more, this process has no purpose and may stop.
     with suppress(BrokenPipeError):
         trio.run(partial(run_fake, Settings(host=HOST, port=port), events=0.1, report=report))
 
 
 class Server:
-    """The fake equipment in a process of its own, and what it says of itself."""
+    """The fake equipment in a process of its own, and what it has reported."""
 
     def __init__(self, process: trio.Process) -> None:
         self.process = process
         self.port = 0
-        # The events it has printed, by name.
+        # How often it has reported each event.
         self.said: Counter[str] = Counter()
         self._news = trio.Event()
 
     async def read(self) -> None:
-        """Take what it prints, until it ends."""
+        """Read what it prints, until it exits."""
         assert self.process.stdout is not None
         rest = b""
         async for data in self.process.stdout:
@@ -129,14 +128,14 @@ class Server:
         news.set()
 
     async def until(self, *events: str) -> None:
-        """Wait until it has said each of these at least once."""
+        """Wait until it has reported each of these events at least once."""
         while not all(self.said[event] for event in events):
             await self._news.wait()
 
 
 @asynccontextmanager
 async def run_server(port: int) -> AsyncIterator[Server]:
-    """The fake equipment as a process that listens; killed at the end if it is still there."""
+    """The fake equipment as a process that listens; killed after the block if it still runs."""
     command = [sys.executable, "-m", "hsms_engine.demo", str(port)]
     process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
     try:
@@ -153,19 +152,19 @@ async def run_server(port: int) -> AsyncIterator[Server]:
 
 
 async def answer_events(link: HsmsLink, arrived: trio.MemorySendChannel[str]) -> None:
-    """What a host does with S6F11, for as long as the link is there."""
+    """Acknowledge S6F11 as a host does, as long as the link exists."""
     async for primary in link:
         try:
             await link.reply(primary, S6F12())
         except HsmsError:
-            # The connection it came over has gone meanwhile.
+            # The connection over which it came is already over.
             continue
         with suppress(trio.WouldBlock):
             arrived.send_nowait(primary.name)
 
 
 async def names_until(reader: EventReader, *awaited: str) -> list[str]:
-    """The names of the events up to and with the last of those awaited."""
+    """The names of the events, up to the last of the awaited ones."""
     names: list[str] = []
     while not set(awaited) <= set(names):
         names.append(type(await anext(reader)).__name__)
@@ -188,7 +187,7 @@ async def round_trips(timeline: Timeline, link: HsmsLink) -> None:
 
 
 async def refused(timeline: Timeline, link: HsmsLink) -> None:
-    """Calls while the breaker is open: each is told at once when to come back."""
+    """Calls while the breaker is open: each fails at once and says when to try again."""
     attempts = link.statistics().attempts
     calls: dict[str, Callable[[], Awaitable[object]]] = {
         "request": partial(link.request, S1F1()),
@@ -253,7 +252,7 @@ async def demonstrate(timeline: Timeline) -> None:
             send, arrived = trio.open_memory_channel[str](2)
             nursery.start_soon(answer_events, link, send)
             timeline.check("the equipment reports", await arrived.receive(), "S6F11")
-            # It sends the next one when the one before is acknowledged.
+            # It sends the next one when the previous one is acknowledged.
             timeline.check("and again, having had S6F12", await arrived.receive(), "S6F11")
             await round_trips(timeline, link)
             link.configure(breaker_threshold=THRESHOLD)
@@ -297,7 +296,7 @@ def main() -> int:
     except (WrongStepError, HsmsError) as error:
         return _wrong(str(error))
     except BrokenPipeError:
-        # Whoever read the timeline has gone, and nothing is left to be said.
+        # The reader of the timeline has closed the pipe: there is nobody to tell.
         return 1
     print("demo: ok", flush=True)
     return 0

@@ -1,8 +1,8 @@
-"""What a link reports, in order: a closed union of small frozen records.
+"""The events of a link, in order: a closed union of small frozen records.
 
 ``at`` is the monotonic clock in seconds, ``epoch`` the number of the TCP connection (0 before the
-first). One record is made for each state of the charts that is entered; nothing is reported twice
-in a row, because a chart does not enter a state it is in.
+first). There is one event for each change of the connection's phase and for each state that the
+breaker enters, so the same event does not come twice in a row.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Connecting(Happened):
 
 @dataclass(frozen=True, slots=True)
 class Selecting(Happened):
-    """TCP is up and Select.req is on its way."""
+    """TCP is open and our Select.req is unanswered; T6 runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotSelected(Happened):
-    """TCP is up and the session is not selected; T7 runs."""
+    """TCP is open and the session is not selected; T7 runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ class Separating(Happened):
 
 @dataclass(frozen=True, slots=True)
 class Waiting(Happened):
-    """An attempt or a connection has ended; the next attempt begins in ``retry_after`` seconds.
+    """An attempt or a connection is over; the next attempt begins in ``retry_after`` seconds.
 
     ``error`` is the ``ConnectError`` of an attempt, the ``ConnectionLostError`` of a connection,
-    or None when it was ended by a call.
+    or None when a call closed it.
     """
 
     retry_after: float
@@ -74,7 +74,7 @@ class Blocked(Happened):
 
 @dataclass(frozen=True, slots=True)
 class Closed(Happened):
-    """The link was closed by a call."""
+    """The link is over: no connection follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class BreakerOpened(Happened):
 
 @dataclass(frozen=True, slots=True)
 class BreakerHalfOpen(Happened):
-    """The open time is over: one attempt may probe."""
+    """The open time is over: one attempt may begin, as a probe."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 Invariants:
 
-* A message never changes. What is filled in later (the body of a message built from an
-  item, the item of a message received as bytes) is a function of what was there before.
-* ``body`` is the truth. Two messages are equal when stream, function, W-bit and body are;
-  the session id and the system bytes say where a message travelled, not what it says.
-* Building a message from the wire looks at no byte of its body. A body that does not decode
-  is a fact about ``item``, never about the connection that carried it.
-* A secondary (even function) never has the W-bit when built here; from the wire anything the
-  header can hold is shown as it came.
+* A message never changes. The parts that are computed later (the body of a message built from an
+  item, the item of a message received as bytes) depend only on the parts that are there.
+* Two messages are equal when stream, function, W-bit and body are equal. The session id and the
+  system bytes say where a message came from, not what it says.
+* A received message does not look at its body. When the body cannot be decoded, ``item`` raises;
+  the connection is not affected.
+* A secondary (even function) that is built here never has the W-bit. A received message shows
+  whatever its header says.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _REPR_LIMIT: Final = 120
 class Message:
     """A data message: ``Message(1, 13, wait=True, item=["MDLN", "1.0"])``.
 
-    ``item`` takes an :class:`~hsms_engine.secs2.Item` or plain Python that names its type by
-    itself (see :func:`~hsms_engine.secs2.item_of`); ``body`` takes bytes already encoded. Give
-    one of them, or neither for a message of a header only.
+    ``item`` takes an :class:`~hsms_engine.secs2.Item` or a plain Python value with a clear type
+    (see :func:`~hsms_engine.secs2.item_of`); ``body`` takes encoded bytes. Give one of them, or
+    neither for a message with only a header.
 
-    ``session_id`` (0..65535) and ``system_bytes`` (0..2**32-1) are known for received messages
-    and ``None`` for those the user builds: the connection decides both when it sends.
+    ``session_id`` (0..65535) and ``system_bytes`` (0..2**32-1) are set in received messages and
+    ``None`` in those the user builds: the connection chooses both when it sends.
 
     Raises ``ValueError`` when stream is not in 0..127, function not in 0..255, or a secondary
     asks for a reply (SEMI E5: only a primary has the W-bit), and ``TypeError`` when both item
@@ -106,9 +106,9 @@ class Message:
         session_id: int,
         system_bytes: int,
     ) -> Self:
-        """A message as the wire brought it. Nothing is checked and nothing is decoded.
+        """A message as it was received. Nothing is checked or decoded.
 
-        The caller has already taken the fields from a header, where none can be out of range.
+        The caller has taken the fields from a header, so none can be out of range.
         """
         message = cls.__new__(cls)
         message._stream = stream
@@ -149,29 +149,29 @@ class Message:
 
     @property
     def session_id(self) -> int | None:
-        """The session id (HSMS-SS: device id) it was received with, ``None`` when built here."""
+        """The session id (HSMS-SS: device id) in a received message; ``None`` when built here."""
         return self._session_id
 
     @property
     def system_bytes(self) -> int | None:
-        """The transaction it was received in, ``None`` when built here."""
+        """The number of its transaction in a received message; ``None`` when built here."""
         return self._system_bytes
 
     @property
     def body(self) -> bytes:
-        """The encoded item, ``b""`` for a message of a header only. Encoded once."""
+        """The encoded item, ``b""`` for a message with only a header. Encoded once."""
         body = self._body
         if body is None:
             from hsms_engine.secs2 import encode
 
-            # An item is set wherever no body is: see __init__.
+            # A message without a body always has an item: see __init__.
             assert self._item is not None
             body = self._body = encode(self._item)
         return body
 
     @property
     def item(self) -> Item | None:
-        """The decoded body, ``None`` for a message of a header only. Decoded on first use.
+        """The decoded body, ``None`` for a message with only a header. Decoded on first use.
 
         Raises :class:`~hsms_engine.secs2.DecodeError`, every time, when the body is not SECS-II.
         """

@@ -8,7 +8,7 @@ Acknowledge codes are one byte, 0 for yes, as E5's tables have them.
 Every function raises ``ValueError`` or ``TypeError`` for a value that no item can be made of.
 """
 
-# Messages are called what the whole trade calls them.
+# Everybody who works with SECS uses these names.
 # ruff: noqa: N802
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ __all__ = [
 ]
 
 Value: TypeAlias = Item | Plain | int
-"""What an argument may be: an item, or plain Python in which an ``int`` means U4."""
+"""An argument: an item, or a plain Python value, in which an ``int`` means U4."""
 
-# To type checkers the keys of a mapping are one type exactly, so any must do.
+# Type checkers take the type of a mapping's keys exactly, so a union of key types would not fit.
 Pairs: TypeAlias = Mapping[Any, Value] | Iterable[tuple[Value, Value]]
 """Values by name: a mapping, or pairs of a name and a value."""
 
@@ -111,7 +111,7 @@ def _identity(mdln: str | None, softrev: str | None) -> L:
 
 
 def S1F1() -> Message:
-    """Are You There: the other end answers S1F2."""
+    """Are You There: the peer answers S1F2."""
     return Message(1, 1, True)
 
 

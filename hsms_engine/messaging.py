@@ -1,7 +1,7 @@
-"""What a connection and a link have in common: requests, replies, primaries, and a graceful end.
+"""The calls that a connection and a link share: requests, replies, primaries, and a graceful close.
 
-Calls raise by what the caller can still do, see ``hsms_engine.errors``. Patience is the caller's:
-use trio's cancel scopes. Cancelling a request abandons that transaction and nothing else.
+Errors are sorted by what the caller can still do, see ``hsms_engine.errors``. The caller chooses
+how long to wait, with trio's cancel scopes. Cancelling a request abandons only that transaction.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Messaging:
 
     @property
     def peer(self) -> str:
-        """The other end, as messages to people name it."""
+        """The peer's name in messages to people."""
         return self._engine.peer
 
     @property
@@ -49,21 +49,21 @@ class Messaging:
         return self._engine.settings
 
     def statistics(self) -> Statistics:
-        """All counts at this moment, consistent with each other."""
+        """All counts, taken at the same moment."""
         return self._engine.statistics()
 
     def events(self) -> EventReader:
         """The events from now on, in order: ``async for event in link.events()``.
 
-        Each reader gets all events. A reader slower than ``events_size`` events is told how many
-        it missed. It ends when the link does.
+        Each reader gets all events. A reader that is more than ``events_size`` events behind gets
+        ``Missed`` with the number of dropped events. The loop ends when the link is over.
         """
         return self._driver.events()
 
     def on_step(self, recorder: Callable[[Step], None]) -> None:
-        """Have every step of the charts recorded: what ``statecharts.testgen.conforms`` reads.
+        """Call ``recorder`` with a ``hsms_engine.protocol.Step`` for every step of the charts.
 
-        ``recorder`` is called in the turn of the step and must not raise: that would end the link.
+        It is called at once, in the task of the step. It must not raise: that would stop the link.
         """
         self._driver.recorders.append(recorder)
 
@@ -72,10 +72,10 @@ class Messaging:
     async def request(self, message: Message) -> Message:
         """Send a primary with W and return its reply.
 
-        T3 runs from the primary being wholly written. Raises ``ReplyTimeoutError`` (T3),
-        ``RejectedError`` and ``AbortedError`` when this transaction fails and the connection
-        stays, ``LocalProtocolError`` when it cannot be sent (nothing was), and the error of the
-        connection when that is not selected or ends meanwhile.
+        T3 starts when the primary is wholly written. Raises ``ReplyTimeoutError`` (T3),
+        ``RejectedError`` and ``AbortedError`` when only this transaction fails and the connection
+        stays, ``LocalProtocolError`` when the message cannot be sent (nothing is sent), and the
+        error of the connection when it is not selected, or is lost before the reply.
         """
         if not message.is_primary or not message.wait:
             raise LocalProtocolError(
@@ -93,7 +93,7 @@ class Messaging:
         raise outcome
 
     async def send(self, message: Message) -> None:
-        """Send a primary that wants no reply; returns when it is queued, not when it is read.
+        """Send a primary that wants no reply. Returns when it is queued, not when it is read.
 
         Waits while more than ``outbox_size`` bytes are queued. Raises like ``request``.
         """
@@ -105,7 +105,7 @@ class Messaging:
         await self._until_room()
         self._engine.send(message)
         self._driver.turn_soon()
-        # A program that only sends must not keep the reader from its turn.
+        # So that a program which only sends lets the reader have its turn.
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def reply(self, primary: Message, reply: Message) -> None:
@@ -113,7 +113,7 @@ class Messaging:
 
         ``reply`` is the secondary SxF(y+1), or SxF0 to abort. Raises ``LocalProtocolError`` when
         the primary wants no reply or has had one, ``ConnectionLostError`` when the connection over
-        which it came is gone, whether or not there is another, ``ClosedError`` when you closed it.
+        which it came is over, whether or not there is another, ``ClosedError`` when you closed it.
         """
         await self._until_room()
         self._engine.reply(primary, reply)
@@ -130,36 +130,36 @@ class Messaging:
         await self._ask(self._engine.linktest)
 
     async def deselect(self) -> None:
-        """End the session and keep TCP (Deselect.req). T7 runs until it is selected again.
+        """Close the session and keep TCP (Deselect.req). T7 runs until it is selected again.
 
-        Raises ``TransactionError`` when the peer stays selected, ``LocalProtocolError`` when it
+        Raises ``TransactionError`` when the peer stays selected, ``LocalProtocolError`` when this
         is not possible now, or the error of the connection.
         """
         await self._ask(self._engine.deselect)
 
     async def select(self) -> None:
-        """Select again after a Deselect (Select.req); the dialling end does so.
+        """Select again after a Deselect (Select.req). Only for the end that dials.
 
-        Raises ``LocalProtocolError`` when it is not possible now, or the error of the connection.
+        Raises ``LocalProtocolError`` when this is not possible now, or the error of the connection.
         """
         await self._ask(self._engine.select)
 
     async def aclose(self) -> None:
-        """End it: Separate.req if selected, then TCP. Any number of tasks may call it, repeatedly.
+        """Close: Separate.req if selected, then TCP. Any number of tasks may call it, repeatedly.
 
-        Waits at most ``linger`` for the peer. Cancelled, it closes without waiting.
+        Waits at most ``linger`` seconds for the peer. When cancelled, it closes without waiting.
         """
         self.close_soon()
         await self._driver.until(lambda: self._engine.is_closed or None)
 
     def close_soon(self) -> None:
-        """Begin to end it without waiting; ``aclose`` also waits until it is over."""
+        """Begin to close, without waiting; ``aclose`` also waits until it is closed."""
         self._call(self._engine.close)
 
     # Inside
 
     def _call(self, call: Callable[[], None]) -> None:
-        """Make a local call, and do at once what follows from it."""
+        """Make a local call, and do at once what the engine then asks for."""
         call()
         self._driver.turn()
 

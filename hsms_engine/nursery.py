@@ -1,7 +1,7 @@
-"""A nursery out of which the user's own exception comes as it was raised, not in a group.
+"""A nursery that raises the user's own exception as it is, not in a group.
 
-What this package runs in the background does not raise, so the one exception in the group is the
-one of the ``async with`` body. Several exceptions stay a group.
+The background tasks of this package do not raise, so a single exception in the group comes from the
+``async with`` body. Several exceptions stay a group.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ def is_cancellation(error: BaseException) -> bool:
 
 @asynccontextmanager
 async def open_bare_nursery() -> AsyncIterator[trio.Nursery]:
-    """Like ``trio.open_nursery``, but a single exception leaves it bare."""
+    """Like ``trio.open_nursery``, but a single exception is raised without a group."""
     try:
         async with trio.open_nursery() as nursery:
             yield nursery
     except BaseExceptionGroup as group:
-        # Cancellation that came along with an error has done its work when the nursery is over.
-        # What is inside each exception, a group of the user's own perhaps, is left alone.
+        # A cancellation beside an error is dropped: the nursery is over, so it has done its work.
+        # Each exception itself, which may be a group of the user's own, is not changed.
         errors = [each for each in group.exceptions if not is_cancellation(each)]
         if len(errors) != 1:
             raise

@@ -112,7 +112,8 @@ class HsmsServer:
             await driver.until(lambda: bool(engine.times_selected) or engine.is_closed or None)
             if not engine.times_selected:
                 self.never_selected += 1
-                _LOG.info("%s: never selected: %s", connection.peer, engine.last_error)
+                why = engine.last_error or "refused, or closed by a call"
+                _LOG.info("%s: never selected: %s", connection.peer, why)
             else:
                 try:
                     await handler(connection)

@@ -1,17 +1,17 @@
 """HSMS frames as bytes: encode one, decode a stream of them.
 
 A frame is a four-byte big-endian length, a ten-byte header and a body; the length counts header
-and body, not itself. This module knows the shape of a frame and nothing of what it means: which
-frame is allowed when, and what answers it, is decided above. So any header is representable,
-also one with an SType or a PType that E37 leaves undefined.
+and body, not itself. This module knows only the shape of a frame. When a frame is allowed, and what
+answers it, is decided by the modules above. So any header can be represented, also one with an
+SType or a PType that E37 does not define.
 
 Invariants:
 
-- How a byte stream is cut into chunks never changes the frames it decodes to.
-- A length is judged as soon as its four bytes are known, before room is made for the frame.
-- The decoder holds the bytes received for the one frame in progress and no others. Nothing is
-  ever allocated from a length alone, so a peer pays for our memory with bytes of its own.
-- Each byte of a frame is copied a fixed number of times, however small the pieces it comes in.
+- However a byte stream is cut into chunks, it decodes to the same frames.
+- A length is checked as soon as its four bytes are known, before memory is used for the frame.
+- The decoder holds only the received bytes of the one frame in progress. It never allocates memory
+  for a length alone: a peer must send the bytes that fill our memory.
+- Each byte of a frame is copied a fixed number of times, however small the chunks are.
 """
 
 import struct
@@ -183,7 +183,7 @@ def reject_frame(of: Frame, reason: int) -> Frame:
 def encode(frame: Frame) -> bytes:
     """The bytes of a frame, length first.
 
-    Raises `ValueError` naming the field and its range if one does not fit its place.
+    Raises `ValueError`, with name and range, for a field that is out of range.
     """
     session_id, byte2, byte3, ptype, stype, system_bytes, body = frame
     length = HEADER_LENGTH + len(body)
@@ -210,7 +210,7 @@ def encode_data(
 
 
 def _stream_byte(stream: int, wait: bool) -> int:
-    # Header byte 2 has room for 255, but the top bit of a stream would be read as the W-bit.
+    # Header byte 2 can hold 255, but the highest bit of a stream would be read as the W-bit.
     if not 0 <= stream <= _MAX_STREAM:
         raise ValueError(f"stream {stream} is not in 0..{_MAX_STREAM}")
     return stream | _WAIT if wait else stream
@@ -242,9 +242,9 @@ class Decoder:
     # The bytes received of the frame in progress: never more than one frame, and empty between
     # frames.
     _buffer: bytearray
-    # The bytes that frame will have, its length field included; 0 while that is not complete.
+    # The size of that frame with its length field; 0 while the length field is not complete.
     _total: int
-    # A bad length was met. There is no way to find the next frame after it.
+    # There was a bad length. After it, the next frame cannot be found.
     _stopped: bool
 
     def __init__(self, max_frame: int = DEFAULT_MAX_FRAME) -> None:
@@ -255,7 +255,7 @@ class Decoder:
 
     @property
     def max_frame(self) -> int:
-        """The greatest length a frame may declare; setting it holds for the lengths to come."""
+        """The greatest length a frame may declare; a new value is for the lengths after it."""
         return self._max_frame
 
     @max_frame.setter
@@ -266,7 +266,7 @@ class Decoder:
 
     @property
     def partial(self) -> bool:
-        """A frame has begun, any byte of its length field counts, and is not complete.
+        """Whether a frame has begun, even with one byte of its length field, and is not complete.
 
         T8 and the frame deadline run exactly while this is true.
         """
@@ -279,7 +279,7 @@ class Decoder:
 
     @property
     def missing(self) -> int:
-        """The bytes to come of the frame in progress, or of its length field if cut in there.
+        """How many bytes the frame in progress still needs, or first its length field.
 
         0 between frames.
         """
@@ -314,7 +314,7 @@ class Decoder:
             if stop > end or length < HEADER_LENGTH or length > limit:
                 break
             body = data[start + _PREFIX_BYTES : stop]
-            # Frame(...) makes the same tuple through one more Python call: a third more per frame.
+            # Frame(...) makes the same tuple with one more Python call: a third more time.
             frames.append(new(Frame, (session_id, byte2, byte3, ptype, stype, system_bytes, body)))
             start = stop
         if start < end:
@@ -322,13 +322,13 @@ class Decoder:
         return frames
 
     def _begin_pending(self, data: bytes, start: int, frames: list[Frame]) -> None:
-        """Keep what `data` has of a frame that it does not complete."""
+        """Keep the bytes of `data` that begin a frame and do not complete it."""
         if len(data) - start >= _LENGTH_BYTES:
             self._total = self._checked_total(data[start : start + _LENGTH_BYTES], frames)
         self._buffer += memoryview(data)[start:]
 
     def _complete_pending(self, data: bytes, frames: list[Frame]) -> int:
-        """Continue the frame in progress with `data`; return how much of it belonged to it."""
+        """Continue the frame in progress with `data`; return how many bytes belong to it."""
         buffer = self._buffer
         start = 0
         if not self._total:
@@ -342,7 +342,7 @@ class Decoder:
         if len(buffer) < self._total:
             return len(data)
         header = _PREFIX.unpack_from(buffer)[1:]
-        # Dropping the front of a bytearray moves no bytes, so the body is copied once.
+        # Deleting the front of a bytearray moves no bytes, so the body is copied once.
         del buffer[:_PREFIX_BYTES]
         frames.append(Frame._make((*header, bytes(buffer))))
         self._buffer = bytearray()

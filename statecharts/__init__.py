@@ -37,29 +37,30 @@ A chart is a ``Chart`` of ``State`` and ``On`` objects. It asks, and never acts:
 * **Order** within a step: exits from the inside out, then the transition's ``do``, then entries
   from the outside in. What must come before an exit effect needs a state of its own.
 * **Transitions** are looked up from the innermost active state outwards, in the order declared; the
-  first whose guard holds is taken. ``to=None`` stays; ``to=source`` leaves and enters again; an
-  event of ``None`` is taken at once.
-* **Timers** belong to states: ``State(timer=T7)`` starts T7 on entry and stops it on exit. Its end
-  is the event ``t7_expired``, which must leave the state. The chart sees no number of seconds.
+  first one whose guard holds is taken. ``to=None`` stays in the state; ``to=source`` exits and
+  enters it again; a transition whose event is ``None`` is taken at once.
+* **Timers** belong to states: ``State(timer=T7)`` starts T7 on entry and stops it on exit. When T7
+  runs out, the event ``t7_expired`` comes; its transition must exit the state. The chart sees no
+  number of seconds.
 * **Variables** have the domain ``0..highest`` and are changed by ``Set`` and ``Increment``; guards
   compare them with numbers and parameters (``when="failures >= threshold"``).
 * **Events** are ``received`` (a peer may cause them at any time: total below ``total_in``),
   ``local`` (calls: ``NotAllowedError`` where none is declared) or ``reported``. They carry nothing.
-* **Charts are joined** in a ``System``: what one tells (``Tell("carrier_left")``) is, by the same
-  name, an event that another reports.
+* **Charts are joined** in a ``System``: what one chart tells (``Tell("carrier_left")``) is an event
+  of the chart that declares this name under ``reported``.
 
-``lint`` refuses what would not mean the same to python-statemachine, XState and a reader: with the
-file, the place, and what to write instead.
+``lint`` refuses a chart that python-statemachine, XState and a reader would not understand in the
+same way. It names the file and the place, and says what to write instead.
 
-What is missing, since in python-statemachine it is a trap:
+These features of python-statemachine are missing on purpose, because each is a trap there:
 
-* callbacks, coroutines, convention methods: an action is an object and is never called;
-* delayed sends and ``invoke``: time is an effect, and its end an event;
-* event data: an event is its name;
-* wildcards, and internal transitions: ``to=None`` does without;
+* callbacks, coroutines, convention methods: here an action is an object and is never called;
+* delayed sends and ``invoke``: here a timer starts by an effect and expires by an event;
+* event data: an event is only its name;
+* wildcards, and internal transitions: ``to=None`` replaces them;
 * history, and final states, which stop the engine for good;
 * charts that inherit from charts;
-* a start value: a snapshot is where a chart goes on, and nothing is run to get there.
+* a start value: ``machine.snapshot(...)`` makes any snapshot, and a step can begin from it.
 """
 
 from .declare import (

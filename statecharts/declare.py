@@ -1,15 +1,15 @@
-"""A chart as data: states, transitions, timers, variables and effects, and nothing that acts.
+"""A chart as data: states, transitions, timers, variables and effects. Nothing here acts.
 
 Invariants of a declaration (``lint`` checks each of them):
 
-* ids are unique over the whole chart, the first child of a state is its initial one;
-* a timer belongs to a state: entering starts it, leaving stops it (states that exclude each other
+* ids are unique in the whole chart, and the first child of a state is its initial one;
+* a timer belongs to a state: entry starts it, exit stops it (states that are never active together
   may share one);
 * a guard reads only the chart's variables and parameters, each with a finite domain;
-* every event is declared with the side it comes from: the peer, a local call, or a report.
+* every event is declared with its source: the peer, a local call, or a report.
 
-Everything else in this package (run, picture, check, export, generated tests) reads these objects
-and nothing else, so that no two of them can disagree about what the chart says.
+The rest of this package (run, picture, check, export, generated tests) reads only these objects, so
+no two parts of it can disagree about what the chart says.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .refusals import Part, calling_frame
 class Effect:
     """What a chart asks of its driver. Subclass it as a frozen, slotted dataclass.
 
-    An effect says what is to be done and carries no behaviour. Two effects are the same when
-    their class and their fields are.
+    An effect says what the driver must do; it has no behaviour of its own. Two effects are equal
+    when their classes and fields are equal.
     """
 
     def __str__(self) -> str:
@@ -35,10 +35,10 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Timer(Part):
-    """A duration that belongs to a state; its end arrives as the event ``<id>_expired``.
+    """A duration that belongs to a state; when it runs out, the event ``<id>_expired`` comes.
 
-    ``seconds`` is the default duration, drawn in pictures; ``lowest`` and ``highest`` bound what a
-    user may set. The chart itself never reads a number: the driver looks the duration up.
+    ``seconds`` is the default duration, shown in pictures; ``lowest`` and ``highest`` bound what a
+    user may set. The chart itself never reads these numbers: the driver looks up the duration.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Timer(Part):
 
     @property
     def expired(self) -> str:
-        """The event that reports the end of this timer."""
+        """The event that reports that this timer has run out."""
         return f"{self.id}_expired"
 
     def __str__(self) -> str:
@@ -73,9 +73,9 @@ class Stop(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Tell(Effect):
-    """Tell another chart that ``event`` has happened: the one chart of the system that reports it.
+    """Tell another chart that ``event`` has happened: the one that declares it as ``reported``.
 
-    A chart that runs by itself gives it to its driver like any other effect.
+    When a chart runs without others, its driver gets this like any other effect.
     """
 
     event: str
@@ -83,7 +83,7 @@ class Tell(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Set(Part):
-    """Give a variable of the chart a constant value, in its domain whatever the parameters."""
+    """Give a variable of the chart a constant value. It must fit the domain for all parameters."""
 
     variable: str
     value: int
@@ -94,7 +94,7 @@ class Set(Part):
 
 @dataclass(frozen=True, slots=True)
 class Increment(Part):
-    """Add one to a variable of the chart; leaving the variable's domain is an error."""
+    """Add one to a variable of the chart. A value outside the variable's domain is an error."""
 
     variable: str
 
@@ -117,7 +117,7 @@ class Parameter(Part):
 
 @dataclass(frozen=True, slots=True)
 class Variable(Part):
-    """A context variable with the finite domain ``0..highest``; it starts at 0.
+    """A variable of the chart with the finite domain ``0..highest``; it starts at 0.
 
     ``highest`` is a number or the name of a parameter.
     """
@@ -148,23 +148,23 @@ class State(Part):
 
     @property
     def entry_actions(self) -> tuple[Action, ...]:
-        """All that is done on entry, in order, the timer's start included."""
+        """Everything that is done on entry, in order, with the start of the timer."""
         return (Start(self.timer), *self.enter) if self.timer else self.enter
 
     @property
     def exit_actions(self) -> tuple[Action, ...]:
-        """All that is done on exit, in order, the timer's stop included."""
+        """Everything that is done on exit, in order, with the stop of the timer."""
         return (Stop(self.timer), *self.exit) if self.timer else self.exit
 
     def walk(self) -> Iterator[State]:
-        """This state and all below it in document order (pre-order)."""
+        """This state and all states below it, in document order (pre-order)."""
         yield self
         for child in self.children:
             yield from child.walk()
 
     @property
     def leaves(self) -> tuple[State, ...]:
-        """The states below that have no children, in document order; itself if it has none."""
+        """The states without children below this one, in document order; else the state itself."""
         return tuple(state for state in self.walk() if not state.children)
 
 
@@ -172,10 +172,10 @@ class State(Part):
 class On(Part):
     """One transition: on ``event`` in ``source``, if ``when`` holds, go ``to`` and ``do``.
 
-    ``event`` None makes it eventless: taken at once when ``source`` is active and ``when`` holds.
-    ``to`` None makes it targetless: nothing is left or entered, only ``do`` is done. ``to`` equal
-    to ``source`` leaves and enters the state again, so that its timer starts anew. ``clauses`` are
-    the ids of the rules that it fulfils, for people and for tests: they mean nothing to the chart.
+    With ``event=None`` it is taken at once when ``source`` is active and ``when`` holds. With
+    ``to=None`` no state is exited or entered, and only ``do`` is done. With ``to`` equal to
+    ``source`` the state is exited and entered again, so its timer starts again. ``clauses`` are
+    the ids of the rules that it fulfils, for people and for tests: the chart does not use them.
     """
 
     event: str | None
@@ -196,10 +196,10 @@ class Chart(Part):
     """A whole chart. See the package docstring for how to write one.
 
     ``received`` are facts a peer may cause at any time: each needs a transition in every leaf below
-    ``total_in``, but for the pairs in ``gated``: event and state in which it never reaches the
-    chart, for a reason told beside them. ``local`` are calls: where none is declared, calling is an
-    error. ``reported`` are facts from the driver or another chart. The ends of timers need no
-    declaration.
+    ``total_in``. The pairs (event, state) in ``gated`` are excepted: in this state the event never
+    reaches the chart, and a comment beside the pair says why. ``local`` are calls: a call without a
+    transition is an error. ``reported`` are facts from the driver or another chart. The
+    ``..._expired`` events of timers need no declaration.
     """
 
     id: str

@@ -1,10 +1,10 @@
 """The language of guards: whole numbers compared with each other, and ``and``, ``or``, ``not``.
 
-A number is a variable, a parameter or a constant; a condition is one comparison of two numbers, or
-conditions joined. It is the common part of python-statemachine's boolean expressions, JavaScript
-and Promela, so that a guard means the same wherever the chart is run. Hence no chains (``a < b <
-c``), no arithmetic, no truth of a number (``when="n"``), no comparison of conditions (JavaScript's
-``true`` is not 1), and not python-statemachine's own operators ``v``, ``^`` and ``!``.
+A number is a variable, a parameter or a constant. A condition compares two numbers, or joins other
+conditions. This is the common part of python-statemachine's boolean expressions, JavaScript and
+Promela, so a guard means the same wherever the chart runs. That is why there are no chains (``a < b
+< c``), no arithmetic, no numbers as conditions (``when="n"``), no comparison of conditions (in
+JavaScript ``true`` is not 1), and none of python-statemachine's operators ``v``, ``^`` and ``!``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _COMPARISONS: dict[type[ast.cmpop], str] = {
 
 
 class GuardError(ValueError):
-    """A guard uses something outside the language."""
+    """A guard uses something that the language of guards does not have."""
 
 
 def parse(guard: str) -> ast.expr:
-    """The syntax tree of a guard. Raises ``GuardError`` with what is not allowed."""
+    """The syntax tree of a guard. Raises ``GuardError`` that says what is not allowed."""
     try:
         tree = ast.parse(guard, mode="eval").body
     except SyntaxError as error:
@@ -73,7 +73,7 @@ def names(guard: str) -> frozenset[str]:
 
 
 def render(guard: str, *, conjunction: str, disjunction: str, negation: str, prefix: str) -> str:
-    """The guard in another language's operators, each name behind ``prefix``."""
+    """The guard with the operators of another language, and ``prefix`` before each name."""
 
     def of(node: ast.expr) -> str:
         match node:

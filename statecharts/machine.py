@@ -3,11 +3,11 @@
 python-statemachine decides each (snapshot, event) pair once; afterwards a step is one dictionary
 look-up on the snapshot itself. Invariants:
 
-* A machine has one object for each snapshot (same states, same values), so that snapshots can be
-  kept in sets by the million and hold their own memo.
-* A memo is true under the parameters of one machine: a snapshot of another is refused by ``step``
-  and carried over by ``adopt``.
-* A step is whole or nothing: what a failing step had collected is discarded with the exception.
+* A machine has one object for each snapshot (same states, same values), so that sets can hold
+  millions of snapshots, and each snapshot can hold its own memo.
+* A memo is true only under the parameters of its machine: ``step`` refuses a snapshot of another
+  machine, and ``adopt`` converts it.
+* A step is done as a whole or not at all: when it raises, its effects are dropped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .refusals import expect
 
 
 class NotAllowedError(Exception):
-    """The event has no transition in this state: a local call that does not fit, or a defect."""
+    """The event has no transition in this state: a call in the wrong state, or a defect."""
 
     def __init__(
         self, chart: Chart, event: str, snapshot: Snapshot, allowed: Iterable[str]
@@ -45,9 +45,10 @@ class Step(NamedTuple):
 
 
 class Snapshot:
-    """Active states (ancestors included, in document order) and variable values.
+    """The active states (with their ancestors, in document order) and the values of the variables.
 
-    Made by a machine and never changed. Equal when states and values are, also across machines.
+    A machine makes it, and it never changes. Two are equal when states and values are equal, also
+    across machines.
     """
 
     __slots__ = ("_hash", "leaves", "machine", "moves", "states", "values")
@@ -56,7 +57,7 @@ class Snapshot:
     states: tuple[str, ...]
     values: tuple[int, ...]
     leaves: str
-    # What the machine has decided so far; None: the event is not allowed here.
+    # The steps decided so far, by event; None: the event is not allowed here.
     moves: dict[str, Step | None]
 
     def __init__(
@@ -98,7 +99,7 @@ def _expect_within(chart: Chart, name: str, value: object, lowest: int, highest:
 
 
 class Machine:
-    """A chart bound to its parameters. Shared by all who run the chart with those parameters.
+    """A chart with values for its parameters. Everything that runs it with these values shares it.
 
     Raises ``ChartError`` for a chart that lint refuses, ``ValueError`` for a parameter outside its
     range and ``TypeError`` for one the chart does not have.
@@ -132,10 +133,10 @@ class Machine:
         raise TypeError(f"{self.chart.id} has no parameter {name!r}; it has {known}")
 
     def snapshot(self, states: Iterable[str], values: Iterable[int] = ()) -> Snapshot:
-        """The snapshot with these active states (ancestors included, in any order) and values.
+        """The snapshot with these active states (with their ancestors, in any order) and values.
 
         Raises ``ValueError`` when the chart cannot be in these states, or a value is outside its
-        domain. That it can ever come there is not checked.
+        domain. It does not check that the chart can ever reach this snapshot.
         """
         wanted, given = frozenset(states), tuple(values)
         ordered = tuple(self._configuration(self.chart.states, wanted, everyone=False))
@@ -164,11 +165,11 @@ class Machine:
                 yield from self._configuration(state.children, wanted, everyone=state.parallel)
 
     def adopt(self, other: Snapshot) -> Snapshot:
-        """A snapshot of the same chart under other parameters, its values cut to this domain.
+        """The same snapshot under this machine's parameters; values too high for them are cut.
 
-        Guards may now hold that did not: an eventless transition that the snapshot has become free
-        to take is taken by the next step, before its event is looked at. So a chart with such a
-        transition wants an event by which it is told of the change.
+        A guard may now hold that did not hold before. A transition without an event (taken at once)
+        with such a guard is taken in the next step, before the event of that step. So a chart with
+        such a transition needs an event that tells it of the change.
 
         Raises ``ValueError`` for a snapshot of another chart.
         """
@@ -189,8 +190,8 @@ class Machine:
     def step(self, snapshot: Snapshot, event: str) -> Step:
         """What the chart does on ``event``.
 
-        Raises ``NotAllowedError`` when it takes none, ``ValueError`` when the snapshot is of
-        another machine, ``ChartFaultError`` when the chart breaks its own declaration.
+        Raises ``NotAllowedError`` when no transition takes it, ``ValueError`` when the snapshot is
+        of another machine, ``ChartFaultError`` when the chart breaks its own declaration.
         """
         if (found := self._move(snapshot, event)) is None:
             raise NotAllowedError(self.chart, event, snapshot, self.enabled(snapshot))
@@ -205,7 +206,7 @@ class Machine:
         return tuple(event for event in self.events if self.takes(snapshot, event))
 
     def reachable(self) -> Iterator[Snapshot]:
-        """Every snapshot the chart can come to, all events allowed, breadth first."""
+        """Every snapshot that some order of events leads to, breadth first."""
         seen = {self.initial}
         queue = [self.initial]
         for snapshot in queue:
@@ -217,7 +218,7 @@ class Machine:
                     queue.append(after)
 
     def ask_library(self, snapshot: Snapshot, event: str) -> Step | None:
-        """One step decided by python-statemachine itself, past the memo. None: not allowed."""
+        """One step decided by python-statemachine itself, without the memo. None: not allowed."""
         if event not in self._known:
             # The library would match it by its prefix: "t6_expired.x" is taken as "t6_expired".
             return None

@@ -1,14 +1,16 @@
-"""From a declared chart to a python-statemachine class: the only place that meets the library.
+"""Makes a python-statemachine class of a declared chart. Only this module uses the library.
 
-What holds for every class made here (each point answers a trap measured in the library):
+Invariants of every class made here (each avoids a trap that we measured in the library):
 
-* all flags are set, none is inherited as a default: unknown events raise, exceptions propagate,
-  the configuration changes step by step as SCXML says;
-* states carry their pre-order position, so parallel regions enter and leave in document order;
-* the model keeps the active states sorted in document order, so that the same configuration and
+* every flag of the library is set here, no default is used: unknown events raise, exceptions
+  propagate, and the active states change step by step as SCXML says;
+* each state has its position in document order, so parallel regions are entered and exited in that
+  order;
+* the model keeps the active states sorted in document order, so that the same active states and
   the same event always select the same transitions in the same order;
 * actions are bound methods of objects that only append to the model: no clock, no I/O, no thread;
-* a step takes at most ``FUSE`` transitions: an eventless cycle is an error and not a hang.
+* a step takes at most ``FUSE`` transitions, so a cycle of transitions without an event is an error
+  and not an endless loop.
 """
 
 from __future__ import annotations
@@ -25,21 +27,21 @@ from statemachine.transition import Transition
 from .declare import Action, Chart, Effect, Increment, Set, State, Variable
 from .lint import check
 
-# The library takes eventless transitions until none is left. Lint refuses cycles of them; this is
-# for one that slipped through.
+# The library takes transitions without an event until there is none to take. Lint refuses cycles
+# of them; this limit is for a cycle that lint does not find.
 FUSE = 1_000
 
 
 class ChartFaultError(Exception):
-    """A step did what the declaration forbids, such as leaving a variable's domain."""
+    """A step did what the declaration forbids, such as a value outside a variable's domain."""
 
 
 class Model:
-    """What python-statemachine reads and writes: active states, variables, and what was asked.
+    """What python-statemachine reads and writes: active states, variables, and collected effects.
 
-    ``state`` sorts what it is given: the library selects transitions in the insertion order of the
-    configuration, so an unsorted one would hide state from every proof. Variables and parameters
-    are attributes, because guards find them so.
+    ``state`` sorts the active states. The library selects transitions in the order in which states
+    were added; unsorted, that order would be hidden state that no proof sees. Variables and
+    parameters are attributes, because the library looks them up as attributes for guards.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Model:
                 self._state = OrderedSet(sorted(value, key=self._order.__getitem__))
 
     def active(self) -> tuple[str, ...]:
-        """All active states, ancestors included, in document order."""
+        """All active states with their ancestors, in document order."""
         match self._state:
             case None:
                 return ()
@@ -81,13 +83,13 @@ class Model:
                 return tuple(many)
 
     def take(self, transition: int) -> None:
-        """Note that this transition of the chart is taken."""
+        """Record that this transition of the chart is taken."""
         if len(self.taken) >= FUSE:
             raise ChartFaultError(f"{FUSE} transitions in one step: an eventless cycle")
         self.taken.append(transition)
 
     def perform(self, actions: tuple[Action, ...]) -> None:
-        """Do assignments, and collect effects for whoever drives the chart."""
+        """Do assignments, and collect effects for the driver of the chart."""
         for action in actions:
             match action:
                 case Set(variable, value):
@@ -119,13 +121,13 @@ class _Hook:
 
 
 class StrictChart(StateChart[Any]):
-    """The base of every generated class: every flag of the library set on purpose."""
+    """The base of every class made here: it sets every flag of the library."""
 
     allow_event_without_transition = False
     enable_self_transition_entries = True
     atomic_configuration_update = False
     catch_errors_as_events = False
-    # The kit's lint checks reachability with timers, wiring and reasons in its messages.
+    # Lint checks reachability instead: it knows timers, and its messages give the reason.
     validate_disconnected_states = False
     validate_trap_states = False
     validate_final_reachability = False
@@ -144,14 +146,14 @@ def _native_state(state: State, made: dict[str, NativeState], initial: bool) -> 
         enter=_Hook(state.entry_actions).run if state.entry_actions else None,
         exit=_Hook(state.exit_actions).run if state.exit_actions else None,
     )
-    # A parent links its children by id when it is made, so each must know its own before.
+    # A parent links its children by id when it is made, so each child must have its id before.
     native._set_id(state.id)
     made[state.id] = native
     return native
 
 
 def native_class(chart: Chart) -> type[StrictChart]:
-    """The python-statemachine class that runs ``chart``; usable with any tool of that library.
+    """The python-statemachine class that runs ``chart``. Any tool of that library can use it.
 
     Its instances need a ``Model``. Raises ``ChartError`` for a chart that lint refuses.
     """
@@ -174,7 +176,7 @@ def native_class(chart: Chart) -> type[StrictChart]:
         )
     namespace: dict[str, Any] = {"__module__": __name__, "__doc__": chart.title, **tops}
     made_class = StateMachineMetaclass(chart.id.title().replace("_", ""), (StrictChart,), namespace)
-    # The library's own numbers restart below each state and so order regions wrongly.
+    # The library's own numbers begin again below each state, which orders regions wrongly.
     for position, state in enumerate(chart.walk(), start=1):
         made[state.id].document_order = position
     assert issubclass(made_class, StrictChart)
@@ -182,7 +184,7 @@ def native_class(chart: Chart) -> type[StrictChart]:
 
 
 def highest_value(variable: Variable, parameters: Mapping[str, int]) -> int:
-    """The upper end of a variable's domain under the parameters in force."""
+    """The highest value of a variable under these parameters."""
     match variable.highest:
         case int(number):
             return number

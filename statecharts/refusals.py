@@ -1,7 +1,7 @@
-"""Refuses in a sentence what goes wrong before there is a chart that lint could read.
+"""Refuses, in a sentence, mistakes that are made before there is a chart for lint to read.
 
-Two kinds: a word that no part of a chart has (``State(final=True)``), mostly one that means
-something in another tool; and one kind of object where another is wanted (a machine for a chart).
+There are two kinds: an argument that a part of a chart does not have (``State(final=True)``), most
+often a word of another tool; and an object of the wrong kind (a machine in place of a chart).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, ClassVar, Self
 _HERE = str(Path(__file__).parent)
 _SHORT = 80
 
-_TIME = 'time belongs to a state: State(timer=T7), and its end is the event "t7_expired"'
+_TIME = 'time belongs to a state: State(timer=T7), and when it runs out, "t7_expired" comes'
 _GUARD = 'a guard is text: when="failures >= threshold"'
 _ACTIONS = "what is asked for stands in do=(effect, ...)"
 _FIRST = "what stands first is initial (in a chart, in a state), and a variable starts at 0"
 
-# Words of other tools, and of this one at another place: what to write instead.
+# Words of other tools, or of this one at the wrong place, and what to write instead.
 _INSTEAD = {
     "action": _ACTIONS,
     "actions": _ACTIONS,
@@ -34,19 +34,19 @@ _INSTEAD = {
     "effects": _ACTIONS,
     "entry": "what is asked for on entry stands in enter=(effect, ...)",
     "events": "an event is received, local or reported: name it there",
-    "external": "to=None stays, to=source leaves and enters again",
+    "external": "to=None stays, to=source exits and enters again",
     "final": "there are no final states, which would stop the chart for good: "
-    "a state without transitions is an end",
+    "use a state without transitions",
     "guard": _GUARD,
     "history": "there is no history: have a state or a variable for what is to be remembered",
     "initial": _FIRST,
-    "internal": "to=None stays, to=source leaves and enters again",
+    "internal": "to=None stays, to=source exits and enters again",
     "invoke": "have an effect that asks for it, and events that report how it went",
     "name": "id= is its name in the chart; what people read is label= or title=",
     "on": "transitions stand in the chart: On(event, source, to=...)",
     "on_entry": "what is asked for on entry stands in enter=(effect, ...)",
     "on_exit": "what is asked for on exit stands in exit=(effect, ...)",
-    "reenter": "to=None stays, to=source leaves and enters again",
+    "reenter": "to=None stays, to=source exits and enters again",
     "start": _FIRST,
     "start_value": "a snapshot is where a chart goes on: machine.snapshot(states, values)",
     "states": "the states inside a state are its children=(State(...), ...)",
@@ -57,7 +57,7 @@ _INSTEAD = {
     "validators": _GUARD,
 }
 
-# How to come by what is wanted, by the name of its class.
+# How to get the wanted object, by the name of its class.
 _MADE = {
     "Chart": "declare one; a machine has it as .chart, a system several as .charts",
     "Graph": "Graph(model) makes one",
@@ -78,12 +78,12 @@ def _cut(text: str) -> str:
 
 
 def short(value: object) -> str:
-    """A value as it is written in code, cut where it would fill a message."""
+    """A value as it is written in code, cut when it is too long for a message."""
     return _cut(repr(value))
 
 
 def calling_frame() -> FrameType:
-    """Who declares something: the nearest frame outside this folder and what dataclasses write."""
+    """The frame that declares something: the nearest one outside this folder and dataclasses."""
     frame = sys._getframe(1)
     while frame.f_back is not None and (
         frame.f_code.co_filename == "<string>"
@@ -94,7 +94,7 @@ def calling_frame() -> FrameType:
 
 
 class Part:
-    """The base of all that a chart is declared with. Raises ``TypeError`` for a word it lacks."""
+    """The base of all parts of a chart. Raises ``TypeError`` for an argument it does not have."""
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
@@ -113,7 +113,7 @@ class Part:
 
 
 def expect(given: object, *wanted: type) -> None:
-    """Raise ``TypeError``, with how to make what is wanted, when ``given`` is nothing of it."""
+    """Raise ``TypeError`` when ``given`` is none of ``wanted``; it says how to make one."""
     if not isinstance(given, wanted):
         names = [each.__name__ for each in wanted]
         what = f"the class {given.__name__}" if isinstance(given, type) else type(given).__name__

@@ -1,15 +1,16 @@
-"""Joins charts: what one tells is an event of another. Driver and checker use the same one.
+"""Joins charts: what one chart tells is an event of another. Driver and checker use one router.
 
-A system is a set of charts. A step gives one event to the chart that declares it; each ``Tell`` it
-asks for is given to the chart that declares that event, first in, first out, until none is left;
-all other effects come out in the order in which they were asked for. The whole is again a pure,
-memoised function, so that running a system costs one dictionary look-up a step.
+A system is a set of charts. A step gives one event to the chart that declares it. Each ``Tell``
+that follows goes to the chart that declares its event, first in, first out, until there is none.
+All other effects come out in the order in which the charts asked for them. The whole is again a
+pure, memoised function, so a step of a system costs one dictionary look-up.
 
 Invariants of a system, checked when it is made:
 
-* a chart id, an event and a state belong to one chart, so that each can be named without it;
-* whatever is told is an event that a chart of the system reports, or is named in ``outside``;
-* a timer starts, stops and ends outside: nobody tells of its end.
+* a chart id, an event and a state belong to one chart, so that each can be named without its chart;
+* every event that is told is declared as ``reported`` by a chart of the system, or is named in
+  ``outside``;
+* no chart tells that a timer has expired: timers are started, stopped and expire outside.
 
 Diagram: ``diagrams/lifecycle.svg``.
 """
@@ -27,7 +28,7 @@ from .machine import Machine, NotAllowedError, Snapshot
 from .native import ChartFaultError
 from .refusals import expect
 
-# More steps than this for one event: the charts answer each other for ever.
+# When one event takes more steps than this, the charts answer each other for ever.
 FUSE = 100
 
 
@@ -44,10 +45,10 @@ def told_by(chart: Chart) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """Charts that tell each other what happens. Raises ``ValueError`` where they do not fit.
+    """Charts that tell each other what happens. Raises ``ValueError`` when they do not fit.
 
-    ``outside``: events told here of which no chart of the system knows. They come out of a step
-    like any other effect.
+    ``outside``: events that are told here and that no chart of the system declares. They come out
+    of a step like any other effect.
     """
 
     id: str
@@ -99,7 +100,7 @@ class System:
 
 
 class Hop(NamedTuple):
-    """One chart's part in a step: what it was given, where it was, where it is, what it took."""
+    """One chart's part in a step: its event, its snapshots before and after, its transitions."""
 
     chart: str
     event: str
@@ -109,7 +110,7 @@ class Hop(NamedTuple):
 
 
 class SystemStep(NamedTuple):
-    """What a system answers: where it is, what its driver is asked for, and how it came to that."""
+    """What a system answers: where it is now, the effects for its driver, and the hops there."""
 
     snapshot: SystemSnapshot
     effects: tuple[Effect, ...]
@@ -119,7 +120,8 @@ class SystemStep(NamedTuple):
 class SystemSnapshot:
     """The snapshots of all charts of a system, in its order.
 
-    Made by a router and never changed. Equal when all parts are, also across routers.
+    A router makes it, and it never changes. Two are equal when all parts are equal, also across
+    routers.
     """
 
     __slots__ = ("_hash", "charts", "known_states", "moves", "parts", "states")
@@ -130,7 +132,8 @@ class SystemSnapshot:
         known_states: frozenset[str],
         parts: tuple[Snapshot, ...],
     ) -> None:
-        # Chart id to index in ``parts``; one object for each router, by which it knows its own.
+        # Chart id to index in ``parts``. Each router has one such object and knows its own
+        # snapshots by it.
         self.charts = charts
         self.known_states = known_states
         self.parts = parts
@@ -166,9 +169,9 @@ class SystemSnapshot:
 class Router:
     """A system bound to machines: ``step(snapshot, event) -> SystemStep``.
 
-    ``machines`` is for the charts that are not to run with their default parameters; raises
-    ``KeyError`` for a chart that is not in the system and ``ValueError`` for the machine of another
-    chart. ``initial_effects`` is what the charts ask for when they begin.
+    ``machines`` gives machines for charts that run with other than their default parameters. It
+    raises ``KeyError`` for a chart that is not in the system and ``ValueError`` for the machine of
+    another chart. ``initial_effects`` are the effects of entering the initial states.
     """
 
     def __init__(self, system: System, machines: Mapping[str, Machine] | None = None) -> None:
@@ -219,9 +222,9 @@ class Router:
     def step(self, snapshot: SystemSnapshot, event: str) -> SystemStep:
         """What the system does on ``event``.
 
-        Raises ``NotAllowedError`` when the chart that declares it takes none here, ``KeyError``
-        when no chart declares it, ``ValueError`` when the snapshot is of another router, and
-        ``ChartFaultError`` when a chart cannot take what another tells it.
+        Raises ``NotAllowedError`` when the chart that declares it has no transition for it here,
+        ``KeyError`` when no chart declares it, ``ValueError`` when the snapshot is of another
+        router, and ``ChartFaultError`` when a chart cannot take what another tells it.
         """
         if snapshot.charts is not self._index:
             raise ValueError(f"system {self.system.id}: {snapshot} is of another router: adopt it")
@@ -230,7 +233,7 @@ class Router:
         except KeyError:
             pass
         owner = self._owner(event)
-        # An event that its own chart refuses is the caller's error; a later one is the charts'.
+        # When the first event is refused, the caller is wrong; when a later one is, the charts are.
         self.machines[owner].step(snapshot[owner], event)
         found = self._run(list(snapshot.parts), deque([(owner, event)]), [])
         snapshot.moves[event] = found
@@ -245,7 +248,7 @@ class Router:
     def _sort(
         self, effects: tuple[Effect, ...], told: deque[tuple[str, str]], out: list[Effect]
     ) -> None:
-        """What is told becomes an event of its chart, the rest is for the driver."""
+        """Each ``Tell`` becomes an event of its chart; the other effects are for the driver."""
         for effect in effects:
             match effect:
                 case Tell(event) if event in self.owner:

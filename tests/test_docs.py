@@ -1,5 +1,8 @@
-"""docs/protocol.md is what the rules make it, beside pictures that are there."""
+"""The page of rules is made from the rules, its pictures exist, the guide explains every count."""
 
+import re
+
+from hsms_engine.protocol.statistics import COUNTERS
 from statecharts.hsms.rules import SECTIONS
 from tests.proof.page import PAGE, PICTURES, ROOT, page
 
@@ -13,3 +16,11 @@ def test_every_picture_of_the_page_is_there_and_beside_a_section() -> None:
 
     assert {name for name in drawn if not (ROOT / "diagrams" / f"{name}.svg").is_file()} == set()
     assert set(PICTURES) <= {section.title for section in SECTIONS}
+
+
+def test_the_guide_explains_every_count() -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+    table = guide.partition("| count | of |\n")[2].partition("\n\n")[0]
+    explained = [name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row)]
+
+    assert explained == list(COUNTERS)

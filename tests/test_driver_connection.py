@@ -28,8 +28,6 @@ from hsms_engine import (
     events,
     open_hsms,
 )
-from hsms_engine.protocol.statistics import COUNTERS
-from statecharts.hsms.vocabulary import Counter
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.pair import Switchboard, active_end, echo, first, passive_end, server_end
 from tests.support.raw_peer import (
@@ -40,7 +38,6 @@ from tests.support.raw_peer import (
     data,
     deselect_rsp,
     linktest_req,
-    raw,
     reject_req,
     select_rsp,
     separate_req,
@@ -314,34 +311,6 @@ async def test_control_calls_in_the_wrong_state_send_nothing(end: Any) -> None:
         await peer.ping()
 
 
-async def test_the_engine_itself_refuses_data_while_it_is_not_selected() -> None:
-    async with active_end(**QUIET) as (connection, peer), trio.open_nursery() as nursery:
-        nursery.start_soon(connection.deselect)
-        await peer.send(deselect_rsp(await peer.control(DESELECT_REQ)))
-        await peer.ping()
-        with pytest.raises(LocalProtocolError, match="not allowed in not selected"):
-            connection._engine.send(Message(1, 1))
-
-
-@pytest.mark.parametrize("how", ["refused", "rejected", "silent"])
-async def test_a_select_by_hand_that_fails_loses_the_connection(how: str) -> None:
-    async with active_end(t6=5, **QUIET) as (connection, peer), trio.open_nursery() as nursery:
-        nursery.start_soon(connection.deselect)
-        await peer.send(deselect_rsp(await peer.control(DESELECT_REQ)))
-        await peer.ping()
-
-        async def select() -> None:
-            with pytest.raises(ConnectionLostError):
-                await connection.select()
-
-        nursery.start_soon(select)
-        system = await peer.control(SELECT_REQ)
-        if how == "refused":
-            await peer.send(select_rsp(system, 3))
-        elif how == "rejected":
-            await peer.send(reject_req(system, SELECT_REQ, 1))
-
-
 @BOTH_ENDS
 async def test_bytes_that_come_in_the_turn_a_connection_ends_in_are_nobodys(end: Any) -> None:
     async with end(**QUIET) as (connection, peer):
@@ -370,34 +339,6 @@ async def test_settings_can_be_changed_at_either_end(end: Any) -> None:
 
 
 # Nothing is lost silently
-
-
-async def test_every_counter_is_shown_also_at_zero() -> None:
-    async with active_end(**QUIET) as (connection, _):
-        assert set(connection.statistics().counts) == set(COUNTERS)
-        assert {counter.value for counter in Counter} <= set(COUNTERS)
-
-
-@BOTH_ENDS
-async def test_what_comes_in_and_goes_out_is_counted(end: Any) -> None:
-    async with end(**QUIET) as (connection, peer):
-        before = connection.statistics().counts
-        await peer.send(data(6, 11, 1, body=b"\x01\x00"), linktest_req(2), raw(8, 3))
-        await peer.take(28)
-        await connection.send(Message(5, 1, body=b"\x01\x00"))
-        await peer.take(16)
-        after = connection.statistics().counts
-        changed = {name: after[name] - before[name] for name in after if after[name] > before[name]}
-        assert changed == {
-            "bytes_received": 16 + 14 + 14,
-            "bytes_sent": 14 + 14 + 16,
-            "frames_received": 3,
-            "messages_received": 1,
-            "messages_sent": 1,
-            "control_frames_sent": 2,
-            "rejects_sent": 1,
-        }
-        assert connection.statistics().waiting_primaries == 1
 
 
 @BOTH_ENDS

@@ -26,7 +26,6 @@ from hsms_engine import (
     SettingsError,
     TransactionError,
 )
-from hsms_engine.protocol.causes import reject_name, status_name
 from hsms_engine.wire import FrameLengthError, control_frame
 
 KINDS: list[type[HsmsError]] = [
@@ -112,11 +111,3 @@ def test_a_copy_without_a_cause_hides_nothing_either() -> None:
     twin = copy.copy(ClosedError("closed"))
     assert twin.__cause__ is None
     assert not twin.__suppress_context__
-
-
-def test_a_status_and_a_reason_are_named_where_e37_names_them() -> None:
-    assert status_name(0) == "0 (established)"
-    assert status_name(3) == "3 (exhausted)"
-    assert status_name(77) == "77"
-    assert reject_name(4) == "4 (entity not selected)"
-    assert reject_name(0) == "0"

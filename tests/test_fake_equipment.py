@@ -608,6 +608,29 @@ async def test_killed_it_says_no_separate_and_lets_go_of_everyone() -> None:
             await peer.close()
 
 
+async def test_what_happens_is_counted_by_name_and_nothing_else_is() -> None:
+    async with fake() as equipment:
+        assert equipment.counts == {"listening": 1}
+        async with dial(equipment) as connection:
+            await is_answered(connection)
+            await connection.send(Message(6, 3))
+        await equipment.until(lambda: "ended" in equipment.counts)
+        talked = {"accepted": 1, "selected": 1, "received": 2, "replied": 1, "ended": 1}
+        assert equipment.counts == {"listening": 1, **talked}
+
+        equipment.counts.clear()
+        await equipment.behave("refuse-select=2")
+        with pytest.raises(SelectRefusedError):
+            async with dial(equipment):
+                pass
+        assert equipment.counts == {"behaves": 1, "accepted": 1, "select refused": 1}
+
+        equipment.counts.clear()
+        await equipment.kill()
+        await equipment.restart()
+        assert equipment.counts == {"killed": 1, "listening": 1}
+
+
 async def test_closed_it_separates() -> None:
     async with fake() as equipment, dial(equipment) as connection:
         await equipment.aclose()

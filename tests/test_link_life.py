@@ -606,17 +606,6 @@ async def test_configure_changes_all_or_nothing() -> None:
         assert link.settings.t3 == before.t3
 
 
-async def test_max_frame_can_be_changed_while_it_runs() -> None:
-    board = Switchboard()
-    async with link_end(board, **QUIET) as link:
-        peer = await up(link, board)
-        link.configure(max_frame=100)
-        await peer.send(data(1, 1, 1, body=bytes(90)))
-        assert (await anext(aiter(link))).name == "S1F1"
-        await peer.send(data(1, 1, 1, body=bytes(91)))
-        await peer.end()
-
-
 # What comes out of the block
 
 
@@ -742,7 +731,6 @@ async def test_who_waits_outside_of_a_block_that_a_defect_ends_is_told() -> None
         try:
             await use()
         except* KeyError as group:
-            # It is met again by what ends the link.
             defects.extend(group.exceptions)  # type: ignore[arg-type]  # a group of KeyErrors
 
     with trio.fail_after(100):

@@ -690,7 +690,7 @@ CASES = {
         expiring(On("t_expired", "one"), GO),
         "transition one: t_expired",
         "does not leave one",
-        "start the timer anew",
+        "start the timer again",
     ),
     "an expiry that stays inside": Case(
         expiring(
@@ -700,7 +700,7 @@ CASES = {
         ),
         "transition in1: t_expired -> in2",
         "does not leave one",
-        "anew",
+        "again",
     ),
     "an expiry elsewhere": Case(
         expiring(On("t_expired", "one", to="two"), On("t_expired", "two")),
@@ -1009,7 +1009,8 @@ def test_charts_of_hsms_are_clean(each: Chart) -> None:
 
 def test_the_file_is_the_one_that_declares_the_chart() -> None:
     assert {each.file.rpartition("/")[2] for each in CHARTS} == {
-        "connection.py",
+        "active.py",
+        "passive.py",
         "breaker.py",
         "linktest.py",
         "receiver.py",

@@ -121,7 +121,7 @@ def test_a_field_that_holds_something_else_is_found_before_anything_reads_it(
 @pytest.mark.parametrize(
     ("part", "given", "word", "remedy"),
     [
-        (State, ("one",), "final", "a state without transitions is an end"),
+        (State, ("one",), "final", "use a state without transitions"),
         (State, ("one",), "history", "a variable for what is to be remembered"),
         (State, ("one",), "initial", "what stands first is initial"),
         (State, ("one",), "on", "transitions stand in the chart"),

@@ -202,19 +202,6 @@ async def test_a_cancelled_server_fails_requests_made_outside_of_it() -> None:
     assert len(failed) == 3
 
 
-async def test_too_many_connections_are_turned_away_and_counted() -> None:
-    async with server_end(max_connections=3, **QUIET) as (server, listener):
-        peers = [await listener.raw() for _ in range(3)]
-        await wait_all_tasks_blocked()
-        surplus = await listener.raw()
-        await surplus.end()
-        assert (server.accepted, server.turned_away) == (3, 1)
-        await peers[0].close()
-        await wait_all_tasks_blocked()
-        again = await listener.raw()
-        await again.select()
-
-
 async def test_no_more_connections_are_up_together_than_allowed() -> None:
     most = 0
 

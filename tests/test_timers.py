@@ -21,7 +21,6 @@ from hsms_engine import (
     events,
     open_hsms,
 )
-from hsms_engine.protocol import exchange
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.pair import (
     Switchboard,
@@ -538,25 +537,6 @@ async def test_what_is_queued_for_a_peer_that_never_reads_is_bounded() -> None:
                 nursery.start_soon(flood_until_lost)
         assert 100_000 <= most <= 100_000 + 1_014
         assert now() == 30
-
-
-@pytest.mark.parametrize("foreign", [False, True])
-async def test_a_peer_that_asks_and_never_reads_the_answers_is_cut_off(
-    foreign: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exchange, "RESERVE", 10_000)
-    settings: dict[str, Any] = {"is_equipment": True, "outbox_size": 10_000}
-    async with slow_reader(seconds=1e9, write_timeout=3_600, **settings, **QUIET) as connection:
-        transport = connection._driver._transport
-        assert transport is not None
-        peer = RawPeer(_pipe(transport._stream).theirs)
-        frame = data(1, 1, 7, session=9) if foreign else linktest_req(7)
-        for _ in range(20):
-            if connection.is_selected:
-                await peer.send(frame * 100)
-                await wait_all_tasks_blocked()
-        with pytest.raises(ConnectionLostError, match="asks and reads no answers"):
-            await anext(connection)
 
 
 def _pipe(stream: Any) -> Unread:

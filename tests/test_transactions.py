@@ -13,7 +13,6 @@ from trio.testing import wait_all_tasks_blocked
 
 from hsms_engine import (
     AbortedError,
-    ClosedError,
     ConnectionLostError,
     HsmsConnection,
     LocalProtocolError,
@@ -22,7 +21,6 @@ from hsms_engine import (
     RejectedError,
     ReplyTimeoutError,
     TransactionError,
-    events,
     open_hsms,
 )
 from hsms_engine.protocol.transactions import SYSTEM_BYTES, Transactions
@@ -35,7 +33,7 @@ from tests.support.pair import (
     passive_end,
     server_end,
 )
-from tests.support.raw_peer import SEPARATE_REQ, data, reject_req
+from tests.support.raw_peer import data, reject_req
 from tests.support.virtual import virtual_time
 
 __all__ = ["leak_check", "no_task_left", "virtual_time"]
@@ -297,33 +295,6 @@ async def test_a_reply_in_the_very_instant_of_t3_is_one_or_the_other() -> None:
             assert len(outcome) == 1
 
 
-@BOTH_ENDS
-async def test_a_close_of_ours_ends_open_requests_with_the_closed_error(end: Any) -> None:
-    async with end(**QUIET) as (connection, peer), trio.open_nursery() as nursery:
-
-        async def ask() -> None:
-            with pytest.raises(ClosedError, match="S1F1 got no reply: it was closed by a call"):
-                await connection.request(S1F1)
-
-        nursery.start_soon(ask)
-        await peer.frame()
-        connection.close_soon()
-        await peer.control(SEPARATE_REQ)
-
-
-@BOTH_ENDS
-async def test_a_deselect_ends_open_requests(end: Any) -> None:
-    async with end(**QUIET) as (connection, peer), trio.open_nursery() as nursery:
-
-        async def ask() -> None:
-            with pytest.raises(ConnectionLostError, match="the peer deselected the session"):
-                await connection.request(S1F1)
-
-        nursery.start_soon(ask)
-        await peer.frame()
-        await peer.send(bytes.fromhex("0000000a ffff 00 00 00 03 00000001"))
-
-
 # What is refused before anything is sent
 
 
@@ -463,39 +434,6 @@ async def test_primaries_that_nobody_takes_end_the_connection_with_their_own_err
         ):
             await anext(connection)
         assert connection.statistics().counts["primaries_without_room"] == 1
-
-
-async def test_primaries_that_nobody_takes_are_bounded_in_bytes_too() -> None:
-    body = bytes(1_000)
-    async with passive_end(inbox_bytes=3_000, **QUIET) as (connection, peer):
-        await peer.send(*(data(6, 11, number, body=body) for number in range(3)))
-        assert (await anext(connection)).system_bytes == 0
-        await peer.send(*(data(6, 11, number, body=body) for number in (3, 4)))
-        await peer.end()
-        assert [(await anext(connection)).system_bytes for _ in range(3)] == [1, 2, 3]
-        with pytest.raises(ConnectionLostError, match="3 primaries of 3000 bytes wait"):
-            await anext(connection)
-
-
-async def test_a_lone_primary_may_be_longer_than_the_inbox() -> None:
-    async with passive_end(inbox_bytes=10, **QUIET) as (connection, peer):
-        await peer.send(data(6, 11, 1, body=bytes(1_000)))
-        assert len((await anext(connection)).body) == 1_000
-        assert connection.is_selected
-
-
-async def test_messages_in_events_are_bounded_in_bytes() -> None:
-    async with passive_end(inbox_bytes=3_000, **QUIET) as (connection, peer):
-        connection.events()
-        reader = connection.events()
-        await peer.send(*(data(1, 2, number, body=bytes(1_000)) for number in range(10)))
-        await wait_all_tasks_blocked()
-        missed = await anext(reader)
-        assert isinstance(missed, events.Missed)
-        assert missed.count == 7
-        kept = [await anext(reader) for _ in range(3)]
-        numbers = [each.message.system_bytes for each in kept if hasattr(each, "message")]
-        assert numbers == [7, 8, 9]
 
 
 @BOTH_ENDS

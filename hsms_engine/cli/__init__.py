@@ -1,8 +1,7 @@
 """The program ``hsms-engine``: one file here for each of its commands.
 
-It stands on the extra ``cli``, which the library does without, so nothing else imports this room.
-``program`` has the list of commands and what all of them share; a new one is a file and a line
-there.
+It needs the extra ``cli``. The library does not, so nothing else imports this package. ``program``
+has the list of commands and what they share; a new command is a new file and a line there.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ _EXTRA = frozenset({"typer", "rich"})
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code. ``argv`` defaults to the command line.
 
-    A shell that asks for completions, and a help text that nobody reads, get ``SystemExit``.
+    Raises ``SystemExit`` for shell completion, and for a help text that cannot be written.
     """
     try:
         from hsms_engine.cli.program import run

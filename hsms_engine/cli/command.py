@@ -1,8 +1,8 @@
-"""What a command is: a function whose parameters are typer's arguments and options.
+"""A command: a function whose parameters are typer's arguments and options.
 
-Two things are added to what typer reads. A parameter that is a dataclass stands for its fields, so
-that commands share groups of options (``options.Protocol``). And a command that fails raises
-``CommandError``, with the one sentence that is said of it.
+This adds two things to typer. A parameter that is a dataclass stands for its fields, so that
+commands can share groups of options (``options.Protocol``). And a command that fails raises
+``CommandError`` with one sentence for the user.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import typer
 
 
 class CommandError(typer.TyperException):
-    """A command failed. ``str`` is one sentence, ``exit_code`` 1 (did not work) or 2 (wrong)."""
+    """A command failed. ``str`` is one sentence, ``exit_code`` 1 (failed) or 2 (wrong usage)."""
 
     def __init__(self, why: object, exit_code: int = 1) -> None:
         super().__init__(str(why))
@@ -29,8 +29,8 @@ class CommandError(typer.TyperException):
 class Command:
     """A command of the program.
 
-    ``run`` returns the exit code. Its name is that of the command, its docstring the help text;
-    ``notes`` stand below the options, line by line as they are.
+    ``run`` returns the exit code. Its name is the command's name, its docstring is the help text.
+    ``notes`` stand below the options, with their line breaks.
     """
 
     run: Callable[..., int]
@@ -38,7 +38,7 @@ class Command:
 
     @property
     def call(self) -> Callable[..., int]:
-        """``run`` as typer takes it: with the fields of its groups in place of the groups."""
+        """``run`` for typer: the fields of option groups take the place of the groups."""
         parameters = _parameters(self.run)
         groups = {each.name: each.annotation for each in parameters if _is_group(each)}
 

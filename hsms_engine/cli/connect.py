@@ -1,6 +1,6 @@
-"""``hsms-engine connect``: a host that selects, sends what it is given and prints the replies.
+"""``hsms-engine connect``: a host that selects, sends messages and prints the replies.
 
-What it prints is SML, with comments, or one JSON object a line.
+It prints SML with comments, or one JSON object a line.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.secs2 import DecodeError
 from hsms_engine.sml import SmlError
 
-# What a host says to an equipment that speaks first; it aborts the rest with SxF0.
+# The host's answers to an equipment's primaries; it aborts all others with SxF0.
 _HOST_ANSWERS = "S1F2 <L> . S1F14 <L <B 0> <L>> . S5F2 <B 0> . S6F12 <B 0> ."
 
 _NOTES = """\
@@ -99,7 +99,7 @@ def connect(
 async def _take_primaries(
     connection: HsmsConnection, tell: Callable[[str, str, Message], None]
 ) -> None:
-    """Answer what the equipment says unasked."""
+    """Answer the primaries of the equipment."""
     answers = AnswerBook.parse(_HOST_ANSWERS)
     try:
         async for primary in connection:
@@ -108,14 +108,14 @@ async def _take_primaries(
                 answer = answers.answer(primary) or Message(primary.stream, 0)
                 await connection.reply(primary, answer)
     except HsmsError:
-        # The request that waits meets the same end and says so.
+        # The request that waits gets the same error and reports it.
         return
 
 
 def _sml(event: str, message: Message) -> str:
-    """A message as SML; one that is none, as a comment that says why.
+    """A message as SML; when its body is not SECS-II, a comment that says why.
 
-    A reply that is none is what the command was asked for and cannot give: ``CommandError``.
+    When that message is a reply, the command has failed: raises ``CommandError``.
     """
     try:
         return message.sml()

@@ -1,4 +1,4 @@
-"""``hsms-engine fake``: an equipment that is not there, as a process."""
+"""``hsms-engine fake``: a fake equipment as a process."""
 
 from __future__ import annotations
 

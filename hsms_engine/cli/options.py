@@ -1,6 +1,6 @@
 """Options that several commands have, and how their values are read.
 
-What is wrong with a value is said in a sentence of ours: what was given, what is allowed.
+For a wrong value the message is our own sentence: what was given, and what is allowed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _T = TypeVar("_T")
 
 
 def checked(convert: Callable[[str], _T], what: str) -> Callable[[str], _T]:
-    """A parser for typer: ``convert``, whose ``ValueError`` is said as "is not ``what``"."""
+    """A parser for typer: ``convert``, with its ``ValueError`` reported as "is not ``what``"."""
 
     def read(text: str) -> _T:
         try:
@@ -33,7 +33,7 @@ def checked(convert: Callable[[str], _T], what: str) -> Callable[[str], _T]:
 
 
 def whole(lowest: int, highest: int) -> Callable[[str], int]:
-    """A parser of whole numbers in a range, both ends of which belong to it."""
+    """A parser of whole numbers from ``lowest`` to ``highest``, both included."""
 
     def convert(text: str) -> int:
         number = int(text)
@@ -57,7 +57,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object a li
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """What two ends must agree on, and the timers. Times are in seconds."""
+    """The settings of the protocol. Times are in seconds."""
 
     session_id: Annotated[
         int, typer.Option(parser=whole(0, 32_767), metavar="N", help="the device id (0..32767)")
@@ -84,7 +84,7 @@ class Protocol:
     ] = False
 
     def settings(self, host: str, port: int) -> Settings:
-        """All of it, validated as a whole. Raises ``CommandError``."""
+        """The settings, validated as a whole. Raises ``CommandError``."""
         try:
             return Settings(
                 host=host,

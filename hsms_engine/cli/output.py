@@ -1,4 +1,4 @@
-"""Standard output as the commands write it: line by line, until it takes no more."""
+"""Standard output of the commands, line by line, until it cannot be written any more."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from hsms_engine.cli.command import CommandError
 class Output:
     """Lines, each written at once.
 
-    When a line cannot be written the command is over, and the one who wrote it is told so. It is
-    told once: what is said while the command ends is lost, and does not join the first failure in
-    an exception group.
+    When a line cannot be written, the caller gets an exception and the command stops. Only the
+    first such line raises: later lines are dropped, so that no second exception makes a group.
     """
 
     def __init__(self) -> None:
@@ -23,8 +22,8 @@ class Output:
     def line(self, text: str) -> None:
         """Write one line.
 
-        Raises ``typer.Exit`` when nobody reads it any more, ``CommandError`` when it cannot be
-        written for another reason: a device that is full.
+        Raises ``typer.Exit`` when the reader has closed the pipe, ``CommandError`` when the line
+        cannot be written for another reason, such as a full device.
         """
         if self._over:
             return
@@ -32,7 +31,7 @@ class Output:
             print(text, flush=True)
         except BrokenPipeError:
             self._over = True
-            # Nothing is left to be said.
+            # The reader has closed the pipe: there is nobody to tell.
             raise typer.Exit(1) from None
         except OSError as error:
             self._over = True

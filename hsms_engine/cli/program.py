@@ -1,8 +1,7 @@
-"""The commands of the program, and how it ends.
+"""The commands of the program, and its exit codes.
 
-Exit codes: 0 done; 1 it did not work (the network, the peer, the output); 2 it was asked for
-wrongly; 130 interrupted. Each failure is one line on standard error. Help is plain text, and drawn
-with rich on a terminal.
+Exit codes: 0 done; 1 failed (the network, the peer, the output); 2 wrong usage; 130 interrupted.
+Each failure is one line on standard error. Help is plain text; on a terminal it is drawn with rich.
 """
 
 from __future__ import annotations
@@ -29,30 +28,30 @@ def run(argv: Sequence[str] | None) -> int:
         help="HSMS (SEMI E37) from the command line.",
         context_settings={"help_option_names": ["-h", "--help"]},
         rich_markup_mode="rich" if on_terminal else None,
-        # What is no failure of the caller's is a fault here: its traceback stays as Python has it.
+        # Any other exception is a bug of ours: its traceback is shown as Python writes it.
         pretty_exceptions_enable=False,
     )
     for each in COMMANDS:
         app.command(epilog=_as_it_is(each.notes, on_terminal))(each.call)
     try:
-        # typer gives 130 for KeyboardInterrupt, and ends with 1 when nobody reads a help text.
+        # typer gives 130 for KeyboardInterrupt, and exits with 1 when a help text is not read.
         code: int = app(argv, prog_name=_NAME, standalone_mode=False)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else _NAME
-        # The name of a file may hold a newline, and so may a message of typer's.
+        # The name of a file may contain a newline, and so may a message of typer.
         why = " ".join(error.format_message().splitlines())
         print(f"{where}: {why}", file=sys.stderr, flush=True)
         return error.exit_code
     except OSError as error:
-        # A help text on a full device; or the system has refused what no command has words for.
+        # A help text for a full device, or an error of the system that no command handles.
         print(f"{_NAME}: {error}", file=sys.stderr, flush=True)
         return 1
     return code
 
 
 def _as_it_is(text: str, on_terminal: bool) -> str:
-    """A text whose lines are to stay, in the words of what renders it."""
+    """A text whose line breaks must stay, in the markup of the help renderer."""
     if on_terminal:
         return escape(text)
     return "\n\n".join(f"\b\n{paragraph}" for paragraph in text.split("\n\n"))

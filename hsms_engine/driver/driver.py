@@ -1,13 +1,14 @@
 """Runs one protocol engine with trio: one nursery per TCP connection, one task for the timers.
 
-* **An epoch dies as a whole.** Reader, writer and stream of one TCP connection live in one task
-  tree with one cancel scope; the next connection begins when that tree is gone.
-* **The reader never waits for the user.** It decodes, lets the engine answer, and reads on.
-* **Bytes leave in one order**: at once, when the transport takes them and nothing is queued, else
-  by the one writer task. No ``await`` stands between a change of state and the queueing of its
-  bytes.
-* **No lifecycle is decided here**: each task gives the engine what it met, and ``turn`` does what
-  comes out of it.
+* **An epoch stops as a whole.** Reader, writer and stream of one TCP connection are in one task
+  tree with one cancel scope; the next connection begins when all these tasks have stopped.
+* **The reader never waits for the user.** It gives bytes to the engine, lets it answer, and reads
+  on.
+* **Bytes are sent in one order**: at once, when the transport takes them and nothing is queued,
+  else by the one writer task. There is no ``await`` between a change of state and the queueing of
+  its bytes.
+* **Nothing about the lifecycle is decided here**: each task reports to the engine what happened,
+  and ``turn`` does what the engine asks for.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from hsms_engine.driver.tcp import BROKEN, RECEIVE_SIZE, Dial, Stream, system_er
 from hsms_engine.driver.transport import Transport
 from hsms_engine.errors import ClosedError
 from hsms_engine.events import LinkEvent, UnexpectedSecondary
+from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.control import ControlTransaction
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Primary
@@ -39,50 +41,50 @@ T = TypeVar("T")
 
 _LOG = logging.getLogger("hsms_engine.charts")
 
-# Bytes given to the engine at once, and frames in them after which other tasks have a turn.
+# Bytes given to the engine at once, and the number of frames after which other tasks have a turn.
 _SLICE = 8_192
 _FRAMES_A_TURN = 100
 
 
 class Driver:
-    """One link: an engine, the stream it talks over, and the tasks that wait for either."""
+    """One link: an engine, its stream, and the tasks that wait for either."""
 
     def __init__(self, engine: Engine, dial: Dial | None) -> None:
         self.engine = engine
         self.recorders: list[Callable[[Step], None]] = []
         self._dial = dial
-        # The task tree of the latest epoch, from its dialling on; set when it is to be dialled.
+        # The task tree of the latest epoch, dial included; set when the next one must be dialled.
         self._epoch_scope = trio.CancelScope()
         self._dial_wanted = trio.Event()
         self._transport: Transport | None = None
         self._timer_scope = trio.CancelScope()
-        # Who waits for which transaction; primaries that nobody has taken, oldest first.
+        # The task that waits for each transaction; the primaries not taken yet, oldest first.
         self._waiting: dict[Transaction | ControlTransaction, trio.lowlevel.Task] = {}
         self._inbox: deque[Primary] = deque()
         self._inbox_news = trio.lowlevel.ParkingLot()
         # Woken each time the charts have moved, and when the outbox has room again.
         self._moved = trio.lowlevel.ParkingLot()
         self._roomy = trio.lowlevel.ParkingLot()
-        # A reader that its user has dropped is dropped here.
+        # Weak: a reader that its user does not keep is not kept here either.
         self._readers: weakref.WeakSet[EventReader] = weakref.WeakSet()
-        # What has happened until somebody asks for events; None from then on.
+        # The events until the first call of ``events``; None after it.
         self._first_reader: EventReader | None = self._new_reader()
 
     @property
     def name(self) -> str:
-        """The link in logs: its peer, and whether it dials."""
+        """The link's name in logs: its peer, and whether it is active or passive."""
         return f"{self.engine.peer} {'passive' if self._dial is None else 'active'}"
 
     # Running
 
     async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run an active link until cancelled; what it does is for the charts to say."""
+        """Run an active link until it is closed or cancelled. The charts decide what it does."""
         try:
-            async with trio.open_nursery() as nursery:
+            async with open_bare_nursery() as nursery:
                 nursery.start_soon(self._keep_time)
                 task_status.started()
-                # One epoch after the other, and begun from inside: a caller may come when these
-                # tasks have been cancelled and the charts have not been told yet.
+                # One epoch after the other, all in this task: a call may come when these tasks are
+                # cancelled and the charts do not know it yet, and must not start a task then.
                 while True:
                     await self._dial_wanted.wait()
                     self._dial_wanted = trio.Event()
@@ -97,7 +99,7 @@ class Driver:
             if self.engine.is_closed:
                 await trio.aclose_forcefully(stream)
                 return
-            async with trio.open_nursery() as nursery:
+            async with open_bare_nursery() as nursery:
                 nursery.start_soon(self._keep_time)
                 with self._epoch_scope:
                     await self._run_epoch(stream, self.engine.tcp_accepted)
@@ -106,7 +108,7 @@ class Driver:
             self._stop()
 
     def _stop(self) -> None:
-        """Nothing runs any more: the engine ends what is left, and all who wait are told."""
+        """No task runs any more: the engine settles what is open, and every waiting task wakes."""
         try:
             self.engine.stop()
         finally:
@@ -122,7 +124,7 @@ class Driver:
     # What comes out of the engine
 
     def turn(self) -> None:
-        """Do what the engine asks for, in order: after everything that was given to it."""
+        """Do what the engine asks for, in order. To be called after each call to the engine."""
         next_output, moved = self.engine.next_output, False
         while (output := next_output()) is not None:
             match output:
@@ -130,7 +132,7 @@ class Driver:
                     if (task := self._waiting.pop(output, None)) is not None:
                         trio.lowlevel.reschedule(task)
                 case Primary():
-                    # Who waits for one waits for the first.
+                    # A task that waits for a primary gets the oldest one.
                     if not self._inbox:
                         self._inbox_news.unpark_all()
                     self._inbox.append(output)
@@ -147,7 +149,7 @@ class Driver:
         if moved:
             for lot in (self._moved, self._roomy, self._inbox_news):
                 lot.unpark_all()
-        # The time keeper is to wake when the next timer is due.
+        # The time keeper must wake when the next timer is due.
         if (due := self.engine.next_due()) < self._timer_scope.deadline:
             self._timer_scope.deadline = due
 
@@ -164,7 +166,7 @@ class Driver:
                     self._transport.finish()
 
     def turn_soon(self) -> None:
-        """As ``turn``, for a message just queued: where more are likely, together with them."""
+        """Like ``turn``, for a message just queued, but later when more messages are likely."""
         if self._transport is not None and (self._inbox or self._waiting):
             self._transport.wake()
         else:
@@ -174,12 +176,12 @@ class Driver:
 
     async def _dial_epoch(self, scope: trio.CancelScope) -> None:
         assert self._dial is not None
-        # It may have been abandoned before it began.
+        # The attempt may have been abandoned before it began.
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             stream = await self._dial()
         except BROKEN as error:
-            # An attempt abandoned in the very turn in which it failed has failed already.
+            # An attempt may be abandoned in the turn in which it fails; then it is settled already.
             if not scope.cancel_called:
                 self.engine.tcp_failed(system_error(error) or error)
                 self.turn()
@@ -192,13 +194,13 @@ class Driver:
 
     async def _run_epoch(self, stream: Stream, begin: Callable[[], None]) -> None:
         try:
-            async with trio.open_nursery() as nursery:
+            async with open_bare_nursery() as nursery:
                 self._transport = transport = Transport(self.engine, stream)
                 begin()
                 self.turn()
                 nursery.start_soon(transport.run, self._write_turn)
                 await self._read(stream)
-                # The charts have closed TCP, which cancels all of this.
+                # The charts have closed TCP, which cancels these tasks.
                 await trio.sleep_forever()
         finally:
             self._transport = None
@@ -231,9 +233,9 @@ class Driver:
     # Waiting
 
     async def until(self, ready: Callable[[], T | None]) -> T:
-        """Wait until ``ready`` gives something; asked again each time the charts have moved.
+        """Wait until ``ready`` gives something; it is called again after each step of the charts.
 
-        Raises ``ClosedError`` when it never will, because the link is over.
+        Raises ``ClosedError`` when that cannot happen, because the link is closed.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while (found := ready()) is None:
@@ -252,7 +254,7 @@ class Driver:
             await self._roomy.park()
 
     async def until_settled(self, transaction: Transaction | ControlTransaction) -> None:
-        """Wait until ``transaction`` is settled. Cancelling abandons it alone."""
+        """Wait until ``transaction`` is settled. Cancelling abandons only this transaction."""
         if transaction.is_settled:
             await trio.lowlevel.checkpoint()
             return
@@ -267,10 +269,10 @@ class Driver:
         await trio.lowlevel.wait_task_rescheduled(abort)
 
     async def next_primary(self) -> Primary | None:
-        """The next primary, or None when there will be none.
+        """The next primary, or None when there will be no more.
 
-        No task switch while there are some: the reader, which fills the inbox, has its turn when
-        it is empty.
+        There is no task switch while primaries wait. When there are none, the reader has its turn
+        and fills the inbox.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._inbox:
@@ -284,7 +286,7 @@ class Driver:
     # Telling
 
     def events(self) -> EventReader:
-        """A new reader, from the next event on; the first one, from the very first event on."""
+        """A new reader, from the next event on; the first reader also gets all earlier events."""
         if (first := self._first_reader) is not None:
             self._first_reader = None
             return first
@@ -294,22 +296,27 @@ class Driver:
         reader = EventReader(lambda: self.engine.settings)
         self._readers.add(reader)
         if self.engine.is_closed:
-            reader.end()
+            reader.close()
         return reader
 
     def _report(self, event: LinkEvent) -> None:
         for reader in self._readers:
             if reader is self._first_reader and isinstance(event, UnexpectedSecondary):
-                # Nobody may ever ask: a message is not kept for that.
+                # Perhaps nobody ever asks for events, so no message is kept for that.
                 reader.miss()
             else:
                 reader.put(event)
             if self.engine.is_closed:
-                reader.end()
+                reader.close()
 
     def _record(self, step: Step) -> None:
-        for recorder in self.recorders:
-            recorder(step)
+        for recorder in list(self.recorders):
+            try:
+                recorder(step)
+            except BaseException:
+                # This stops the link. Its last steps are not given to this recorder.
+                self.recorders.remove(recorder)
+                raise
         if _LOG.isEnabledFor(logging.DEBUG):
             statistics = self.engine.statistics()
             for hop in step.hops:

@@ -1,4 +1,4 @@
-"""One reader of a link's events: a bounded queue that tells its reader what it has missed."""
+"""One reader of a link's events: a bounded queue that reports how many events were dropped."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ def _bytes_in(event: LinkEvent) -> int:
 
 
 class EventReader:
-    """One reader of a link's events: ordered, bounded, and told how many it missed.
+    """One reader of a link's events: ordered and bounded; ``Missed`` says how many were dropped.
 
-    At most ``events_size`` events wait, and ``inbox_bytes`` bytes of messages in them, by the
-    settings then in force; the oldest are dropped.
+    At most ``events_size`` events wait, with ``inbox_bytes`` bytes of messages in them, by the
+    settings in force at that time. Beyond that the oldest are dropped.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
         self._settings = settings
         self._waiting: deque[LinkEvent] = deque()
-        # The bytes of the messages that wait.
+        # The bytes of messages in the events that wait.
         self._held = 0
         self._missed = 0
         self._news = trio.lowlevel.ParkingLot()
         self._ended = False
 
     def put(self, event: LinkEvent) -> None:
-        """One more event has happened."""
+        """Queue an event that has happened."""
         self._held += _bytes_in(event)
         self._waiting.append(event)
         settings = self._settings()
@@ -49,11 +49,11 @@ class EventReader:
         return event
 
     def miss(self) -> None:
-        """An event was left out."""
+        """Count an event that was not queued."""
         self._missed += 1
 
-    def end(self) -> None:
-        """No more events will come; those waiting can still be read."""
+    def close(self) -> None:
+        """No more events will come; those that wait can still be read."""
         self._ended = True
         self._news.unpark_all()
 

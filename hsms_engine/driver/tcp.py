@@ -1,7 +1,7 @@
-"""TCP as trio has it, and the one thing trio lacks: a send that never waits.
+"""trio's TCP streams and listeners, with the one thing that trio lacks: a send that never waits.
 
-``send_nowait`` lets the reader's task put an answer on the wire at once when nothing is queued, so
-that most frames need no task switch at all.
+With ``send_nowait`` the reader's task can send an answer at once when nothing is queued, so most
+frames need no task switch.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class DirectStream(trio.abc.HalfCloseableStream):
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
-        # The same socket a second time, because trio's own object can only wait.
+        # A second socket object on the same descriptor, because trio's own send always may wait.
         self._socket = socket.socket(fileno=stream.socket.fileno())
         self._socket.setblocking(False)
 
     def send_nowait(self, data: bytes | memoryview) -> int:
-        """Give the kernel what it takes now; how many bytes that were, perhaps 0.
+        """Give the kernel the bytes that it takes now. How many it took, perhaps 0.
 
         Raises ``trio.BrokenResourceError`` when the connection is broken.
         """
@@ -47,7 +47,7 @@ class DirectStream(trio.abc.HalfCloseableStream):
             raise trio.BrokenResourceError(str(error)) from error
 
     async def send_some(self, data: memoryview) -> int:
-        """Wait until the kernel takes some of ``data``; how many bytes it took."""
+        """Wait until the kernel takes some of ``data``. How many bytes it took."""
         await self._stream.wait_send_all_might_not_block()
         return self.send_nowait(data)
 
@@ -65,7 +65,7 @@ class DirectStream(trio.abc.HalfCloseableStream):
 
     def close(self) -> None:
         """Close without waiting. Closing twice is fine."""
-        # The socket is the stream's to close.
+        # The stream closes the descriptor; this object must only let go of it.
         self._socket.detach()
         self._stream.socket.close()
 
@@ -75,7 +75,7 @@ class DirectStream(trio.abc.HalfCloseableStream):
 
 
 class Listening(Protocol):
-    """What a server needs of a listener; ``Listener`` is the real one."""
+    """What a server needs of a listener; ``Listener`` is the one for TCP and Unix sockets."""
 
     @property
     def address(self) -> str: ...
@@ -88,7 +88,7 @@ class Listening(Protocol):
     def close(self) -> None: ...
 
 
-# Until another connection ends there is nothing to do but to wait, for so many seconds.
+# Seconds to wait when the system has no descriptor free: other connections must close first.
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ACCEPT_PAUSE = 0.1
 
@@ -115,9 +115,10 @@ class Listener:
                 return 0
 
     async def accept(self) -> tuple[DirectStream, str]:
-        """The next connection and its peer's address. Survives what a peer can cause.
+        """The next connection and its peer's address. No error that a peer can cause is raised.
 
-        Raises ``trio.ClosedResourceError`` once the listener is closed, ``OSError`` when it broke.
+        Raises ``trio.ClosedResourceError`` once the listener is closed, ``OSError`` when it is
+        broken.
         """
         while True:
             try:
@@ -130,7 +131,7 @@ class Listener:
             try:
                 peer = stream.socket.getpeername()
             except OSError:
-                # It has gone already.
+                # The peer has closed it already.
                 await trio.aclose_forcefully(stream)
             else:
                 return DirectStream(stream), address_text(peer)
@@ -158,7 +159,7 @@ def address_text(address: object) -> str:
 
 
 def system_error(error: BaseException) -> OSError | None:
-    """The system's own error behind what trio raised: of several addresses, the last one's."""
+    """The system's error behind what trio raised; of several addresses, the error of the last."""
     match error:
         case BaseExceptionGroup(exceptions=several):
             return system_error(several[-1])
@@ -171,7 +172,7 @@ def system_error(error: BaseException) -> OSError | None:
 async def connect_tcp(host: str, port: int) -> DirectStream:
     """Connect to the first address of ``host`` that answers.
 
-    Raises ``OSError``, the system's own, when none does. Cancelling leaves no socket.
+    Raises ``OSError``, the system's own, when none does. When cancelled, no socket stays open.
     """
     try:
         stream = await trio.open_tcp_stream(host, port)
@@ -180,15 +181,15 @@ async def connect_tcp(host: str, port: int) -> DirectStream:
     except OSError as error:
         match system_error(error):
             case OSError(errno=int(number)) as own if own is not error:
-                # In the system's words: trio's repeat the address.
+                # In the system's words, because trio's words repeat the address.
                 raise OSError(number, os.strerror(number)) from None
         raise
     try:
         if stream.socket.getsockname() == stream.socket.getpeername():
-            # A port in the range of source ports that nobody listens on may answer itself.
+            # A connect to a free port in the range of source ports may connect to itself.
             raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     except OSError:
-        # It may also have been reset already, and then has no peer.
+        # It may also be reset already, and then it has no peer.
         await trio.aclose_forcefully(stream)
         raise
     return DirectStream(stream)

@@ -1,8 +1,8 @@
-"""The way out of one TCP connection: bytes leave in one order, at once where the stream allows.
+"""The sending side of one TCP connection: bytes in one order, at once when the stream takes them.
 
-What the stream does not take at once is left to the one writer task, and everything after it, until
-all has left. The engine is told of every byte taken; what becomes of a peer that takes none is the
-transmitter chart's to say.
+Bytes that the stream does not take at once, and all bytes after them, are for the one writer task,
+until all are written. The engine is told how many bytes the stream has taken; the transmitter chart
+decides about a peer that takes none.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import trio
 from hsms_engine.driver.tcp import BROKEN, Stream, system_error
 from hsms_engine.protocol.engine import Engine
 
-# A write to a stream that cannot tell how far it came is cut into pieces of this many bytes, so
-# that the write timeout watches each of them.
+# Some streams cannot tell how many bytes of a write they have taken. A write to such a stream is
+# cut into pieces of this many bytes, so that the write timeout watches each piece.
 _PIECE = 65_536
 
 
 class Transport:
-    """One stream and the bytes on their way into it."""
+    """One stream and the bytes that are to be written to it."""
 
     def __init__(self, engine: Engine, stream: Stream) -> None:
         self._engine = engine
@@ -40,7 +40,7 @@ class Transport:
         self._wanted = trio.Event()
 
     def write(self, data: bytes) -> None:
-        """Send ``data``, as far as the stream takes it now; leave the rest to the writer."""
+        """Send as much of ``data`` as the stream takes now; the writer task sends the rest."""
         count = 0
         if self._send_nowait is not None and not self._waiting:
             try:
@@ -54,16 +54,16 @@ class Transport:
         self._engine.wrote(count)
 
     def wake(self) -> None:
-        """Let the writer task have a turn, at the end of this one."""
+        """Let the writer task have a turn after this one."""
         self._wanted.set()
 
     def finish(self) -> None:
-        """Tell the peer that no more bytes follow, once all have left and where the stream can."""
+        """Tell the peer, when all bytes are written, that no more follow, if the stream can."""
         self._finishing = True
         self._wanted.set()
 
     async def run(self, turn: Callable[[], None]) -> None:
-        """The writer task. ``turn`` does what follows, each time bytes have left or may leave."""
+        """The writer task. It calls ``turn`` each time bytes have been taken or can be."""
         while True:
             await self._wanted.wait()
             self._wanted = trio.Event()
@@ -97,5 +97,5 @@ class Transport:
             try:
                 await send_eof()
             except BROKEN:
-                # The reader meets the same and tells the engine.
+                # The reader gets the same error and tells the engine.
                 return

@@ -1,8 +1,7 @@
-"""An equipment that is not there: the real passive engine, with misbehaviour put around it.
+"""A fake equipment: the real passive engine, with misbehaviour around it.
 
-What a peer talks to is ``hsms_engine.server``. A misbehaviour sits in the listener and the byte
-stream below it (``listener``, ``stream``) or in the handler above it (``equipment``), never in the
-engine.
+A peer talks to ``hsms_engine.server``. A misbehaviour is in the listener or the byte stream below
+it (``listener``, ``stream``), or in the handler above it (``equipment``), never in the engine.
 """
 
 from hsms_engine.fake.behaviours import BehaviourError, Behaviours

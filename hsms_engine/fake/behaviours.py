@@ -1,11 +1,12 @@
-"""What a fake equipment does wrong, by name: ``delay-replies=0.5``, ``drop-replies=3``.
+"""The misbehaviours of a fake equipment, by name: ``delay-replies=0.5``, ``drop-replies=3``.
 
 Invariants:
 
-* ``KNOWN`` is the one list: parsing, the help text and the messages of errors read it.
-* Every name is a field of ``Behaviours`` with underscores for hyphens, save ``answer-everything``,
-  which is what remains when all fields have their defaults.
-* Behaviours combine. Of those that leave no connection to misbehave on, the first in the list wins.
+* ``KNOWN`` is the only list: parsing, the help text and error messages read it.
+* Every name is a field of ``Behaviours``, with underscores for hyphens. The one exception is
+  ``answer-everything``: it means that all fields have their defaults.
+* Behaviours combine. Some of them leave no connection for the others (such as ``refuse-tcp``); when
+  several of these are given, the first in the list is used.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ LONGEST: Final = 3600.0
 
 
 class BehaviourError(ValueError):
-    """A behaviour is unknown or its argument is. One line: what was given, what is allowed."""
+    """An unknown behaviour or argument. In one line: what was given, what is allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Behaviours:
     """A combination of behaviours; without any, every primary with W is answered.
 
-    Frames are named by what they are: ``"reply"`` (a secondary), ``"select"`` and ``"linktest"``
-    (the responses of these names). Times are in seconds. ``None`` and 0 of a whole number: never.
+    Frames have these names: ``"reply"`` (a secondary), ``"select"`` and ``"linktest"`` (their
+    responses). Times are in seconds. ``None``, and 0 for a whole number, mean never.
     """
 
     refuse_tcp: bool = False
@@ -63,7 +64,7 @@ class Behaviours:
 
     @property
     def touches_frames(self) -> bool:
-        """Whether a frame may leave otherwise than the engine wrote it, or later."""
+        """Whether a frame may be sent later than the engine wrote it, or changed."""
         return bool(
             self.delay_select
             or self.wrong_system_bytes
@@ -77,7 +78,7 @@ class Behaviours:
 class Known:
     """One behaviour: what it does, and how its argument is read.
 
-    ``default`` stands for an argument left out; when it is None the argument is needed.
+    ``default`` is used when no argument is given; when it is None, the argument is required.
     """
 
     meaning: str
@@ -122,7 +123,7 @@ def _seconds(meaning: str, default: float | None = None) -> Known:
 
 def _whole(meaning: str, argument: str, highest: int, default: int | None = None) -> Known:
     def read(text: str) -> int | None:
-        # Digits beyond any range are not worth the time int() would take for them.
+        # For very many digits int() would take long, and the number is out of range anyway.
         if not (text.isascii() and text.isdigit()) or len(text) > 9:
             return None
         value = int(text)

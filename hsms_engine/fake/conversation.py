@@ -1,4 +1,4 @@
-"""What a fake equipment does with one selected connection: it answers, and speaks unasked."""
+"""What a fake equipment does on one selected connection: it answers, and sends primaries."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Equipment(Protocol):
 
 
 class Conversation:
-    """One connection, from its being selected to its end."""
+    """One connection, from SELECTED until it is over."""
 
     def __init__(self, equipment: Equipment, connection: HsmsConnection) -> None:
         self._equipment = equipment
         self._connection = connection
-        # Primaries that are done with: answered, not to be answered, or left out.
+        # How many primaries are finished: answered, without W, or dropped.
         self._handled = 0
 
     async def run(self, emissions: Iterable[Emission]) -> None:
@@ -54,7 +54,7 @@ class Conversation:
                         nursery.start_soon(self._handle, primary, delay)
                     else:
                         await self._handle(primary, 0.0)
-                # What is still delayed has nowhere to go.
+                # Replies that are still delayed cannot be sent any more.
                 nursery.cancel_scope.cancel()
         except HsmsError as error:
             why = str(error)
@@ -92,8 +92,8 @@ class Conversation:
             try:
                 await self._connection.request(message)
             except HsmsError as error:
-                # Not the end of it: the session may be selected again. When the connection is
-                # over, whoever takes its primaries ends this.
+                # Continue: the session may be selected again. When the connection is over, the
+                # loop over its primaries stops this task.
                 self._tell("not acknowledged", message, why=str(error))
             else:
                 self._tell("acknowledged", message)
@@ -106,7 +106,7 @@ class Conversation:
 
 
 def echo(primary: Message) -> Message:
-    """The reply to a primary that no one knows: its own body. F255 has no secondary but SxF0."""
+    """The reply to a primary that the book does not know: its own body; SxF0 for function 255."""
     if primary.function == 255:
         return Message(primary.stream, 0)
     return Message(primary.stream, primary.function + 1, body=primary.body)

@@ -1,4 +1,4 @@
-"""What a fake equipment says unasked: alarms (S5F1) and events (S6F11) on a timer."""
+"""The primaries that a fake equipment sends: alarms (S5F1) and events (S6F11), on a timer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hsms_engine.messages import S5F1, S6F11
 
 Make = Callable[[int], Message]
 Emission = tuple[float, Make]
-"""Seconds between two, and the n-th of them, counted from 1."""
+"""The seconds between two messages, and a function for the n-th message, counted from 1."""
 
 # The shortest and the longest time between two, in seconds.
 _LOWEST: Final = 0.001
@@ -30,7 +30,7 @@ def event(number: int) -> Message:
 
 
 def emissions(alarms: float | None, events: float | None) -> list[Emission]:
-    """What to emit, every so many seconds; None for none. Raises ``ValueError``."""
+    """The emissions, each every so many seconds; None for none. Raises ``ValueError``."""
     chosen: list[Emission] = []
     for name, seconds, make in (("alarms", alarms, alarm), ("events", events, event)):
         if seconds is None:

@@ -1,9 +1,9 @@
-"""A fake equipment as an object: it answers, misbehaves, dies and comes back when told to.
+"""A fake equipment as an object: it answers, misbehaves, dies and comes back, as a test needs it.
 
-``equipment = await nursery.start(serve_fake)`` listens on a port of the system's choice. What
-happens is counted by name in ``counts`` and told to ``report``; ``until`` waits for it. What
-arrives is in ``received``. ``behave`` changes what it does while it runs, ``kill`` ends it as
-SIGKILL would, and ``restart`` brings it back on the same port.
+``equipment = await nursery.start(serve_fake)`` listens on a port that the system chooses. All that
+happens is counted by name in ``counts`` and given to ``report``; ``until`` waits for it. Received
+messages are in ``received``. ``behave`` changes the behaviour of the running equipment, ``kill``
+stops it as SIGKILL would, and ``restart`` brings it back on the same port.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
 
 Report = Callable[[str, Mapping[str, object]], None]
 
-# A delayed Select.rsp is no reason for the equipment itself to give up.
+# Long, so that the equipment does not close a connection whose Select.rsp it delays.
 _WRITE_TIMEOUT: Final = 3600.0
-# Primaries remembered for whoever looks at ``received``.
+# The number of messages that ``received`` keeps.
 _REMEMBERED: Final = 10_000
 
 
 class FakeEquipment:
     """What ``serve_fake`` runs.
 
-    ``counts`` counts by name what ``report`` is told: ``"listening"``, ``"accepted"``,
-    ``"selected"``, ``"received"``, ``"replied"``, ``"dropped"``, ``"emitted"``, ``"ended"`` …
+    ``counts`` counts by name what ``report`` gets: ``"listening"``, ``"accepted"``, ``"selected"``,
+    ``"received"``, ``"replied"``, ``"dropped"``, ``"emitted"``, ``"ended"`` …
     """
 
     def __init__(
@@ -62,15 +62,15 @@ class FakeEquipment:
         self._report = report
         self.counts: Counter[str] = Counter()
         self.received: deque[Message] = deque(maxlen=_REMEMBERED)
-        # Streams that an engine talks over.
+        # Streams that an engine uses.
         self.streams: set[FakeStream] = set()
-        # Sockets that are up and that no engine talks over.
+        # Open sockets that no engine uses any more.
         self._held: set[DirectStream] = set()
         # Replies due so far, over all connections.
         self.asked = 0
         self._news = trio.Event()
         self._port = settings.port
-        # Both there exactly while it is not killed.
+        # Both are set exactly while it is not killed.
         self._listener: FakeListener | None = None
         self._server: HsmsServer | None = None
         self._scope = trio.CancelScope()
@@ -92,7 +92,7 @@ class FakeEquipment:
 
     @property
     def connections(self) -> list[HsmsConnection]:
-        """Every connection that is up, in the order accepted; none while it is killed."""
+        """Every open connection, in the order of acceptance; none while it is killed."""
         return list(self._server.connections) if self._server else []
 
     async def until(self, condition: Callable[[], bool]) -> None:
@@ -102,7 +102,7 @@ class FakeEquipment:
             await self._news.wait()
 
     def tell(self, event: str, **details: object) -> None:
-        """Something has happened."""
+        """Count and report an event."""
         self.counts[event] += 1
         self._report(event, details)
         news, self._news = self._news, trio.Event()
@@ -113,9 +113,9 @@ class FakeEquipment:
     async def behave(self, *behaviours: str) -> None:
         """Replace all behaviours by these, written as on the command line, from now on.
 
-        ``refuse-select`` holds for connections accepted from now on, a reply that is being delayed
-        keeps its delay, and a connection that has fallen silent stays so. Raises
-        ``BehaviourError``, and ``OSError`` when the port cannot be listened on again.
+        ``refuse-select`` applies to connections accepted from now on, a reply that is being delayed
+        keeps its delay, and a connection that has fallen silent stays silent. Raises
+        ``BehaviourError``, and ``OSError`` when it cannot listen on the port again.
         """
         self.behaviours = Behaviours.parse(behaviours)
         for stream in self.streams:
@@ -125,13 +125,13 @@ class FakeEquipment:
         self.tell("behaves", behaviours=list(behaviours))
 
     async def send(self, message: Message) -> None:
-        """Send a primary without W to everyone selected."""
+        """Send a primary without W on every selected connection."""
         for connection in self.connections:
             if connection.is_selected:
                 await connection.send(message)
 
     async def kill(self) -> None:
-        """End every connection and stop listening, without a Separate; ``restart`` may follow."""
+        """Close every connection and stop listening, without Separate; ``restart`` may follow."""
         self._server = self._listener = None
         self._scope.cancel()
         for stream in list(self._held):
@@ -148,7 +148,7 @@ class FakeEquipment:
         self._server = await self._nursery.start(self._serve, listener)
 
     async def aclose(self) -> None:
-        """Separate from everyone selected and end ``serve_fake``."""
+        """Separate on every selected connection, and stop ``serve_fake``."""
         if self._server is not None:
             await self._server.aclose()
         self.closed.set()
@@ -171,10 +171,10 @@ class FakeEquipment:
             self._down.set()
 
     def hold(self, stream: DirectStream, *, drain: bool) -> None:
-        """Keep a socket that the engine has nothing to do with any more.
+        """Keep a socket open that the engine does not use any more.
 
-        Drained, it ends with its peer; else with the equipment. There are at most
-        ``max_connections``: one more is closed.
+        With ``drain`` its bytes are read, and it is closed when the peer closes; else when the
+        equipment stops. At most ``max_connections`` are kept: one more is closed.
         """
         if len(self._held) >= self.settings.max_connections:
             stream.close()
@@ -202,7 +202,7 @@ class FakeEquipment:
 
 
 def _ignore(event: str, details: Mapping[str, object]) -> None:
-    """Nobody listens."""
+    """Drop the event."""
 
 
 async def serve_fake(
@@ -215,13 +215,13 @@ async def serve_fake(
     report: Report = _ignore,
     task_status: TaskStatus[FakeEquipment] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Be an equipment until its ``aclose`` is called, or cancelled.
+    """Be an equipment until its ``aclose`` is called, or until cancelled.
 
-    ``settings`` default to port 0 on loopback; it is an equipment whatever they say. ``behaviours``
-    are written as on the command line. ``alarms`` and ``events`` are the seconds between two S5F1
-    and two S6F11, each sent when the one before is acknowledged or T3 has passed. ``report`` is
-    told what happens, in words and details. Raises ``BehaviourError`` and ``ValueError`` for what
-    is out of range, ``OSError`` when the address cannot be listened on.
+    ``settings`` default to port 0 on loopback; ``is_equipment`` is always true. ``behaviours`` are
+    written as on the command line. ``alarms`` and ``events`` are the seconds between two S5F1 and
+    two S6F11; each is sent only when the previous one is acknowledged or its T3 is over. ``report``
+    gets the name and details of everything that happens. Raises ``BehaviourError`` and
+    ``ValueError`` for a value out of range, ``OSError`` when it cannot listen on the address.
     """
     chosen = settings or Settings(port=0)
     wanted = Behaviours.parse(behaviours)

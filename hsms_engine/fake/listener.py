@@ -1,6 +1,6 @@
-"""The listener of a fake equipment: where TCP is refused, kept waiting and turned away.
+"""The listener of a fake equipment: it can refuse TCP, delay accepting, or close at once.
 
-What is accepted here and not handed on never reaches an engine.
+A connection that it does not pass on never reaches an engine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from hsms_engine.fake.stream import GARBAGE, Equipment, FakeStream
 
 
 class FakeListener:
-    """A listener that may be shut and opened again on the same port."""
+    """A listener that can be closed and opened again on the same port."""
 
     def __init__(self, equipment: Equipment, host: str, port: int) -> None:
         self._equipment = equipment
@@ -29,14 +29,14 @@ class FakeListener:
         return address_text((self._host, self.port))
 
     async def open(self) -> None:
-        """Listen, or find out the port and do not. Raises ``OSError``."""
+        """Listen; with ``refuse-tcp`` only choose the port. Raises ``OSError``."""
         inner = await listen_tcp(self._host, self.port)
         self.port = inner.port
         self._inner = inner
         await self.reconsider()
 
     async def reconsider(self) -> None:
-        """Behaviours have changed. Raises ``OSError`` when the port was taken meanwhile."""
+        """Behaviours have changed. Raises ``OSError`` when another program has taken the port."""
         refuses = self._equipment.behaviours.refuse_tcp
         if refuses and self._inner is not None:
             self._inner.close()
@@ -48,7 +48,7 @@ class FakeListener:
             self._opened.set()
 
     async def accept(self) -> tuple[FakeStream, str]:
-        """The next connection that is to be served."""
+        """The next connection for an engine."""
         while True:
             socket, peer = await self._accept()
             self._equipment.tell("accepted", peer=peer)

@@ -1,4 +1,4 @@
-"""What a process around a fake equipment does: it ends with a Separate, on a signal."""
+"""A fake equipment as a process: on a signal it separates and stops."""
 
 from __future__ import annotations
 

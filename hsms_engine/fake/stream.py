@@ -2,10 +2,10 @@
 
 Invariants:
 
-* The engine above sees a stream like any other. When a connection turns silent, the engine is told
-  that TCP broke and the socket stays open, held by the equipment.
-* ``_left`` counts the bytes still to be sent of the frame in progress, so that a frame is only
-  touched as a whole, also when behaviours change while one is on its way.
+* The engine above sees an ordinary stream. When a connection falls silent, the engine is told that
+  TCP broke; the equipment keeps the socket open.
+* ``_unsent`` counts the bytes still to be sent of the frame in progress, so that only whole frames
+  are changed, also when behaviours change in the middle of a frame.
 * Without a behaviour that touches frames nothing is copied and ``send_nowait`` sends at once.
 """
 
@@ -21,7 +21,7 @@ from hsms_engine.fake.behaviours import Behaviours
 from hsms_engine.wire import Decoder, Frame, FrameLengthError, SType, control_frame, encode
 
 GARBAGE: Final = b"HTTP/1.1 400 Bad Request\r\n\r\n"
-"""What a web server would say: as a length, its first four bytes are more than a gigabyte."""
+"""The answer of a web server: its first four bytes, read as a length, are more than a gigabyte."""
 
 _STYPE_AT = 9
 _SYSTEM_BYTES = slice(10, 14)
@@ -31,7 +31,7 @@ _KINDS = {SType.SELECT_RSP: "select", SType.LINKTEST_RSP: "linktest"}
 
 
 class Equipment(Protocol):
-    """What the network needs of its equipment."""
+    """What a stream needs of its equipment."""
 
     behaviours: Behaviours
     streams: set[FakeStream]
@@ -42,7 +42,7 @@ class Equipment(Protocol):
 
 
 def kind_of(frame: memoryview) -> str | None:
-    """The name behaviours have for a frame; None when none of them is for such a frame."""
+    """The name of a frame in behaviours; None when no behaviour is for such a frame."""
     stype = frame[_STYPE_AT]
     if stype == SType.DATA:
         function = frame[7]
@@ -57,13 +57,13 @@ class FakeStream(trio.abc.HalfCloseableStream):
         self._equipment = equipment
         self._socket = socket
         self.peer = peer
-        self._left = 0
+        self._unsent = 0
         # When Select.rsp was sent; the silence of a behaviour is counted from here.
         self._selected_at = math.inf
         self._receiving = trio.CancelScope()
         self._is_silent = False
-        # Cuts the requests apart, so that Select.req can be taken out. Decided once: a decoder
-        # cannot begin in the middle.
+        # Decodes the requests, so that Select.req can be removed. Decided once for the connection,
+        # because a decoder cannot begin in the middle of a frame.
         refuses = bool(equipment.behaviours.refuse_select)
         self._requests = Decoder() if refuses else None
         equipment.streams.add(self)
@@ -75,7 +75,7 @@ class FakeStream(trio.abc.HalfCloseableStream):
         self._receiving.deadline, _ = self._silence()
 
     def _silence(self) -> tuple[float, str]:
-        """When this connection falls silent, and how."""
+        """The time at which this connection falls silent, and why."""
         behaviours = self._equipment.behaviours
         choices = [(behaviours.stop_reading, _STOPPED), (behaviours.deaf_after, _DEAF)]
         return min(
@@ -87,7 +87,7 @@ class FakeStream(trio.abc.HalfCloseableStream):
         return self._is_silent or trio.current_time() >= self._silence()[0]
 
     def _fall_silent(self, why: str, *, drain: bool) -> trio.BrokenResourceError:
-        """Give the socket away; the error with which the engine's connection ends."""
+        """Give the socket to the equipment. Returns the error for the engine."""
         self._is_silent = True
         self._equipment.tell("fell silent", peer=self.peer, why=why)
         self._equipment.hold(self._socket, drain=drain)
@@ -105,7 +105,7 @@ class FakeStream(trio.abc.HalfCloseableStream):
             if trio.current_time() >= silent_at:
                 raise self._fall_silent(how, drain=how == _DEAF)
             if self._receiving.cancelled_caught:
-                # It was to fall silent and, meanwhile, is not any more.
+                # The behaviours have changed in the meantime, and it does not fall silent.
                 continue
             if not data or self._requests is None:
                 return data
@@ -113,7 +113,7 @@ class FakeStream(trio.abc.HalfCloseableStream):
                 return rest
 
     def _without_select(self, requests: Decoder, data: bytes) -> bytes:
-        """Answer every Select.req with the status that refuses it; what else there is."""
+        """Answer every Select.req with the status that refuses it; returns the other frames."""
         try:
             frames, bad = requests.feed(data), b""
         except FrameLengthError as error:
@@ -125,7 +125,7 @@ class FakeStream(trio.abc.HalfCloseableStream):
         if frame.stype != SType.SELECT_REQ or not status:
             return False
         response = control_frame(SType.SELECT_RSP, frame.system_bytes, byte3=status)
-        # A peer that leaves no room for 14 bytes reads nothing and learns of no status either.
+        # A peer whose buffers have no room for 14 bytes does not read, so it misses no status.
         self._socket.send_nowait(encode(response))
         self._equipment.tell("select refused", peer=self.peer, status=status)
         return True
@@ -145,9 +145,9 @@ class FakeStream(trio.abc.HalfCloseableStream):
         if self._swallows():
             await trio.lowlevel.checkpoint()
             return len(data)
-        if self._left:
-            count = await self._socket.send_some(data[: self._left])
-            self._left -= count
+        if self._unsent:
+            count = await self._socket.send_some(data[: self._unsent])
+            self._unsent -= count
             return count
         if not self._equipment.behaviours.touches_frames:
             count = await self._socket.send_some(data)
@@ -172,7 +172,7 @@ class FakeStream(trio.abc.HalfCloseableStream):
             return
         if kind is not None and kind == behaviours.cut_mid_frame:
             await self._socket.send_all(frame[: len(frame) // 2])
-            # With this the engine closes it.
+            # The engine closes the connection after this error.
             raise trio.BrokenResourceError("the fake equipment closed it in mid-frame")
         if kind is not None and kind == behaviours.stall_mid_frame:
             await self._socket.send_all(frame[: len(frame) // 2])
@@ -186,14 +186,14 @@ class FakeStream(trio.abc.HalfCloseableStream):
         self._sent(frame, len(frame))
 
     def _sent(self, data: memoryview, count: int) -> None:
-        """The first ``count`` bytes of ``data``, which ends with a frame's end, are sent."""
-        begin = self._left
+        """The first ``count`` bytes of ``data`` are sent. ``data`` ends with a whole frame."""
+        begin = self._unsent
         while begin < count:
             if data[begin + _STYPE_AT] == SType.SELECT_RSP:
                 self._selected_at = trio.current_time()
                 self.reconsider()
             begin += 4 + int.from_bytes(data[begin : begin + 4])
-        self._left = begin - count
+        self._unsent = begin - count
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._socket.wait_send_all_might_not_block()

@@ -1,4 +1,4 @@
-"""The protocol without I/O: an ``Engine``, and all that comes out of its one door."""
+"""The protocol without I/O: an ``Engine``, and everything that ``next_output`` can give."""
 
 from hsms_engine.protocol.control import ControlTransaction
 from hsms_engine.protocol.engine import Engine

@@ -1,7 +1,7 @@
-"""Why something happened, in words for people, and as the error its users get.
+"""Why something happened, in words for people, and as the error that the user gets.
 
-The event is the one the charts were given (``t8_expired``, ``select_rsp_refused``); the detail
-beside it is what the event itself must not carry: an exception, a frame, a text.
+The event is the one that the charts were given (``t8_expired``, ``select_rsp_refused``). The detail
+is what an event of a chart cannot carry: an exception, a frame, a text.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from statecharts import SystemSnapshot
 Detail = Exception | Frame | str | None
 _Error = TypeVar("_Error", bound=HsmsError)
 
-# What is the peer's breach of the protocol, not its absence.
+# Events in which the peer breaks the protocol, and is not just away.
 _BREACHES = frozenset({"t8_expired", "frame_deadline_expired"})
 
 
 class Cause(NamedTuple):
-    """One event that the charts were given: its detail, the numbers in force, and where it struck.
+    """One event that the charts were given, with its detail, the settings in force, and the state.
 
-    ``before``: where the charts were. ``epoch``: the connection there was. ``now``: by the clock.
+    ``before``: the snapshot before it. ``epoch``: the connection at that time. ``now``: the clock.
     """
 
     event: str
@@ -43,7 +43,7 @@ class Cause(NamedTuple):
     now: float
 
     def attempt_error(self) -> ConnectError:
-        """The error of an attempt that ended before it was selected."""
+        """The error of an attempt that failed before it was selected."""
         selecting = "selecting" in self.before
         where = "during select" if selecting else "during TCP connect"
         words = self.words()
@@ -57,22 +57,22 @@ class Cause(NamedTuple):
         return self._blamed(error)
 
     def loss_error(self) -> ConnectionLostError:
-        """The error of a connection that was up."""
+        """The error of a connection that is lost."""
         words = self.words()
         breach = self.event in _BREACHES or isinstance(self.detail, FrameLengthError)
         kind = RemoteProtocolError if breach else ConnectionLostError
         return self._blamed(kind(f"{self.peer}: connection lost: {words}", words))
 
     def _blamed(self, error: _Error) -> _Error:
-        """The error, with the exception that is behind it as its cause."""
+        """The error, with the exception that caused it as its ``__cause__``."""
         if isinstance(self.detail, Exception):
-            # Where it was raised is nothing to a user, and would keep the engine and its stream.
+            # A user does not need its traceback, which would keep the engine and its stream alive.
             self.detail.__traceback__ = self.detail.__context__ = None
             error.__cause__ = self.detail
         return error
 
     def words(self) -> str:
-        """One clause: which timer, what value, what was seen."""
+        """One clause for people: which timer, which value, what was seen."""
         settings = self.settings
         match self.event:
             case "tcp_failed":
@@ -89,7 +89,8 @@ class Cause(NamedTuple):
                 return f"no response within T6 = {settings.t6:g} s"
             case "t7_expired":
                 return f"not selected within T7 = {settings.t7:g} s"
-            case "t6_linktest_expired":
+            # A lowered linktest_threshold may be reached by the misses there are.
+            case "t6_linktest_expired" | "linktest_reconfigured":
                 silent_for = self.now - self.epoch.last_received if self.epoch else 0.0
                 return (
                     f"{settings.linktest_threshold} linktest(s) in a row unanswered within T6 = "
@@ -114,15 +115,16 @@ class Cause(NamedTuple):
                 return "the peer separated"
             case "deselect_req_received":
                 return "the peer deselected the session"
-            case "deselect_requested" | "deselect_rsp_ended" | "deselect_rejected":
+            case "deselect_rsp_ended":
                 return "the session was deselected"
             case "disable_requested" | "close_requested":
                 return "it was ended by a call"
             case _:
-                return str(self.detail or self.event.replace("_", " "))
+                # communication_failed, in the words of whoever noticed it.
+                return str(self.detail)
 
     def _told(self) -> str:
-        """The detail in the words of whoever reported it."""
+        """The detail in the system's own words, if it is an error of the system."""
         match self.detail:
             case OSError(strerror=str(words)):
                 return words
@@ -130,7 +132,7 @@ class Cause(NamedTuple):
                 return str(other)
 
     def _frame_in_progress(self) -> str:
-        # Only a connection that is up is in a frame.
+        # Only an open connection can be in the middle of a frame.
         assert self.epoch is not None
         decoder = self.epoch.decoder
         return (
@@ -158,7 +160,7 @@ def reject_name(reason: int) -> str:
 
 
 def lost_request(name: str, cause: Cause) -> ClosedError | ConnectionLostError:
-    """The error of a request that was open when its session ended."""
+    """The error of a request that was open when the session was over."""
     if cause.event == "close_requested":
         return ClosedError(f"{cause.peer}: {name} got no reply: it was closed by a call")
     loss = cause.loss_error()

@@ -1,7 +1,7 @@
-"""From a frame to the event that the connection chart is given: the only place that decides it.
+"""From a frame to the event for the connection chart: only this module decides which.
 
-The chart's events carry nothing, so what E37 makes depend on a header byte (a status, a reason,
-whose system bytes) is read here and becomes part of the name.
+The events of the charts carry nothing. So header bytes on which E37's rules depend (status, reason,
+system bytes) are read here, and become part of the event's name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CONTROL = frozenset(int(each) for each in SType) - {int(SType.DATA)}
 class OwnRequests:
     """The system bytes of our latest request of each kind on this connection; None before one.
 
-    Whether such a request still waits is the chart's to say, not this table's.
+    This table does not know whether such a request still waits: the chart does.
     """
 
     select: int | None = None
@@ -26,10 +26,10 @@ class OwnRequests:
 
 
 def classify(frame: Frame, own: OwnRequests, *, entity_taken: bool) -> str:
-    """The event a frame is, data included (which comes here only while the gate is closed).
+    """The event of a frame. A data message comes here only while the gate is closed.
 
-    ``entity_taken``: another connection has this entity's session, so a Select.req competes.
-    PType is checked before SType, both before the body.
+    ``entity_taken``: another connection has this entity's session, so a Select.req is a competing
+    one. PType is checked before SType, and both before the body.
     """
     if frame.ptype != SECS_II:
         return "unsupported_ptype_received"
@@ -38,7 +38,7 @@ def classify(frame: Frame, own: OwnRequests, *, entity_taken: bool) -> str:
     if frame.stype not in _CONTROL:
         return "unsupported_stype_received"
     if frame.stype == SType.REJECT_REQ:
-        # Also with a body: a Reject is never answered with a Reject.
+        # Also with a body: a Reject.req is never answered with a Reject.req.
         return _reject_req(frame, own)
     if frame.body:
         return "control_with_body_received"
@@ -75,7 +75,7 @@ def _select_rsp(frame: Frame, own: OwnRequests) -> str:
 def _deselect_rsp(frame: Frame, own: OwnRequests) -> str:
     if frame.system_bytes != own.deselect:
         return "unexpected_rsp_received"
-    # A peer that never was selected and one that has ended the session agree: it is not selected.
+    # Status 0 and status 1 mean the same for us: the peer is not selected now.
     ended = frame.byte3 in (DeselectStatus.ENDED, DeselectStatus.NOT_ESTABLISHED)
     return "deselect_rsp_ended" if ended else "deselect_rsp_busy"
 

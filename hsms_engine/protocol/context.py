@@ -1,6 +1,6 @@
-"""What the parts of one engine share: the settings in force, the clock, the connection, the counts.
+"""The data that the parts of one engine share: settings in force, clock, connection, counts.
 
-Time is the monotonic clock's, in seconds. ``epoch`` is there exactly while TCP is open.
+Times are seconds of the monotonic clock. ``epoch`` is set exactly while TCP is open.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hsms_engine.settings import Settings
 
 
 class Context:
-    """One engine's own; its parts read and change it."""
+    """The shared data of one engine; its parts read and change it."""
 
     def __init__(
         self,
@@ -28,21 +28,21 @@ class Context:
         self.clock = clock
         self.random = random
         self._name_peer = name_peer
-        # The other end, as messages to people name it.
+        # The peer's name in messages to people.
         self.peer = name_peer(settings)
         self.epoch: Epoch | None = None
-        # TCP connections so far; the number of the latest one.
+        # How many TCP connections there were; the number of the latest one.
         self.epochs = 0
-        # By the names in ``COUNTERS``: nothing is dropped uncounted.
+        # By the names in ``COUNTERS``: everything that is dropped is counted.
         self.counters: Counter[str] = Counter()
         self.outputs = Outputs()
 
     def begin_attempt(self) -> None:
-        """TCP is dialled, by the address now in the settings."""
+        """TCP is dialled, with the address that is now in the settings."""
         self.peer = self._name_peer(self.settings)
 
     def begin_epoch(self) -> None:
-        """TCP has come up."""
+        """TCP is open."""
         self.epochs += 1
         self.epoch = Epoch(
             self.epochs,

@@ -1,7 +1,7 @@
-"""Control transactions that a user waits for: Linktest, Deselect, Select, and how each turns out.
+"""Control transactions that a user waits for: Linktest, Deselect, Select, and their outcomes.
 
-Whether a request of ours still waits is the charts' to say: a control transaction is open while its
-chart is in one state, and is settled by the step that leaves it.
+The charts know whether a request of ours still waits: a control transaction is open while its chart
+is in a certain state, and the step that exits this state settles it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from statecharts import Hop
 
 @dataclass(frozen=True, slots=True)
 class ControlRequest:
-    """What can be asked: its name, the call that asks it, and the state in which it waits.
+    """A control request: its name, the call that sends it, and the state in which it waits.
 
-    ``outcome``: what the step that left the state makes of it, None for what was asked.
+    ``outcome`` makes the error of the step that exits the state; None when the peer did as asked.
     """
 
     name: str
@@ -33,7 +33,7 @@ class ControlRequest:
 
 
 class ControlTransaction:
-    """One caller's share in a control request. ``error`` is None when the peer did as asked."""
+    """A control request of one caller. ``error`` is None when the peer did as asked."""
 
     __slots__ = ("__weakref__", "error", "is_settled", "request")
 
@@ -43,7 +43,7 @@ class ControlTransaction:
         self.error: HsmsError | None = None
 
     def settle(self, hop: Hop, cause: Cause) -> None:
-        """The state in which it waits has been left."""
+        """The step ``hop`` has exited the state in which it waits."""
         self.is_settled = True
         self.error = self.request.outcome(hop, cause)
 
@@ -88,6 +88,8 @@ def _select(hop: Hop, cause: Cause) -> HsmsError | None:
     match hop.event:
         case "select_rsp_accepted" | "select_req_received":
             return None
+        case "select_rsp_already_active" | "select_rsp_refused" | "select_rejected":
+            return cause.loss_error()
         case _:
             return lost_request("Select.req", cause)
 

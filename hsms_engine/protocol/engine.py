@@ -1,8 +1,8 @@
 """The protocol of one link without I/O: one door in, one door out.
 
-What happens goes in: what TCP did, bytes, the passing of time, calls, messages. What follows comes
-out of ``next_output``, in order, until it gives None; ``next_due`` says when ``tick`` is to be
-called. Nothing else is to be looked at, so a ``for`` loop can drive an engine::
+What happens goes in by calls: what TCP did, bytes, time, the user's calls, messages. What follows
+comes out of ``next_output``, in order, until it gives None. ``next_due`` says when to call
+``tick``. No other access is needed, so a ``for`` loop can drive an engine::
 
     engine.receive(data)
     while (output := engine.next_output()) is not None:
@@ -10,10 +10,10 @@ called. Nothing else is to be looked at, so a ``for`` loop can drive an engine::
 
 Invariants:
 
-* Every decision about the lifecycle is the charts' (``lifecycle``). Data messages pass by them,
-  exactly while the session is selected (``exchange``).
-* What concerns a connection that is over changes nothing any more: a report about it may come late.
-* Whatever is dropped is counted.
+* The charts make every decision about the lifecycle (``lifecycle``). Data messages do not go
+  through them; they pass exactly while the session is selected (``exchange``).
+* A report about a connection that is over may come late. It changes nothing.
+* Everything that is dropped is counted.
 
 Diagram: ``diagrams/lifecycle.svg``.
 """
@@ -52,9 +52,9 @@ _DATA = int(SType.DATA)
 class Engine:
     """One link, active or passive. Times are seconds of ``clock``, which never goes backwards.
 
-    ``peer`` is how messages to people name the other end; asked again when an attempt begins, so
-    that a changed address names the connection it led to. ``entity`` has the sessions that a
-    passive engine shares with others; ``single_use``: an active one makes one connection.
+    ``peer`` gives the peer's name for messages to people. It is called again when an attempt
+    begins, because the address may have changed. ``entity`` has the sessions that a passive engine
+    shares with others. With ``single_use`` an active engine makes only one connection.
     """
 
     def __init__(
@@ -72,23 +72,23 @@ class Engine:
         self._context = Context(settings, clock, random, peer)
         self._life = Lifecycle(system, self._context, entity=entity, single_use=single_use)
         self._exchange = self._life.exchange
-        # Bound, not wrapped: they are called for every message.
+        # The methods themselves, without a wrapper: they are called for every message.
         self.next_output = self._context.outputs.next
         self.take = self._exchange.take
 
     # What comes out
 
     next_output: Callable[[], Output | None]
-    """What follows next from what has gone in; None when that is all."""
+    """The next output; None when there is none now."""
 
     def next_due(self) -> float:
-        """When ``tick`` is to be called, perhaps earlier than need be; infinite when never."""
+        """When to call ``tick``, on the clock; perhaps too early, never too late, or infinite."""
         return self._life.timers.next_due()
 
     # What happens: TCP, bytes, time
 
     def tcp_opened(self) -> None:
-        """The dial that ``OpenTcp`` asked for has come up."""
+        """The dial that ``OpenTcp`` asked for has succeeded: TCP is open."""
         self._life.tell("tcp_opened")
 
     def tcp_failed(self, error: Exception) -> None:
@@ -96,11 +96,11 @@ class Engine:
         self._life.tell("tcp_failed", error)
 
     def tcp_accepted(self) -> None:
-        """Passive: this is the connection."""
+        """Passive: TCP was accepted."""
         self._life.tell("tcp_accepted")
 
     def tcp_closed(self, error: Exception | None = None) -> None:
-        """The peer has closed TCP, or it broke with ``error``."""
+        """The peer has closed TCP, or TCP broke with ``error``."""
         if self._context.epoch is not None:
             self._life.tell("tcp_closed", error)
 
@@ -126,7 +126,7 @@ class Engine:
         life.mention("flushed")
 
     def receive(self, data: bytes) -> int:
-        """Bytes have come, in order. How many frames they completed."""
+        """Bytes have come, in order. Returns how many frames they completed."""
         context, life = self._context, self._life
         context.counters["bytes_received"] += len(data)
         if (epoch := context.epoch) is None:
@@ -140,7 +140,7 @@ class Engine:
             frames = epoch.decoder.feed(data)
         except FrameLengthError as error:
             frames = error.frames
-            # Made anew: who keeps the error keeps neither these frames nor this call.
+            # A new error, which keeps neither these frames nor this call alive.
             bad_length = FrameLengthError(error.length, error.raw, error.limit)
         context.counters["frames_received"] += len(frames)
         selected = self.is_selected
@@ -162,34 +162,34 @@ class Engine:
         return len(frames)
 
     def tick(self) -> None:
-        """Time has passed: end every timer that is due."""
+        """Time has passed: every timer that is due expires."""
         life, timers = self._life, self._life.timers
         now = self._context.clock()
         timers.retime()
         if self._context.epoch is not None:
             self._exchange.expire(self._context.epoch)
         for timer in timers.expired():
-            # An earlier one of these may have stopped it, or stopped it and started it anew.
+            # An earlier one of these may have stopped it, or started it again.
             if timer in timers.started and timers.due(timer) <= now:
                 life.tell(f"{timer}_expired")
 
     # Calls
 
     def enable(self) -> None:
-        """Begin to connect, and keep at it. Raises ``LocalProtocolError`` when it is enabled."""
+        """Connect, and reconnect from now on. Raises ``LocalProtocolError`` when it is enabled."""
         self._call("enable_requested")
 
     def disable(self) -> None:
-        """End what there is and begin no other. Raises ``LocalProtocolError`` when disabled."""
+        """Close what is open and make no attempt. Raises ``LocalProtocolError`` when disabled."""
         self._call("disable_requested")
 
     def close(self) -> None:
-        """End it for good: Separate.req if selected. Nothing happens where it ends already."""
+        """Close for good: with Separate.req if selected. When it is closing already, do nothing."""
         if not self._life.is_closing:
             self._call("close_requested")
 
     def stop(self) -> None:
-        """Nobody runs this any more: end it now, so that all who wait are told."""
+        """No driver runs this any more: close at once, so that every transaction is settled."""
         self.close()
         self.tcp_closed()
 
@@ -206,7 +206,7 @@ class Engine:
         self._call("reset_requested")
 
     def linktest(self) -> ControlTransaction:
-        """Send Linktest.req, or wait for the one that is unanswered."""
+        """Send Linktest.req, or join the one that is unanswered."""
         return self._ask(LINKTEST)
 
     def deselect(self) -> ControlTransaction:
@@ -214,18 +214,18 @@ class Engine:
         return self._ask(DESELECT)
 
     def select(self) -> ControlTransaction:
-        """Send Select.req after a Deselect. Raises ``LocalProtocolError`` when not possible."""
+        """Send Select.req after a Deselect. Raises ``LocalProtocolError`` when not possible now."""
         return self._ask(SELECT)
 
     def configure(self, settings: Settings) -> None:
-        """Other settings, from now on. Raises ``ClosedError`` when it is closed."""
+        """Use these settings from now on. Raises ``ClosedError`` when it is closed."""
         if self._life.is_closing:
             raise ClosedError(f"{self.peer}: configure after close; open another one")
         self._life.configure(settings)
         if (epoch := self._context.epoch) is not None:
             epoch.decoder.max_frame = settings.max_frame
 
-    # Messages; each raises what ``unusable`` says while the session is not selected
+    # Messages; each raises the error of ``unusable`` while the session is not selected
 
     def request(self, message: Message) -> Transaction:
         """Queue a primary with W. The transaction comes out when it is settled."""
@@ -238,9 +238,9 @@ class Engine:
     def reply(self, primary: Message, reply: Message) -> None:
         """Queue the reply to a primary.
 
-        Raises ``LocalProtocolError`` when it is no answer to it, ``ConnectionLostError`` when the
-        connection over which the primary came is gone, whether or not there is another, and
-        ``ClosedError`` when the link is closed.
+        Raises ``LocalProtocolError`` when it does not answer that primary, ``ConnectionLostError``
+        when the connection over which the primary came is over, whether or not there is another,
+        and ``ClosedError`` when the link is closed.
         """
         life = self._life
         if not isinstance(primary, Primary) or primary.epoch is not self._context.epoch:
@@ -251,7 +251,7 @@ class Engine:
     """The program has this primary: it no longer counts against ``inbox_size``."""
 
     def abandon(self, transaction: Transaction | ControlTransaction) -> None:
-        """Nobody waits for this open transaction any more; nothing is sent."""
+        """The caller does not wait for this open transaction any more. Nothing is sent."""
         match transaction:
             case Transaction():
                 self._exchange.cancel(transaction)
@@ -267,7 +267,7 @@ class Engine:
 
     @property
     def peer(self) -> str:
-        """The other end, as messages to people name it."""
+        """The peer's name in messages to people."""
         return self._context.peer
 
     @property
@@ -282,27 +282,27 @@ class Engine:
 
     @property
     def is_closed(self) -> bool:
-        """Whether it is over: nothing more will come of it."""
+        """Whether it is closed for good: no connection follows."""
         return "closed" in self._life.snapshot
 
     @property
     def times_selected(self) -> int:
-        """How often SELECTED was entered."""
+        """How many times SELECTED was entered."""
         return self._life.times_selected
 
     @property
     def failed_attempts(self) -> int:
-        """Attempts that ended unasked before they were selected."""
+        """Attempts that failed before they were selected; abandoned ones do not count."""
         return self._life.failed_attempts
 
     @property
     def last_error(self) -> HsmsError | None:
-        """Of the latest attempt or connection that ended unasked, since it was last selected."""
+        """The latest failure of an attempt or a connection since the last SELECTED, if any."""
         return self._life.last_error
 
     @property
     def session_ended_by(self) -> str:
-        """The event by which SELECTED was left last; empty before that."""
+        """The event of the latest exit of SELECTED; empty before the first."""
         return self._life.session_ended_by
 
     @property
@@ -317,11 +317,11 @@ class Engine:
         return unusable(self._life, self._context)
 
     def refused(self) -> HsmsError | None:
-        """Why the breaker lets no attempt begin, as an error; None when it lets one."""
+        """Why the breaker lets no attempt begin, as an error; None when one may begin."""
         return refused(self._life, self._context)
 
     def statistics(self) -> Statistics:
-        """A consistent picture of all counts, made now."""
+        """All counts at this moment."""
         life, context = self._life, self._context
         epoch = context.epoch
         return Statistics(
@@ -375,7 +375,10 @@ class Engine:
             self._life.tell("frame_began")
 
     def _receive_control(self, epoch: Epoch, frame: Frame) -> str | None:
-        """A frame for the charts, or a Reject.req of an open request. Why it cannot go on after."""
+        """Handle a frame that is for the charts, or a Reject.req of an open request.
+
+        Returns why the connection cannot go on, if so.
+        """
         is_reject = frame.stype == SType.REJECT_REQ and frame.ptype == SECS_II
         if is_reject and self._exchange.receive_reject(epoch, frame):
             return None

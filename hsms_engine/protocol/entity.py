@@ -1,4 +1,4 @@
-"""Who has the sessions of a passive entity: HSMS-SS lets one connection be selected at a time."""
+"""The sessions of a passive entity: in HSMS-SS only one connection may be selected at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Entity:
         self._selected: set[object] = set()
 
     def taken_for(self, connection: object) -> bool:
-        """Whether ``connection`` would find no session left."""
+        """Whether other connections have all sessions, so that none is free for ``connection``."""
         return connection not in self._selected and len(self._selected) >= self.capacity
 
     def take(self, connection: object) -> None:

@@ -1,8 +1,8 @@
-"""All that belongs to one TCP connection and dies with it.
+"""Everything that belongs to one TCP connection and is dropped with it.
 
-A new connection gets a new epoch, so that no frame, byte or transaction of an earlier one can reach
-it: nothing of it survives. What was received whole belongs to the program, which may still read it;
-each primary knows its epoch, so that a reply to it cannot go to another.
+A new connection gets a new epoch, so no frame, byte or transaction of an earlier connection can
+reach it. Only primaries that were received whole stay: the program may still read them. Each
+primary knows its epoch, so that a reply cannot go to another connection.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from hsms_engine.wire import Decoder
 
 
 class Primary(Message):
-    """A primary as received, and what ``reply`` needs to know of it.
+    """A received primary, with what ``reply`` needs to know.
 
-    ``answered``: it has had its one reply. ``taken``: the program has it, so that it no longer
-    counts against ``inbox_size``.
+    ``answered``: its one reply is queued. ``taken``: the program has it, so it does not count
+    against ``inbox_size`` any more.
     """
 
     __slots__ = ("answered", "epoch", "taken")
@@ -28,7 +28,7 @@ class Primary(Message):
 
 
 class Epoch:
-    """One TCP connection, from its coming up to its end. Times are the clock's, in seconds."""
+    """One TCP connection, from open to closed. Times are seconds of the clock."""
 
     def __init__(self, number: int, now: float, *, max_frame: int, first_system_bytes: int) -> None:
         self.number = number
@@ -37,11 +37,11 @@ class Epoch:
         self.transactions = Transactions(first_system_bytes)
         self.last_received = now
         self.last_sent = now
-        # Bytes queued so far, and bytes handed to the transport so far.
+        # The bytes queued so far, and the bytes that the stream has taken so far.
         self.queued = 0
         self.written = 0
 
     @property
     def backlog(self) -> int:
-        """Bytes queued that the transport has not taken."""
+        """The queued bytes that the stream has not taken."""
         return self.queued - self.written

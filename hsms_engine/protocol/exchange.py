@@ -1,12 +1,12 @@
 """The data messages of one link: requests and their replies, and primaries of the peer.
 
-They pass by the charts while the session is selected. What finds no taker is counted or told, never
-dropped silently.
+They do not go through the charts, and pass only while the session is selected. A message that fits
+nowhere is counted or reported, never dropped silently.
 
-* Only secondaries are offered to open requests, by system bytes, stream and function; a primary
-  with the system bytes of an open request is a primary: both ends count from where they like.
-* Primaries that the program has not taken are bounded in number and bytes. They outlive their
-  connection (received is received) but can only be answered over it.
+* Only a secondary can be the reply to an open request, by system bytes, stream and function. A
+  primary with the system bytes of an open request is still a primary: each end numbers its own.
+* The primaries that the program has not taken are bounded in number and bytes. They can be read
+  when their connection is over, but can only be answered over that connection.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from hsms_engine.protocol.timers import Timers
 from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.wire import Frame, data_frame, encode_data
 
-# Answers are queued even while senders wait; a peer that asks and reads none of the answers is cut
-# off at this many bytes above ``outbox_size``.
+# Answers are queued even while senders wait. When a peer asks and does not read the answers, its
+# connection is closed at this many bytes above ``outbox_size``.
 RESERVE = 1_048_576
 
 
 class Exchange:
-    """Carries data messages between the program and the connection there is."""
+    """Carries data messages between the program and the open connection."""
 
     def __init__(self, context: Context, timers: Timers) -> None:
         self._context = context
         self._timers = timers
-        # Primaries that the program has not taken: bounded by ``inbox_size`` and ``inbox_bytes``.
+        # The primaries that the program has not taken: see ``inbox_size`` and ``inbox_bytes``.
         self.waiting = 0
         self._waiting_bytes = 0
 
@@ -60,7 +60,7 @@ class Exchange:
     def reply(self, epoch: Epoch, primary: Primary, reply: Message) -> None:
         """Queue the reply to a primary of this connection.
 
-        Raises ``LocalProtocolError`` when it is no answer to it.
+        Raises ``LocalProtocolError`` when it does not answer that primary.
         """
         if not primary.wait or primary.answered:
             why = "was answered already" if primary.answered else "does not want a reply"
@@ -77,7 +77,7 @@ class Exchange:
             self.take(primary)
 
     def unanswerable(self, primary: Message) -> HsmsError:
-        """Why what did not come over the connection that is up cannot be answered."""
+        """Why a primary that did not come over the open connection cannot be answered."""
         if not isinstance(primary, Primary):
             return LocalProtocolError(f"{primary!r} was not received on a connection")
         reason = f"{primary.name} came over connection {primary.epoch.number}, which is gone"
@@ -93,19 +93,19 @@ class Exchange:
             self._waiting_bytes -= len(primary.body)
 
     def cancel(self, transaction: Transaction) -> None:
-        """The caller no longer waits. Sends nothing, and does not un-send."""
+        """The caller does not wait any more. Nothing is sent, and a queued primary stays queued."""
         epoch = self._context.epoch
-        # A transaction without an outcome is one of the connection that is up.
+        # A transaction without an outcome always belongs to the open connection.
         assert epoch is not None
         cancelled = ClosedError(f"{transaction.name} was cancelled")
         epoch.transactions.settle(transaction, "request_cancelled", cancelled)
         if not epoch.transactions:
-            self._leave_to_linktest(epoch)
+            self._let_linktest_watch(epoch)
 
     # From the peer
 
     def receive(self, epoch: Epoch, frame: Frame) -> str | None:
-        """A data message has come. If the connection cannot go on after it: why, in words."""
+        """A data message has come. Returns why the connection cannot go on, if so."""
         context = self._context
         context.counters["messages_received"] += 1
         session_id, byte2, function, _, _, system_bytes, body = frame
@@ -134,7 +134,7 @@ class Exchange:
         return None
 
     def receive_reject(self, epoch: Epoch, frame: Frame) -> bool:
-        """A Reject.req has come. Whether it was of an open request, which fails."""
+        """A Reject.req has come. Returns whether it names an open request, which then fails."""
         transaction = epoch.transactions.find(frame.system_bytes)
         if transaction is None:
             return False
@@ -146,15 +146,15 @@ class Exchange:
         return True
 
     def overdrawn(self, epoch: Epoch) -> str | None:
-        """Why the connection cannot go on, if so much is queued that the peer must have stopped."""
+        """Why the connection cannot go on: too much is queued, so the peer does not read."""
         if epoch.backlog <= self._context.settings.outbox_size + RESERVE:
             return None
         return f"the peer asks and reads no answers: {epoch.backlog} bytes are queued"
 
-    # From time, and when the session is over
+    # When time has passed, and when the session is over
 
     def expire(self, epoch: Epoch) -> None:
-        """T3 has ended every request that has waited as long."""
+        """T3 expires for every request that has waited that long."""
         context = self._context
         settings, now = context.settings, context.clock()
         while (late := epoch.transactions.expired(now, settings.t3)) is not None:
@@ -171,7 +171,7 @@ class Exchange:
             self._settle(epoch, late, "t3_expired", error)
 
     def lose(self, epoch: Epoch, cause: Cause) -> None:
-        """The session is over, and with it every open request."""
+        """The session is over: every open request fails."""
         for transaction in epoch.transactions.all_open():
             lost = lost_request(transaction.name, cause)
             self._settle(epoch, transaction, "connection_ended", lost)
@@ -197,12 +197,12 @@ class Exchange:
         epoch.transactions.settle(transaction, event, outcome)
         self._context.outputs.put(transaction)
         if not epoch.transactions:
-            self._leave_to_linktest(epoch)
+            self._let_linktest_watch(epoch)
 
-    def _leave_to_linktest(self, epoch: Epoch) -> None:
+    def _let_linktest_watch(self, epoch: Epoch) -> None:
         interval = self._context.settings.linktest_interval
         if interval is not None:
-            # T3 no longer watches the link: a linktest may be due earlier than it was.
+            # T3 does not watch the link any more, so a linktest may be due earlier than before.
             self._timers.expect(epoch.last_sent + interval)
 
     def _receive_primary(self, primary: Primary) -> str | None:

@@ -1,4 +1,4 @@
-"""The frames behind the charts' words: which bytes ``Send(SELECT_RSP_ESTABLISHED)`` stands for."""
+"""The frames for the charts' words: for example, the frame of ``Send(SELECT_RSP_ESTABLISHED)``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ _REJECTS = {
 def control(kind: Outgoing, answered: object, fresh: Callable[[], int]) -> Frame:
     """The control frame for ``kind``.
 
-    A request takes fresh system bytes; an answer echoes those of ``answered``, a frame then.
+    A request takes fresh system bytes. An answer echoes those of ``answered``, which is then the
+    received frame.
     """
     if kind in _REQUESTS:
         return control_frame(_REQUESTS[kind], fresh())
@@ -54,7 +55,7 @@ def control(kind: Outgoing, answered: object, fresh: Callable[[], int]) -> Frame
 
 
 def stream_nine(function: int, of: Frame) -> Message:
-    """S9F1, S9F9 …: an equipment's error report, whose item is the header of the frame at fault."""
+    """S9F1, S9F9 …: an equipment's error report; its item is the header of the frame at fault."""
     header = encode(of._replace(body=b""))[4:14]
     # B[10]: format code 10 octal, one length byte.
     return Message(9, function, body=b"\x21\x0a" + header)

@@ -1,7 +1,7 @@
 """Runs the charts of one link and does what they ask for.
 
-Every decision about the lifecycle is the router's; ``tell`` is the only way to it. Each effect is
-checked against ``World`` before it is done, by the function that the model checker applies.
+The charts make every decision about the lifecycle, and only ``tell`` gives them events. Before an
+effect is done, ``World`` checks it, by the same function that the model checker uses.
 
 Diagram: ``diagrams/lifecycle.svg``.
 """
@@ -41,13 +41,13 @@ from statecharts.hsms.vocabulary import (
 )
 from statecharts.hsms.world import World, after, informed
 
-# What ends a connection or an attempt because somebody here asked for it; it is no error. The last
-# stands for a lowered threshold, which withdraws the attempt that runs when it opens the breaker.
+# Events by which a user closes a connection or abandons an attempt, which is no error. The last one
+# is for a lowered threshold: when it opens the breaker, the running attempt is withdrawn.
 _ASKED_FOR = CALLS | {"reconfigured"}
 
 
 class Lifecycle:
-    """Where the charts of one link are, and what has become of it so far."""
+    """The charts of one link, their snapshot, and what they have asked for."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Lifecycle:
         self._single_use = single_use
         self.router = router_for(system, context.settings, single_use=single_use)
         self.snapshot = self.router.initial
-        # Asserts that an effect can be done; what is so now is read from the snapshot.
+        # Only checks that an effect can be done; the state is read from the snapshot.
         self._world = World()
         self.timers = Timers(context, lambda: self.failures)
         self.exchange = Exchange(context, self.timers)
@@ -71,14 +71,14 @@ class Lifecycle:
         self.attempts = 0
         self.failed_attempts = 0
         self.times_selected = 0
-        # The event by which SELECTED was left last; empty before that.
+        # The event of the latest exit of SELECTED; empty before the first.
         self.session_ended_by = ""
-        # Of the latest attempt or connection that ended unasked, since it was last selected.
+        # The latest failure of an attempt or a connection since the last SELECTED.
         self.last_error: HsmsError | None = None
 
     @property
     def connection(self) -> Snapshot:
-        """Where the connection chart is."""
+        """The snapshot of the connection chart."""
         return self.snapshot[self._connection]
 
     @property
@@ -88,27 +88,27 @@ class Lifecycle:
 
     @property
     def reconnects(self) -> bool:
-        """Whether another connection may follow the one there is."""
+        """Whether another connection may follow this one."""
         return self._connection == ACTIVE.id and not self._single_use
 
     @property
     def is_closing(self) -> bool:
-        """Whether it is closed for good, or about to be by a call."""
+        """Whether it is closed for good, or a call has begun to close it for good."""
         return "closed" in self.snapshot or "closing" in self.snapshot
 
     @property
     def breaker(self) -> Snapshot | None:
-        """Where the breaker is, if there is one."""
+        """The snapshot of the breaker, if there is one."""
         return self.snapshot[BREAKER.id] if BREAKER.id in self.router.machines else None
 
     @property
     def failures(self) -> int:
-        """Attempts in a row that the breaker has seen fail, at most its threshold."""
+        """The failed attempts in a row, as the breaker counts them: at most its threshold."""
         breaker = self.breaker
         return breaker.machine.values(breaker)["failures"] if breaker else 0
 
     def retry_after(self) -> float:
-        """Seconds until an attempt may begin; 0 when one is running, infinite when none will."""
+        """Seconds until an attempt may begin; 0 when one runs, infinite when none will."""
         if self.phase in ("idle", "closed") or (self.breaker and "isolated" in self.breaker):
             return math.inf
         running = [each.id for each in (T5, OPEN_TIME) if each.id in self.timers.started]
@@ -118,8 +118,9 @@ class Lifecycle:
     def tell(self, event: str, detail: Detail = None) -> None:
         """Give the charts one event and do what they ask for.
 
-        Raises ``NotAllowedError`` when no chart takes it, ``ImpossibleEffectError`` when a chart
-        asks for what cannot be done: both are defects, unless the event is a local call.
+        Raises ``NotAllowedError`` when the chart does not take it: a defect, unless the event is a
+        local call. Raises ``ImpossibleEffectError`` when a chart asks for an effect that cannot be
+        done: always a defect.
         """
         context = self._context
         before = self.snapshot
@@ -146,24 +147,24 @@ class Lifecycle:
         context.outputs.put(Step(now, context.epochs, event, step.hops, step.effects))
 
     def mention(self, event: str) -> None:
-        """Tell what is told at every turn; a step in which nothing happens is none."""
+        """``tell``, for an event of every turn: a step that changes nothing is not recorded."""
         step = self.router.step(self.snapshot, event)
         if step.snapshot is not self.snapshot or step.effects:
             self.tell(event)
 
     def ask(self, request: ControlRequest) -> ControlTransaction:
-        """Make the call of ``request``, whose state has been entered when this returns."""
+        """Make the call of ``request``. When this returns, the state of ``request`` is active."""
         self.tell(request.call)
         transaction = ControlTransaction(request)
         self._asked.append(transaction)
         return transaction
 
     def forget(self, transaction: ControlTransaction) -> None:
-        """Nobody waits for it any more."""
+        """The caller does not wait for it any more."""
         self._asked.remove(transaction)
 
     def configure(self, settings: Settings) -> None:
-        """Other settings, from now on. Counts and running timers keep their history."""
+        """Use these settings from now on. Counts stay, and running timers keep their start."""
         self._context.settings = settings
         router = router_for(self.router.system, settings, single_use=self._single_use)
         self.snapshot = router.adopt(self.snapshot)
@@ -232,8 +233,8 @@ class Lifecycle:
             self._context.counters["rejects_sent"] += 1
 
     def _follow(self, hop: Hop, cause: Cause) -> None:
-        """Tell of the states that one chart has left and entered."""
-        for transaction in [each for each in self._asked if _leaves(hop, each)]:
+        """Report that one chart has changed its state."""
+        for transaction in [each for each in self._asked if _settles(hop, each)]:
             self._asked.remove(transaction)
             transaction.settle(hop, cause)
             self._context.outputs.put(transaction)
@@ -261,6 +262,7 @@ class Lifecycle:
         )
 
 
-def _leaves(hop: Hop, transaction: ControlTransaction) -> bool:
+def _settles(hop: Hop, transaction: ControlTransaction) -> bool:
+    """Whether the hop exits the state in which the transaction waits."""
     state = transaction.request.state
     return state in hop.before.states and state not in hop.after.states

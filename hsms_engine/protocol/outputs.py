@@ -1,7 +1,7 @@
-"""What comes out of an engine, in order: a closed union, and the queue in which it waits.
+"""The outputs of an engine, in order: a closed union, and the queue in which they wait.
 
-All bytes queued in a turn come out first and as one piece, so whatever is to be done about TCP
-follows the bytes that were queued before it.
+All bytes of a turn come out first and as one piece. So bytes that were queued before a change of
+TCP also come out before it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp
 
 
 class Step(NamedTuple):
-    """One step of the charts as it happened: for logs, and for holding a run against the charts.
+    """One step of the charts, for logs, and for comparing a run with the charts.
 
     ``at`` is the clock in seconds, ``epoch`` the number of the TCP connection.
     """
@@ -42,15 +42,15 @@ Output = (
     | CloseTcp
     | LinkEvent
 )
-"""Bytes to be written; a transaction that is settled; a primary for the program; a step of the
-charts; what to do about TCP; an event for whoever follows the link."""
+"""Bytes to write; a settled transaction; a primary for the program; a step of the charts; what to
+do about TCP; an event of the link."""
 
 
 class Outputs:
-    """What has come out and nobody has taken yet."""
+    """The outputs that are not taken yet."""
 
     def __init__(self) -> None:
-        # Encoded frames, in order, to be written as one piece; and all else.
+        # The encoded frames, in order, that come out as one piece; and all other outputs.
         self.frames: list[bytes] = []
         self._others: deque[Output] = deque()
         self.put = self._others.append

@@ -1,4 +1,4 @@
-"""From states of the charts to the words and events that users of a link see."""
+"""From states of the charts to the phases and events that users of a link see."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Phase = Literal[
     "closed",
 ]
 
-# Every leaf of both connection charts; a test holds this table against them.
+# Every leaf of both connection charts; a test compares this table with them.
 PHASES: dict[str, Phase] = {
     "idle": "idle",
     "resting": "idle",
@@ -47,7 +47,7 @@ PHASES: dict[str, Phase] = {
 
 
 class Moment(NamedTuple):
-    """What events tell besides the state entered. Times are in seconds."""
+    """The values that events have besides the new state. Times are in seconds."""
 
     at: float
     epoch: int
@@ -87,7 +87,7 @@ def link_event(before: str, after: str, moment: Moment) -> events.LinkEvent | No
         case "closed":
             return events.Closed(at, epoch)
         case "asking" | "listening":
-            # Asking is over within the step that begins it, and listening is where a chart begins.
+            # "asking" is never the last state of a step, and "listening" is only an initial state.
             return None
         case _:
             assert_never(phase)

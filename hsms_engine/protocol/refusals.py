@@ -1,4 +1,4 @@
-"""Why a call cannot be done now, as the error its caller gets."""
+"""Why a call is not possible now, as the error that the caller gets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def unusable(life: Lifecycle, context: Context) -> HsmsError:
     """Why no message can be sent while the session is not selected."""
     peer = context.peer
     if not life.reconnects and isinstance(life.last_error, ConnectionLostError):
-        # Closed by that. An exception has the traceback of one raise: each caller gets its own.
+        # That closed it. An exception has the traceback of one raise: each caller gets its own.
         return copy.copy(life.last_error)
     if life.is_closing:
         return ClosedError(f"{peer}: closed by a call; open another one")
@@ -30,19 +30,20 @@ def unusable(life: Lifecycle, context: Context) -> HsmsError:
             f"{peer}: not allowed in {life.phase}, only while selected; nothing was sent"
         )
     retry_after = life.retry_after()
-    follows = (
-        f"next attempt in {retry_after:.1f} s"
-        if math.isfinite(retry_after)
-        else "no attempt will be made until it is enabled or released"
-    )
+    where = life.phase if life.phase == "not selected" else f"{life.phase}, not selected"
+    match retry_after:
+        case 0:
+            follows = ""
+        case math.inf:
+            follows = "; no attempt will be made until it is enabled or released"
+        case _:
+            follows = f"; next attempt in {retry_after:.1f} s"
     why = f" ({life.last_error})" if life.last_error else ""
-    return LinkDownError(
-        f"{peer}: the link is {life.phase}, not selected; {follows}{why}", retry_after
-    )
+    return LinkDownError(f"{peer}: the link is {where}{follows}{why}", retry_after)
 
 
 def refused(life: Lifecycle, context: Context) -> CircuitOpenError | None:
-    """Why the breaker lets no attempt begin; None when it lets one."""
+    """Why the breaker lets no attempt begin; None when one may begin."""
     breaker, peer = life.breaker, context.peer
     if breaker is None or not ("breaker_open" in breaker or "isolated" in breaker):
         return None
@@ -62,7 +63,7 @@ def refused(life: Lifecycle, context: Context) -> CircuitOpenError | None:
 
 
 def misplaced(life: Lifecycle, context: Context, event: str) -> HsmsError | None:
-    """Why the call that is ``event`` does not fit the state; None when it does."""
+    """Why the call ``event`` does not fit the state; None when it fits."""
     what = f"{context.peer}: {event.removesuffix('_requested').replace('_', ' ')}"
     if event not in life.router.owner:
         return LocalProtocolError(f"{what} is for the end that dials")

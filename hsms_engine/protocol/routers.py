@@ -1,4 +1,4 @@
-"""One router for all links with the same charts and thresholds: what was decided is shared."""
+"""One router for all links with the same charts and thresholds, so that they share its memo."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from statecharts.hsms import (
     PASSIVE_LINK,
 )
 
-# Enough for many thresholds; who goes through all there are pays with time, not with memory.
+# Enough for many thresholds; a program that uses more of them pays with time, not with memory.
 _KEPT = 64
 _CHARTS = {chart.id: chart for chart in CHARTS}
-# What a user may call.
+# The calls of a user.
 CALLS = frozenset(event for chart in CHARTS for event in chart.local)
 _SYSTEMS = {system.id: system for system in (ACTIVE_LINK, PASSIVE_LINK)}
 
@@ -30,7 +30,7 @@ def _machine(chart: str, parameter: str, value: int) -> Machine:
 
 
 def machine_for(chart: Chart, parameter: str, value: int) -> Machine:
-    """The machine of ``chart`` with this value of its parameter, made once for all."""
+    """The machine of ``chart`` with this value of its parameter, made once and shared."""
     return _machine(chart.id, parameter, value)
 
 
@@ -44,7 +44,7 @@ def _router(system: str, bound: tuple[tuple[str, str, int], ...]) -> Router:
 def router_for(system: System, settings: Settings, *, single_use: bool) -> Router:
     """The router of ``system`` under the thresholds of ``settings``.
 
-    ``single_use``: an active end makes one connection and no other after it.
+    ``single_use``: an active end makes only one connection.
     """
     return _router(
         system.id,

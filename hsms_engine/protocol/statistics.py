@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hsms_engine.protocol.phases import Phase
 from statecharts.hsms.vocabulary import Counter
 
-# Every counter there is, so that a count of zero shows too.
+# All counters, so that a count of zero shows too. docs/guide.md says what each one counts.
 COUNTERS = (
     "bytes_received",
     "bytes_sent",
@@ -28,7 +28,7 @@ COUNTERS = (
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """A consistent picture, made in one piece between two steps.
+    """All counts, taken at the same moment.
 
     ``retry_after`` is in seconds; ``counts`` maps each name of ``COUNTERS`` to a whole number.
     """

@@ -1,8 +1,8 @@
 """The running timers: when each was started, and when it is due under the settings in force.
 
-A deadline is computed when it is asked for, never stored. So a changed setting re-times what runs,
-the linktest interval follows the traffic without any chart being told of it, and the deadline of a
-frame follows the length it declares.
+A deadline is computed when it is asked for, and never stored. So a changed setting re-times running
+timers, the linktest interval follows the traffic without an event for the charts, and the deadline
+of a frame follows the length that the frame declares.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from collections.abc import Callable
 
 from hsms_engine.protocol.context import Context
 
-# The slowest rate at which a long frame may come in, in bytes a second.
+# The slowest rate at which a long frame may come, in bytes a second.
 SLOWEST_FRAME_RATE = 64 * 1024
 
 
 class Timers:
-    """The timers of one engine. ``failures``: attempts in a row that failed, for the backoff."""
+    """The timers of one engine. ``failures`` gives the failures in a row, for the backoff."""
 
     def __init__(self, context: Context, failures: Callable[[], int]) -> None:
         self._context = context
         self._failures = failures
         self.started: dict[str, float] = {}
-        # When the last attempt to connect began, for T5; none has.
+        # When the latest attempt began, for T5; infinitely long ago before the first one.
         self._attempt_began = -math.inf
         self._jitter = 0.0
-        # Never later than the next deadline; None when it is to be computed anew.
+        # Never later than the next deadline; None when it must be computed again.
         self._earliest: float | None = None
 
     def start(self, timer: str) -> None:
@@ -37,12 +37,12 @@ class Timers:
         del self.started[timer]
 
     def expect(self, due: float) -> None:
-        """Something will be due at ``due``, in the clock's seconds."""
+        """There is a deadline at ``due``, in seconds of the clock."""
         if self._earliest is not None and due < self._earliest:
             self._earliest = due
 
     def retime(self) -> None:
-        """A deadline may be earlier than it was."""
+        """A deadline may be earlier than before."""
         self._earliest = None
 
     def begin_attempt(self) -> None:
@@ -58,7 +58,7 @@ class Timers:
         return pause * (1 + settings.backoff_jitter * self._jitter)
 
     def due(self, timer: str) -> float:
-        """When a running timer ends; infinite when it never does."""
+        """When a running timer expires; infinite when it never does."""
         settings = self._context.settings
         started = self.started[timer]
         match timer:
@@ -90,8 +90,8 @@ class Timers:
     def _linktest_due(self, started: float) -> float:
         """The interval after the last frame in either direction.
 
-        T3 watches the link while a reply is outstanding, and frames that are only sent are no sign
-        of life; so neither may hold a linktest back for longer than T3.
+        While a reply is awaited, T3 watches the link; and frames that we send are no sign of life.
+        So neither may delay a linktest for longer than T3.
         """
         interval, epoch = self._context.settings.linktest_interval, self._context.epoch
         if interval is None or epoch is None:
@@ -102,13 +102,13 @@ class Timers:
         return min(max(started, epoch.last_received, epoch.last_sent) + interval, latest)
 
     def expired(self) -> list[str]:
-        """The timers that are due now, the earliest first."""
+        """The timers that are due now, the earliest deadline first."""
         now = self._context.clock()
         dues = [(self.due(timer), timer) for timer in self.started]
         return [timer for due, timer in sorted(dues) if due <= now]
 
     def next_due(self) -> float:
-        """A time not later than the next deadline, T3 included; infinite when none runs."""
+        """A time not later than the next deadline, that of T3 included; infinite when none runs."""
         if self._earliest is None:
             due = min((self.due(timer) for timer in self.started), default=math.inf)
             epoch = self._context.epoch

@@ -1,8 +1,8 @@
 """The open data transactions of one TCP connection, found by system bytes.
 
-Each is run by the transaction chart, so it ends exactly once: reply, T3, Reject.req, SxF0, the end
-of the connection, or its caller's cancellation. Only secondaries are offered to it. All share one
-T3, so the oldest written one is always the next to expire.
+Each is run by the transaction chart, so it is settled exactly once: by its reply, T3, Reject.req,
+SxF0, the loss of its connection, or its caller's cancellation. Only a secondary can be its reply.
+All have the same T3, so the one that was written first expires first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SYSTEM_BYTES = 2**32
 
 
 class Transaction:
-    """One request on its way. ``outcome`` is set exactly when the chart has left ``pending``."""
+    """One request. ``outcome`` is set exactly when its chart is not in ``pending`` any more."""
 
     __slots__ = (
         "__weakref__",
@@ -38,7 +38,7 @@ class Transaction:
         self.stream = stream
         self.function = function
         self.snapshot: Snapshot = MACHINE.initial
-        # The count of bytes queued on this connection up to and with the primary.
+        # How many bytes were queued on this connection, up to the last byte of the primary.
         self.written_at_mark = 0
         # When T3 was started; unset until the primary is wholly written.
         self.started_at: float | None = None
@@ -50,7 +50,7 @@ class Transaction:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the outcome is there."""
+        """Whether it has its outcome."""
         return self.outcome is not None
 
 
@@ -60,16 +60,16 @@ class Transactions:
     def __init__(self, first: int) -> None:
         self._open: dict[int, Transaction] = {}
         self._next = first % SYSTEM_BYTES
-        # In the order written, which is the order of expiry.
+        # In the order in which they were written, which is the order of expiry.
         self._awaiting: OrderedDict[int, Transaction] = OrderedDict()
-        # In the order queued: those whose primary is not wholly written.
+        # Those whose primary is not wholly written, in the order of queueing.
         self._unwritten: deque[Transaction] = deque()
 
     def __len__(self) -> int:
         return len(self._open)
 
     def take_system_bytes(self) -> int:
-        """A number no open transaction has, also after wrapping at 2**32."""
+        """A number that no open transaction has, also after wrapping at 2**32."""
         number = self._next
         while number in self._open:
             number = (number + 1) % SYSTEM_BYTES
@@ -88,9 +88,9 @@ class Transactions:
         return self._open.get(system_bytes)
 
     def written(self, total: int, now: float) -> bool:
-        """Bytes up to ``total`` have left: T3 starts for every primary that is out as a whole.
+        """The first ``total`` bytes are written: T3 starts for every primary wholly among them.
 
-        Whether it started for any.
+        Returns whether it started for any.
         """
         unwritten = self._unwritten
         started = False
@@ -102,15 +102,15 @@ class Transactions:
         return started
 
     def settle(self, transaction: Transaction, event: str, outcome: Message | HsmsError) -> None:
-        """``event`` ends the transaction with ``outcome``."""
+        """``event`` settles the transaction with ``outcome``."""
         transaction.outcome = outcome
-        # Only a start of T3 looks at the time, and no end starts it.
+        # Only the start of T3 uses the time, and no outcome starts T3.
         self._advance(transaction, event, 0.0)
 
     def _advance(self, transaction: Transaction, event: str, now: float) -> None:
         """Run the chart and do what it asks for.
 
-        Raises ``NotAllowedError`` when the transaction has ended already.
+        Raises ``NotAllowedError`` when the transaction is settled already.
         """
         transaction.snapshot, effects, _ = MACHINE.step(transaction.snapshot, event)
         for effect in effects:
@@ -124,17 +124,17 @@ class Transactions:
                     del self._open[transaction.system_bytes]
 
     def all_open(self) -> list[Transaction]:
-        """Those that are open now, the oldest first."""
+        """The open transactions, the oldest first."""
         return list(self._open.values())
 
     def oldest_start(self) -> float | None:
-        """When T3 was started for the transaction that expires next."""
+        """When T3 was started for the transaction that expires next, if any."""
         for transaction in self._awaiting.values():
             return transaction.started_at
         return None
 
     def expired(self, now: float, t3: float) -> Transaction | None:
-        """The oldest transaction for which T3, in seconds, is over at ``now``."""
+        """The oldest transaction whose T3, of ``t3`` seconds, is over at ``now``."""
         for transaction in self._awaiting.values():
             started = transaction.started_at
             return transaction if started is not None and started + t3 <= now else None

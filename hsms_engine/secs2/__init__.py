@@ -7,10 +7,10 @@
         case L(A(name), U4(values=[first, second]), L(), length=3):
             ...
 
-Items are immutable, hashable, sized, compare equal when they encode to the same bytes, and are
-checked when they are made. See ``base`` for what an item is, ``numbers``, ``binary`` and ``text``
-for the leaves, ``lists`` for lists and type inference, ``codec`` for the bytes. This package knows
-nothing of messages, SML or connections and needs the standard library only.
+Items are immutable, hashable, have a length, and are checked when they are made. They are equal
+when they encode to the same bytes. See ``base`` for what all items share, ``numbers``, ``binary``
+and ``text`` for the leaves, ``lists`` for lists and type inference, ``codec`` for the bytes. This
+package does not know messages, SML or connections, and needs only the standard library.
 """
 
 from hsms_engine.secs2.base import MAX_DEPTH, MAX_LENGTH, Leaf

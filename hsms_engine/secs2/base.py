@@ -2,14 +2,14 @@
 
 Invariants:
 
-* An item never changes, and what it holds is its canonical encoding: the shortest length field,
-  truth written as 1. Two items are equal exactly when they encode to the same bytes, so
-  ``U1(1) != U4(1)``, ``F8(0.0) != F8(-0.0)``, and a NaN equals the same NaN.
+* An item never changes, and holds its canonical encoding: the shortest length field, and 1 for
+  true. Two items are equal exactly when they encode to the same bytes, so ``U1(1) != U4(1)``,
+  ``F8(0.0) != F8(-0.0)``, and a NaN equals the same NaN.
 * A leaf of up to 65,535 payload bytes is one ``bytes`` (header and payload). A larger one keeps
   header and payload apart, so that building or decoding it copies nothing: the one copy is made
-  by whoever asks for its bytes, or by the encoder.
-* ``_parts`` is set for lists (their items) and large leaves (header, payload); nothing reads it
-  where ``_wire`` is set.
+  when its bytes are asked for, or by the encoder.
+* ``_parts`` is set for lists (their items) and large leaves (header, payload). It is not read when
+  ``_wire`` is set.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ MAX_DEPTH: Final = 64
 """Lists within lists, the outermost counted."""
 
 MAX_LENGTH: Final = 0xFFFFFF
-"""Payload bytes of a leaf, items of a list: what three length bytes can say (SEMI E5)."""
+"""The most payload bytes of a leaf, or items of a list, that three length bytes allow (SEMI E5)."""
 
 SMALL: Final = 0xFFFF
-"""Up to here a leaf is kept in one piece."""
+"""The most payload bytes of a leaf that is kept in one piece."""
 
 REPR_VALUES: Final = 16
 REPR_BYTES: Final = 64
@@ -52,7 +52,7 @@ def short_headers(code: int) -> tuple[bytes, ...]:
 
 
 class BaseItem:
-    """What a list and a leaf have in common. The type to name is ``Item``, the union of the two."""
+    """The base of lists and leaves. In annotations use ``Item``, the union of the two."""
 
     __slots__ = ("_parts", "_wire")
 
@@ -112,7 +112,7 @@ class Leaf(BaseItem):
 
     @classmethod
     def check_length(cls, length: int) -> None:
-        """Raises ``ValueError``, with what is expected, when no payload is this long."""
+        """Raises ``ValueError``, with what is expected, when no payload has this length."""
         if length % cls.size:
             raise ValueError(f"a multiple of {cls.size}")
 
@@ -141,20 +141,20 @@ class Leaf(BaseItem):
             return wire[1 + (wire[0] & 3) :]
         head, payload = self._parts
         if not isinstance(payload, bytes):
-            # From here on the frame that the payload was cut from is no longer held.
+            # From now on, the item does not keep the received frame alive.
             payload = bytes(payload)
             self._parts = (head, payload)
         return payload
 
     def _view(self) -> memoryview:
-        """The payload in place."""
+        """The payload, without a copy."""
         wire = self._wire
         if wire is not None:
             return memoryview(wire)[1 + (wire[0] & 3) :]
         return memoryview(self._parts[1])
 
     def first(self, count: int) -> Self:
-        """The item of at most the first ``count`` elements. The rest is not looked at."""
+        """The item of at most the first ``count`` elements. The others are not read."""
         payload = bytes(self._view()[: count * self.size])
         return self._of_payload(payload, len(payload))
 

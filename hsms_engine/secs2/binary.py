@@ -1,6 +1,6 @@
 """Binary data: B.
 
-Invariant: bytes given to it are kept as they are, and no integer is cut down to a byte.
+Invariant: given bytes are kept as they are, and an integer above 255 is refused, never cut.
 """
 
 from __future__ import annotations

@@ -2,15 +2,15 @@
 
 Invariants:
 
-* ``decode`` takes any well-formed encoding, ``encode`` writes the one canonical form: the
-  shortest length fields, truth as 1. So ``encode(decode(x))`` is canonical and
-  ``decode(encode(i)) == i``.
-* Nothing is allocated for a length or count before it is known to fit into the bytes that are
-  there, and no more than ``max_items`` items are ever made: what a peer can cost is bounded.
-* All structure is checked by ``decode``, so reading an item cannot fail later. Values are made
-  when asked for: an array or a large binary costs a header.
-* Bytes given to ``decode`` are copied once at most: payloads up to 65,535 bytes while decoding,
-  larger ones when their value is asked for.
+* ``decode`` takes any well-formed encoding, ``encode`` writes the one canonical form: the shortest
+  length fields, and 1 for true. So ``encode(decode(x))`` is canonical and ``decode(encode(i)) ==
+  i``.
+* No memory is used for a length or count before it is known to fit into the bytes that are there,
+  and never more than ``max_items`` items are made. So the cost that a peer can cause is bounded.
+* ``decode`` checks the whole structure, so reading an item cannot fail later. Values are made when
+  they are asked for: an array or a large binary costs only its header.
+* ``decode`` copies its bytes at most once: payloads up to 65,535 bytes while decoding, larger ones
+  when their value is asked for.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _bytes(count: int) -> str:
 
 
 class DecodeError(ValueError):
-    """The bytes are not SECS-II. Says where, what was read, and what was expected instead."""
+    """The bytes are not SECS-II. It says where, what was read, and what was expected instead."""
 
     def __init__(self, offset: int, read: str, expected: str) -> None:
         super().__init__(offset, read, expected)
@@ -75,9 +75,9 @@ def decode(data: Buffer, *, max_depth: int = MAX_DEPTH, max_items: int = MAX_ITE
 
 
 def _plain_leaves() -> list[tuple[type[Leaf] | None, int]]:
-    """By format byte: the types whose items of one length byte need no look at their payload.
+    """By format byte: the types whose payload needs no check, for items with one length byte.
 
-    The second value is the size of an element minus one: a mask that no length may meet.
+    The second value is the size of an element minus one: a mask; no valid length has a bit of it.
     """
     table: list[tuple[type[Leaf] | None, int]] = [(None, 0)] * 256
     for code, leaf in _TYPES.items():
@@ -106,9 +106,9 @@ class _Reader:
         self._end = len(body)
         self._max_depth = max_depth
         self._max_items = max_items
-        # How many items may still be made. A list takes for all its items before the first one.
+        # How many items may still be made. A list subtracts all its items before the first one.
         self._budget = max_items - 1
-        # Where the next item begins.
+        # The offset at which the next item begins.
         self._at = 0
 
     def all(self) -> Item:

@@ -1,10 +1,10 @@
-"""Lists of items, and which plain Python is which item.
+"""Lists of items, and the item type of each plain Python value.
 
 Invariants:
 
-* A list holds items only; plain Python is turned into items when the list is made, or refused.
-* No list is nested deeper than ``MAX_DEPTH``, counted when it is made: what can be built can be
-  encoded, compared, hashed and shown without running out of stack.
+* A list holds only items; plain Python is turned into items when the list is made, or refused.
+* No list is nested deeper than ``MAX_DEPTH``; this is checked when it is made. So every list can be
+  encoded, compared, hashed and shown without exhausting the stack.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ _SHORT: Final = short_headers(0)
 
 
 def _alone() -> list[tuple[int, Unpack]]:
-    """By format byte: how long a numeric item of one value is, and what reads the value."""
-    # No item is of length 0.
+    """By format byte: the length of a numeric item of one value, and the reader of the value."""
+    # The length 0 fits no item.
     table: list[tuple[int, Unpack]] = [(0, U1.unpack_at)] * 256
     for kind in NUMERICS:
         table[kind.code << 2 | 1] = (kind.length_one, kind.unpack_at)
@@ -108,7 +108,7 @@ class L(BaseItem, _Base):
     code = 0o00
 
     _parts: tuple[Item, ...]
-    # 1 + that of the deepest list in it.
+    # 1 + the depth of the deepest list in it.
     _depth: int
 
     item0, item1, item2, item3 = map(_Element, range(4))
@@ -141,7 +141,7 @@ class L(BaseItem, _Base):
     def to_python(self) -> list[Any]:
         values: list[Any] = []
         for item in self._parts:
-            # Numbers that stand alone are most of what lists hold: this spares them a call.
+            # Most elements of lists are single numbers: this saves a call for each.
             wire = item._wire
             if wire is not None:
                 length, unpack_at = _ALONE[wire[0]]

@@ -1,6 +1,6 @@
 """The eleven types of numbers and truth: BOOLEAN, I1 to I8, U1 to U8, F4, F8.
 
-Constructors look for the one plain value first: most items of a message are that.
+Constructors first check for a single plain value, because most items of a message are that.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class BOOLEAN(Numeric[bool]):
 
 
 class Integer(Numeric[int]):
-    """What the eight integer types share."""
+    """The base of the eight integer types."""
 
     __slots__ = ()
     _takes = "int"
@@ -81,7 +81,7 @@ class Integer(Numeric[int]):
 
 
 class Real(Numeric[float]):
-    """What the two floating point types share."""
+    """The base of the two floating point types."""
 
     __slots__ = ()
     _takes = "float or int"

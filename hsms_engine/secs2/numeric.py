@@ -2,13 +2,13 @@
 
 Invariants:
 
-* The values live as one big-endian payload. Reading them makes machine numbers in one pass; a
-  Python object exists only for a value that somebody asks for.
+* The values are kept as one big-endian payload. Reading them makes machine numbers in one pass; a
+  Python object is made only for a value that is asked for.
 * A value outside the type's range never becomes an item: the error names type, value, range.
-* The user has named the type, so a Python ``bool`` is the ``int`` it is (``U1(True) == U1(1)``);
-  the other way round nothing is guessed: ``BOOLEAN`` takes ``bool`` only.
-* A ``float`` never becomes an integer. F4 rounds to the nearest of its values, as IEEE 754
-  says, but refuses what would overflow to infinity. NaN and infinities are values.
+* An integer type takes a Python ``bool`` as the ``int`` that it is (``U1(True) == U1(1)``), but
+  ``BOOLEAN`` takes only ``bool``.
+* A ``float`` never becomes an integer. F4 rounds to the nearest of its values, as IEEE 754 says,
+  but refuses a number that would overflow to infinity. NaN and infinities are values.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from hsms_engine.secs2.base import REPR_VALUES, Leaf, shortened
 
 _T = TypeVar("_T", bool, int, float)
 
-# What the letter of a buffer's format says it holds: i(nteger), u(nsigned), f(loat), b(ool).
+# The kind of number for each letter of a buffer's format: i(nteger), u(nsigned), f(loat), b(ool).
 _KINDS: Final = {
     **dict.fromkeys("bhilqn", "i"),
     **dict.fromkeys("BHILQN", "u"),
@@ -53,7 +53,7 @@ _LETTERS: Final = {
 
 
 def buffer_kind(view: memoryview) -> str | None:
-    """What a buffer holds, in numpy's words (``"u4"``), or ``None`` when not numbers."""
+    """The type of numbers in a buffer, in numpy's words (``"u4"``); ``None`` for other buffers."""
     order, letter = view.format[:-1], view.format[-1:]
     if letter not in _KINDS or order not in {"", "@", "=", "<", ">", "!"}:
         return None
@@ -89,7 +89,7 @@ class Unpack(Protocol):
 
 
 class Numeric(Leaf, Generic[_T]):
-    """What numeric items share: elements of one size, ``U4(5)``, ``U4(1, 2)``, ``U4([1, 2])``.
+    """The base of numeric items: elements of one size, ``U4(5)``, ``U4(1, 2)``, ``U4([1, 2])``.
 
     One argument may be an iterable, or anything with a buffer of numbers (``array``,
     ``memoryview``, a numpy array of one dimension); without argument the item is empty.
@@ -109,12 +109,12 @@ class Numeric(Leaf, Generic[_T]):
     """The same as ``struct``, ``array`` and ``memoryview`` say it: ``"I"`` for U4."""
 
     _range: ClassVar[str]
-    # What the user may give, in words and as types: a number of these that does not fit is out of
-    # range, anything else is of the wrong kind.
+    # The types that a user may give, in words and as types. A value of these types that does not
+    # fit is out of range; any other value is of the wrong type.
     _takes: ClassVar[str]
     _numbers: ClassVar[tuple[type, ...]]
-    # An item of one value is by far the most frequent: its header as a number, its length, and
-    # what makes its bytes of that number and the value.
+    # For an item of one value, by far the most frequent: its header as a number, its length, and
+    # the function that packs that number and the value.
     _head_one: ClassVar[int]
     length_one: ClassVar[int]
     _pack_one: ClassVar[_Pack]
@@ -122,7 +122,7 @@ class Numeric(Leaf, Generic[_T]):
 
     @classmethod
     def prepare(cls) -> None:
-        """Work out, once, what follows from code and letter."""
+        """Compute, once for a class, what follows from its code and letter."""
         cls.letter = _LETTERS[cls.kind]
         one = Struct(">H" + cls.letter)
         cls.size = one.size - 2
@@ -201,7 +201,7 @@ class Numeric(Leaf, Generic[_T]):
         return f"{type(self).__name__}({shortened(some, len(self), 'values')})"
 
     def _take(self, value: object, values: tuple[object, ...]) -> None:
-        """Fill the item from anything but the one plain value that constructors look for."""
+        """Fill the item from any argument except the single plain value that constructors take."""
         if values:
             payload = self._packed((value, *values))
         elif isinstance(value, str | bytes | bytearray):
@@ -234,7 +234,7 @@ class Numeric(Leaf, Generic[_T]):
 
     @abstractmethod
     def _packed(self, values: Sequence[Any]) -> bytes:
-        """The payload of Python values, every one checked."""
+        """The payload of Python values; each value is checked."""
 
     def _first_unfit(self, values: Sequence[Any]) -> Exception:
         index = 0

@@ -2,10 +2,10 @@
 
 Invariants:
 
-* Text from the wire is never refused and never changed: every byte of an A or J has a character
-  and goes back to the same byte. Only a C may hold what its own encoding cannot read, and then
-  ``value`` says so while ``raw`` still has the bytes.
-* Text from the user is refused when the type cannot carry it: nothing is replaced by ``?``.
+* Received text is never refused and never changed: every byte of an A or J has a character, which
+  encodes to the same byte. Only a C may hold bytes that its own encoding cannot read; then
+  ``value`` raises, and ``raw`` still has the bytes.
+* Text of the user is refused when the type does not have its characters: none is replaced by ``?``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Final, Self, SupportsIndex, final, overload
 
 from hsms_engine.secs2.base import REPR_BYTES, Leaf, short_headers
 
-# JIS X 0201: ASCII with yen and overline, and half-width katakana from 0xA1. The bytes it leaves
-# undefined stand for the code points of the same number, so that they survive.
+# JIS X 0201: ASCII with yen and overline, and half-width katakana from 0xA1. A byte that it does
+# not define is the code point of the same number, so that no byte is changed.
 _JIS8: Final = "".join(
     {0x5C: "\N{YEN SIGN}", 0x7E: "\N{OVERLINE}"}.get(
         byte, chr(byte + 0xFEC0) if 0xA1 <= byte <= 0xDF else chr(byte)
@@ -44,14 +44,14 @@ ENCODINGS: Final = {
     12: "gb2312",
     13: "big5",
 }
-"""What the header of a localized string says (SEMI E5), as Python names it.
+"""The encoding numbers in the header of a localized string (SEMI E5), and Python's names.
 
 7 (ISCII) and 14 (EUC-TW) exist too, but not in Python.
 """
 
 
 class Text(Leaf):
-    """What A, J and C share: ``value`` is a ``str``, indexing and iteration give characters."""
+    """The base of A, J and C: ``value`` is a ``str``, indexing and iteration give characters."""
 
     __slots__ = ()
 
@@ -74,7 +74,7 @@ class Text(Leaf):
 
     @abstractmethod
     def _again(self, text: str) -> Self:
-        """An item like this one, with other text that it can carry."""
+        """An item of the same type, with other text."""
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.value)
@@ -120,7 +120,7 @@ class A(Text):
         return self.raw.decode("latin-1")
 
     def to_python(self) -> str:
-        # The most frequent item of all: this spares it two calls.
+        # The most frequent item of all: this saves two calls.
         wire = self._wire
         if wire is not None and wire[0] == _SHORT_A:
             return str(wire[2:], "latin-1")
@@ -136,7 +136,7 @@ class J(Text):
     """JIS-8 text (JIS X 0201): ``J("ｱｲｳ")``, format code 0o21.
 
     ASCII, but with a yen sign for the backslash and an overline for the tilde, and half-width
-    katakana. Bytes that JIS X 0201 leaves undefined are the characters of the same number.
+    katakana. Bytes that JIS X 0201 does not define are the characters of the same number.
 
     Raises ``ValueError`` for a character it does not have, ``TypeError`` for anything but text.
     """
@@ -205,7 +205,7 @@ class C(Text):
 
     @property
     def value(self) -> str:
-        """The text. ``ValueError`` when it is not what its encoding says."""
+        """The text. Raises ``ValueError`` when the bytes do not fit the encoding."""
         text = self.raw[2:]
         return text.decode(_codec(self.encoding)) if text else ""
 
@@ -213,7 +213,7 @@ class C(Text):
         return max(super().__len__() - 2, 0)
 
     def first(self, count: int) -> Self:
-        """As for every item, in bytes of text: the last character may be cut."""
+        """The first ``count`` bytes of text; the last character may be cut."""
         return super().first(count + 2)
 
     def _again(self, text: str) -> Self:
@@ -246,7 +246,7 @@ def _unfit(name: str, text: str, at: int, what: str) -> ValueError:
 
 def _text_bytes(name: str, value: object) -> bytes:
     if isinstance(value, str):
-        # A subclass of str is still the text it says.
+        # A subclass of str is text too.
         return value.encode("ascii")
     if isinstance(value, bytes | bytearray):
         return bytes(value)

@@ -10,8 +10,9 @@
 
 ``parse`` and ``parse_item`` read it, ``to_sml`` writes it, ``parse(to_sml(x))`` is ``x``. See
 ``lexer`` and ``parser`` for the grammar, ``values`` for what each type takes, ``nodes`` for the
-references that answers may hold. There is one SML of GW Associates and a dialect for each tool;
-this reads what they have in common and the differences that do not contradict each other.
+references in answers. SML comes from GW Associates, and every tool has its own dialect. This
+package reads what the dialects have in common, and all differences that do not contradict each
+other.
 """
 
 from hsms_engine.sml.errors import SmlError

@@ -1,4 +1,4 @@
-"""Where SML text is wrong."""
+"""The error for text that is not SML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _AFTER: Final = 30
 
 
 class SmlError(ValueError):
-    """The text is not SML. Shows the line and points at the place.
+    """The text is not SML. The message shows the line and points at the place.
 
     ``line`` and ``column`` count from 1, in lines ended by a line feed and in characters.
     ``problem`` says in one line what was found and what was expected.
@@ -38,7 +38,7 @@ class SmlError(ValueError):
         fault = self.column - 1
         first = max(fault - _BEFORE, 0)
         shown = self.source[first : fault + _AFTER]
-        # A tab or a control character would move the caret away from what it points at.
+        # A tab or a control character would move the caret away from its place.
         shown = "".join(c if c.isprintable() else " " for c in shown)
         caret = " " * (fault - first) + "^"
         return f"line {self.line}, column {self.column}: {self.problem}\n  {shown}\n  {caret}"

@@ -1,7 +1,7 @@
 """SML text as tokens.
 
-Blanks, line ends, ``/* ... */``, ``// ...`` and ``# ...`` part tokens and mean nothing. One
-regular expression says what a token is; it never looks back, so the time is linear in the text.
+Blanks, line ends, ``/* ... */``, ``// ...`` and ``# ...`` separate tokens and have no meaning. One
+regular expression defines the tokens. It never looks back, so the time is linear in the text.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def tokens(text: str) -> Iterator[Token]:
         if match is None:
             raise SmlError.at(_problem(text, offset), text, offset)
         kind = match.lastgroup
-        assert kind is not None  # Every alternative of the expression is a named group.
+        assert kind is not None  # every alternative of the expression is a named group
         if kind != "blank":
             yield Token(kind, match[0], offset)
         offset = match.end()

@@ -1,7 +1,7 @@
-"""What SML text says: statements, and answers that refer to the values of a request.
+"""The content of SML text: statements, and answers that refer to the values of a request.
 
-An answer is SML with three additions, in the places where SML's own documents write the name of
-a variable or an ellipsis:
+An answer is SML with additions, in the places where SML's own documents write the name of a
+variable or an ellipsis:
 
 ====================  ==========================================================================
 ``$``                 the item of the request, whole
@@ -22,7 +22,7 @@ from hsms_engine.secs2 import Item, L, Numeric
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One message as text has it. ``name`` is what stands before the colon, ``None`` if nothing."""
+    """One message in a text. ``name`` is the word before the colon, or ``None``."""
 
     name: str | None
     stream: int
@@ -33,7 +33,7 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """``$1.2``: an item of the request (``each``: of the item repeated for), by its indices."""
+    """``$1.2``: an item of the request, by its indices; with ``each`` of the repeated item."""
 
     path: tuple[int, ...]
     each: bool
@@ -81,7 +81,7 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A list in which something is not yet known."""
+    """A list with references or repeated items."""
 
     nodes: tuple[Node | Repeat, ...]
 
@@ -101,7 +101,7 @@ Node: TypeAlias = Item | Reference | Pattern
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One answer as text has it, and the character offset at which it begins."""
+    """One answer in a text, and the character offset at which it begins."""
 
     stream: int
     function: int
@@ -110,7 +110,7 @@ class Template:
 
 
 def fill(node: Node, request: Item | None, one: Item | None = None) -> Item:
-    """The item that an answer is for a request.
+    """The item of an answer to this request.
 
     Raises ``LookupError`` when the request does not have what the answer refers to, and
     ``ValueError`` when the answer would be nested too deep.

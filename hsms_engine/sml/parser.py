@@ -7,8 +7,8 @@
     header    =  S1F13 | 'S1F13'
     item      =  "<" type [ "[3]" | "[0..8]" ] { value | item } ">"
 
-Types and ``W`` may be written in any case. A full stop may be left out: a header begins the next
-statement as well. Counts are checked against what follows them.
+Types and ``W`` may be in upper or lower case. The full stop is optional, because a header begins
+the next statement. Counts are compared with the number of elements.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class _Parser:
         self._text = text
         self._tokens = tokens(text)
         self._token = next(self._tokens)
-        # How many lists enclose the token.
+        # How many lists are open around the token.
         self._depth = 0
-        # Whether this is an answer, where references and ellipses may stand.
+        # Whether this is an answer, which may have references and ellipses.
         self._open = False
         # The references to a repeated item (`$*`) that no ellipsis has followed yet.
         self._loose: list[Token] = []
@@ -99,7 +99,7 @@ class _Parser:
 
     def item(self) -> Item:
         node = self._node()
-        assert isinstance(node, Item)  # The others are refused where they begin.
+        assert isinstance(node, Item)  # other nodes are refused at their first token
         return node
 
     def expect_end(self, what: str) -> None:

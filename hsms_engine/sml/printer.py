@@ -1,8 +1,8 @@
 """Items and statements as SML text that every tool of the trade reads, and this one reads back.
 
-Lists carry their count. Text is shown in quotes where it is printable, anything else as the
-codes of its bytes. Numbers are decimal, binary is hexadecimal. A float is written with the
-fewest digits that give the same bits; a NaN other than the usual one with its bits.
+Lists have their count. Printable text is in quotes, other text is written as the codes of its
+bytes. Numbers are decimal, binary is hexadecimal. A float has the fewest digits that give the same
+bits; an unusual NaN is written with its bits.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from hsms_engine.secs2 import BOOLEAN, F4, F8, A, B, C, Integer, Item, J, L, Lea
 from hsms_engine.sml.nodes import Statement
 
 _INDENT: Final = "  "
-# As many significant digits as the shortest decimal of any F4 may need.
+# The numbers of significant digits that the shortest decimal of an F4 may need.
 _F4_DIGITS: Final = range(6, 10)
 
 
 def to_sml(what: Statement | Item) -> str:
-    """SML, one item a line. A statement ends in a full stop, an item does not."""
+    """SML, one item a line. A statement ends with a full stop, an item does not."""
     if isinstance(what, Item):
         return "\n".join(_lines(what, ""))
     name = "" if what.name is None else f"{what.name}: "
@@ -33,7 +33,7 @@ def to_sml(what: Statement | Item) -> str:
 
 
 def shorten(item: Item, limit: int) -> str:
-    """SML in one line of about ``limit`` characters, ended by ``...`` when that is not all.
+    """SML in one line of about ``limit`` characters, with ``...`` when it is cut.
 
     The time it takes depends on ``limit``, not on the size of the item.
     """
@@ -66,7 +66,7 @@ def _pieces(item: Item, limit: int) -> Iterator[str]:
             yield from _pieces(one, limit)
         yield ">"
     else:
-        assert isinstance(item, Leaf)  # Lists and leaves are all there is.
+        assert isinstance(item, Leaf)  # an item is a list or a leaf
         # No encoding takes more than 4 bytes for a character.
         yield _leaf(item.first(4 * limit))
 
@@ -90,7 +90,7 @@ def _values(item: Leaf) -> Iterable[str]:
         case F4() | F8():
             return _reals(item)
         case _:
-            assert isinstance(item, Integer)  # No other leaf is left.
+            assert isinstance(item, Integer)  # the only other kind of leaf
             return map(str, item)
 
 
@@ -127,7 +127,7 @@ def _localized(item: C) -> Iterator[str]:
 
 
 def _readable(item: C) -> str | None:
-    """The text, when it can be read and is written with these bytes and no others."""
+    """The text, when it can be read and encodes to exactly these bytes again; else None."""
     try:
         text = item.value
         return text if C(text, item.encoding) == item else None

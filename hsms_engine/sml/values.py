@@ -1,7 +1,7 @@
 """The values between ``<U4`` and ``>`` as an item.
 
-What is written is what is meant: a number that its type cannot hold is an error, as is a
-fraction in an integer.
+Nothing is changed silently: a number that its type cannot hold is an error, and so is a fraction in
+an integer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def integer(token: Token) -> int:
     """The integer that a token spells: decimal, hexadecimal (0x) or binary (0b), with sign."""
     digits = token.text.lower()
     try:
-        # No type has as many digits, and Python refuses to show numbers of thousands of them.
+        # No type has so many digits, and Python refuses to show numbers of thousands of digits.
         if token.kind != "number" or len(digits) > _MAX_DIGITS:
             raise ValueError
         return int(digits, 0) if _has_prefix(digits) else int(digits)
@@ -160,4 +160,4 @@ MAKERS: Final[Mapping[str, Callable[[Sequence[Token]], Item]]] = {
     **{kind.__name__: _integers(kind) for kind in INTEGERS},
     **{kind.__name__: _reals(kind) for kind in REALS},
 }
-"""By type name, what makes an item of the tokens of its values."""
+"""By type name: the function that makes an item from the tokens of its values."""

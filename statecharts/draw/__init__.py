@@ -1,8 +1,8 @@
 """Pictures of charts, of systems of charts, and of what happened between them.
 
 ``draw`` and ``draw_system`` give DOT text, ``svg`` turns it into a picture with the program
-``dot``, ``sequence`` tells a run. They read the declaration and nothing else, so that a picture
-cannot disagree with the run.
+``dot``, ``sequence`` draws a run. They read only the declaration, so a picture cannot disagree with
+the run.
 """
 
 from .dot import draw, draw_system, part

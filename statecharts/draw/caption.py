@@ -1,6 +1,6 @@
-"""What stands below a picture: its title, the charts' variables, and a legend.
+"""The text below a picture: its title, the charts' variables, and a legend.
 
-The legend explains exactly what the picture has, so that a small chart is not buried under it.
+The legend explains only what the picture has, so a small chart gets a small legend.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .words import plain
 
 
 def values(chart: Chart, machine: Machine, snapshot: Snapshot | None) -> Iterator[str]:
-    """The variables and parameters of a chart, each with its range, and what they are now."""
+    """The variables and parameters of a chart, each with its range and its value now."""
     now = machine.values(snapshot) if snapshot else {}
     for variable in chart.variables:
         told = f" = {now[variable.name]}" if now else ""
@@ -76,7 +76,7 @@ def _legend(tellers: list[Teller]) -> Iterator[str]:
 
 
 def _lines(notes: list[str]) -> Iterator[str]:
-    """Two notes a line: a page is wide and a legend is to be short."""
+    """Two notes a line: a page is wide, and the legend must stay short."""
     for start in range(0, len(notes), 2):
         yield "; ".join(notes[start : start + 2])
 

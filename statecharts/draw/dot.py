@@ -1,6 +1,6 @@
-"""Charts as DOT text: the pictures everyone sees, made from the declaration and from nothing else.
+"""Charts as DOT text, made from the declaration only.
 
-The text depends on the arguments only.
+The same arguments always give the same text.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def draw(
     words: Words = PLAIN,
     title: str = "",
 ) -> str:
-    """DOT text of a chart; the states of ``snapshot`` are highlighted, its values told.
+    """DOT text of a chart. With ``snapshot`` its states are marked and its values shown.
 
-    States in ``fold`` are shown as one box each; with ``page`` the picture is about these states
-    only. See ``View`` for both, and ``Words`` for ``words``. Raises ``ValueError`` for a state that
-    the chart does not have.
+    Each state in ``fold`` is shown as one closed box. With ``page`` the picture shows only these
+    states. See ``View`` for both, and ``Words`` for ``words``. Raises ``ValueError`` for a state
+    that the chart does not have.
     """
     _known((chart,), (*fold, *page))
     machine = Machine(chart, **(parameters or {}))
@@ -73,7 +73,8 @@ def draw(
 def draw_system(system: System, *, fold: Collection[str] = (), words: Words = PLAIN) -> str:
     """DOT text of a system: its charts side by side, and in colour what they tell each other.
 
-    An overview: see ``View``, also for ``fold``. Raises ``ValueError`` for a state of no chart.
+    It is an overview: see ``View``, also for ``fold``. Raises ``ValueError`` for a state that no
+    chart has.
     """
     expect(system, System)
     _known(system.charts, fold)
@@ -100,7 +101,7 @@ def draw_system(system: System, *, fold: Collection[str] = (), words: Words = PL
 
 
 def _tellings(system: System, words: Words) -> Iterator[str]:
-    """Which chart tells which other one what."""
+    """For each pair of charts: what the first tells the second."""
     for teller in system.charts:
         for taker in system.charts:
             shared = [event for event in told_by(teller) if event in taker.reported]
@@ -110,7 +111,7 @@ def _tellings(system: System, words: Words) -> Iterator[str]:
 
 
 def part(system: System, charts: Collection[str], id: str, title: str) -> System:
-    """Some charts of a system, and what they tell each other."""
+    """A system of some charts of another system, with what they tell each other."""
     kept = tuple(chart for chart in system.charts if chart.id in charts)
     known = {event for chart in kept for event in chart.events}
     outside = {event: None for chart in kept for event in told_by(chart) if event not in known}

@@ -1,6 +1,6 @@
-"""The looks that all pictures share, and the few forms of DOT's markup they are made of.
+"""Fonts and colours that all pictures share, and the few forms of DOT's markup that they use.
 
-Every colour is given and the page is white, so that a picture can be read on a dark page too. The
+Every colour is set and the background is white, so a picture can be read on a dark page too. The
 two fonts are equally wide: text measured in one fits its box in the other.
 """
 
@@ -22,7 +22,7 @@ def quoted(text: str) -> str:
 
 
 def row(markup: str) -> str:
-    """A line of a table in the size of everything that is not a name, aligned to the left."""
+    """A line of a table in small type, aligned to the left. Only names have larger type."""
     text = f'<FONT POINT-SIZE="9">{markup}</FONT>'
     return f'<TR><TD ALIGN="LEFT" BALIGN="LEFT">{text}</TD></TR>'
 

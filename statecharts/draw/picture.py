@@ -1,10 +1,10 @@
 """One chart's part of a drawing, in lines of DOT.
 
-* Nested states are clusters; an arrow from or to one ends at its border.
-* What is told on an arrow is a node of its own in the middle of the arrow, so it can neither cross
-  another text nor be taken for another arrow's.
-* Arrows are laid out in the order of declaration: what leads back to an earlier state is handed to
-  ``dot`` the other way round, so that ranks follow the chart and not a search of ``dot``'s.
+* States with children are clusters; an arrow from or to a cluster stops at its border.
+* The text of an arrow is a node of its own in the middle of the arrow, so it cannot cross another
+  text, and nobody can take it for the text of another arrow.
+* Arrows follow the order of declaration: an arrow back to an earlier state is given to ``dot`` the
+  other way round, so the ranks follow the chart and not a search of ``dot``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .view import Box, Look
 
 
 def _first(box: Box) -> str:
-    """The node that stands for a box where an arrow begins or ends at it from above."""
+    """The node that an arrow uses when it meets a box from above."""
     return f"text_{box.state.id}" if box.children else box.state.id
 
 
@@ -28,7 +28,7 @@ def _last(box: Box) -> str:
 
 
 class Picture:
-    """A chart in the making, and which of its states are current."""
+    """A drawing in the making, and the states to be marked in it."""
 
     def __init__(self, teller: Teller, active: frozenset[str], depth: int) -> None:
         self.teller, self.view = teller, teller.view
@@ -42,9 +42,9 @@ class Picture:
         self.lines.append("  " * (depth + self.depth) + line)
 
     def text(self, box: Box, width: int) -> str:
-        """The text of a box: its name, what holds in it, what it answers by itself."""
+        """The text of a box: its name, its timer and actions, and what it answers inside."""
         facts, answers = self.teller.facts(box, width), self.teller.answers(box, width)
-        # A name alone is broken, since it would make its box the widest.
+        # A box with only a name breaks the name, which would else make the box too wide.
         lines = [box.state.name] if facts or answers or box.children else wrap(box.state.name, 15)
         side = "LEFT" if box.children else "CENTER"
         rows = [heading("<BR/>".join(map(escape, lines)), 11, side), *map(row, facts)]
@@ -53,7 +53,7 @@ class Picture:
         return table([*rows, *map(row, answers)], padding=2)
 
     def fill(self, box: Box) -> str:
-        """The colour of a box: the deeper, the darker; a leaf is as white as the page."""
+        """The colour of a box: darker the deeper it lies; a leaf is white like the page."""
         if box.look is Look.ASIDE:
             return PAGE
         if box.children:
@@ -92,7 +92,7 @@ class Picture:
         self.say(depth, "}")
 
     def start(self, owner: str, child: Box, depth: int) -> None:
-        """The dot from which the initial state is entered."""
+        """The point with the arrow to the initial state."""
         self.say(depth, f"start_{owner} [shape=point, width=0.11, color={quoted(INK)}]")
         head = f", lhead=cluster_{child.state.id}" if child.children else ""
         if owner in self.boxes:
@@ -101,7 +101,7 @@ class Picture:
         self.say(depth, f"start_{owner} -> {_first(child)} [weight=8{head}]")
 
     def fork(self, box: Box, depth: int) -> None:
-        """The bar from which all regions are entered at once."""
+        """The bar with an arrow to each region: all are entered at once."""
         id = box.state.id
         self.say(
             depth,
@@ -115,7 +115,7 @@ class Picture:
     # Arrows.
 
     def home(self, source: str, target: str) -> str:
-        """The innermost box around both ends, in which the arrow's text stands."""
+        """The innermost box around source and target: the arrow's text is placed in it."""
         paths = (self.view.chart.path(source)[:-1], self.view.chart.path(target)[:-1])
         around = [one.id for one, other in zip(*paths, strict=False) if one is other]
         return around[-1] if around else ""
@@ -138,7 +138,7 @@ class Picture:
                 self.hop(middle, _first(one), one, "head", back=True)
 
     def hop(self, tail: str, head: str, box: Box, end: str, *, back: bool = False) -> None:
-        """Half an arrow. ``end``: at which side ``box`` is; ``back``: it points the other way."""
+        """Half an arrow. ``end``: the side where ``box`` is; ``back``: it points the other way."""
         parts = [f"l{end}=cluster_{box.state.id}"] if box.children else []
         if back:
             parts += ["dir=back", "arrowtail=normal"] if end == "tail" else ["arrowhead=none"]

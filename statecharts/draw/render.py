@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _RUN = re.compile(r'<text text-anchor="start" [^>]*y="[\d.-]+" (?P<looks>[^>]*)>(?P<text>[^<]*)<')
-# Texts that follow each other at the same height.
+# Pieces of text that follow each other at the same height.
 _LINE = re.compile(
     r'<text text-anchor="start" x="(?P<x>[\d.-]+)" y="(?P<y>[\d.-]+)" [^>]*>[^<]*</text>\n'
     r'(?:<text text-anchor="start" x="[\d.-]+" y="(?P=y)" [^>]*>[^<]*</text>\n)+'
@@ -20,8 +20,9 @@ def _one_text(line: re.Match[str]) -> str:
 def svg(text: str) -> str:
     """The picture. Raises ``graphviz.ExecutableNotFound`` when the program is not installed.
 
-    ``dot`` gives each change of typeface within a line a text of its own, at a place that is right
-    for its own font only: here a line is one text, which flows in whatever font the reader has.
+    Where the typeface changes within a line, ``dot`` begins a new text, at a place that is right
+    only for the font it has measured. Here each line becomes one text again, so that it also looks
+    right in another font.
     """
     import graphviz
 

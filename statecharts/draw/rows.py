@@ -1,4 +1,4 @@
-"""Rows of reactions as lines of markup: which words, in which typeface, broken where."""
+"""Rows of reactions as lines of markup: the words, their typeface, and where lines break."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVERYTHING = "everything received"
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A piece of text that is kept together, in one typeface and colour."""
+    """A piece of text on one line, in one typeface and colour."""
 
     text: str
     tag: str = ""
@@ -34,14 +34,14 @@ class Word:
 
 
 def _broken(words: list[Word], width: int) -> Iterator[Word]:
-    """Only a piece that is too long for a line by itself is broken."""
+    """The words, with those broken that are too long for a line."""
     for word in words:
         texts = wrap(word.text, width, break_long_words=False, break_on_hyphens=False)
         yield from (replace(word, text=text) for text in texts)
 
 
 def _joined(words: list[Word]) -> str:
-    """One line. Where the typeface changes, ``dot`` would drop a common space."""
+    """One line. Where the typeface changes, ``dot`` would drop an ordinary space."""
     runs = [words[0]]
     for word in words[1:]:
         last = runs[-1]
@@ -72,18 +72,18 @@ def _separated(words: list[Word], mark: str) -> list[Word]:
 
 
 class Teller:
-    """The lines of one view, in these words."""
+    """Makes the lines of one view, in these words."""
 
     def __init__(self, view: View, words: Words) -> None:
         self.view, self.words = view, words
-        # Phrases for several events that were used, for the legend.
+        # The phrases for several events that were used: the legend explains them.
         self.used: dict[str, frozenset[str]] = {}
         self._together = dict(words.together)
         if len(view.chart.received) > 2:
             self._together = {EVERYTHING: frozenset(view.chart.received), **words.together}
 
     def events(self, row: Row) -> list[Word]:
-        """The events of a row, and its guard. What comes together is said in one phrase."""
+        """The events of a row, and its guard. Events that have a common phrase are one word."""
         words = {event: self._event(event) for event in row.events}
         for phrase, events in self._together.items():
             if events <= words.keys():
@@ -101,7 +101,7 @@ class Teller:
         return Word(self.words.event(chart, event), typeface(chart, event), color)
 
     def actions(self, actions: tuple[Action, ...]) -> list[Word]:
-        """Actions in order, ``/`` before the first; nothing when there is none."""
+        """Actions in order, with ``/`` before the first; empty when there is none."""
         words = _separated([self._action(each) for each in actions], ";")
         if words:
             words[0] = replace(words[0], text=f"/ {words[0].text}")
@@ -110,13 +110,13 @@ class Teller:
     def _action(self, action: Action) -> Word:
         match action:
             case Tell(event) if event in self.view.told:
-                # The colour says that it is told: the word is the other chart's.
+                # The colour says that it is told, so the word "tell" is not needed.
                 return Word(self.words.action(action).removeprefix("tell "), color=ACCENT)
             case _:
                 return Word(self.words.action(action))
 
     def arrow(self, rows: tuple[Row, ...]) -> list[str]:
-        """The text on an arrow: of each row lines of events, and below them lines of effects."""
+        """The text on an arrow: for each row the events, and below them the effects."""
         width = 18 if self.view.is_overview else 22
         told = []
         for row in rows:
@@ -126,7 +126,7 @@ class Teller:
         return told
 
     def facts(self, box: Box, width: int) -> list[str]:
-        """What holds for the whole of a state: its timer, and what entering and leaving it asks."""
+        """The timer of a state, and its actions on entry and exit."""
         match box.look:
             case Look.ASIDE:
                 return []
@@ -164,7 +164,7 @@ class Teller:
         return told
 
     def answers(self, box: Box, width: int) -> list[str]:
-        """What a state answers inside its box."""
+        """The lines of what a state answers inside its box."""
         return [wrapped(self._answer(box.state, row), width) for row in self.view.rows(box)]
 
     def _answer(self, state: State, row: Row) -> list[Word]:

@@ -1,8 +1,8 @@
-"""A run as a sequence diagram: text that docs and code hosts draw, and people can read undrawn.
+"""A run as a sequence diagram, in text that code hosts draw and that people can also read.
 
 The text is Mermaid's ``sequenceDiagram``. In Markdown it stands in a block fenced as ``mermaid``
-(``fenced`` makes one), which GitHub and GitLab draw, and Sphinx with ``sphinxcontrib-mermaid``. The
-text depends on the arguments only.
+(``fenced`` makes one). GitHub, GitLab, and Sphinx with ``sphinxcontrib-mermaid`` draw it. The same
+arguments always give the same text.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 
 class Message(NamedTuple):
-    """One step. ``source`` equal to ``target`` is something an actor does by itself; both empty,
-    a line over all actors. ``note`` says what it has changed, at the target."""
+    """One step. With ``source`` equal to ``target`` the actor does it by itself; with both empty it
+    is a line over all actors. ``note`` says, at the target, what the step has changed."""
 
     source: str
     target: str
@@ -22,28 +22,28 @@ class Message(NamedTuple):
     note: str = ""
 
 
-# What Mermaid would read as its own: the end of a statement, a comment, an entity, markup.
+# Characters that mean something to Mermaid: a new statement, a comment, an entity, markup.
 _SPECIAL = re.compile(r"[#;<>&%{}]")
 
 
 def _escaped(text: str) -> str:
     lines = (_SPECIAL.sub(lambda found: f"#{ord(found[0])};", line) for line in text.splitlines())
-    # A text must not be empty, and may begin with a word that Mermaid takes for an order to wrap.
+    # A text must not be empty, and its first word must not be one that Mermaid reads as a command.
     return "<br/>".join(lines).replace("wrap:", "wrap#58;") or "#32;"
 
 
 def sequence(
     steps: Iterable[tuple[str, str, str, str]], title: str = "", actors: Iterable[str] = ()
 ) -> str:
-    """Mermaid text of a sequence diagram of (from, to, label, note) steps, from left to right in
-    the order of ``actors``, then in the order in which they appear. Raises ``ValueError`` when
-    there is no actor."""
+    """Mermaid text of a sequence diagram of (from, to, label, note) steps. The actors stand from
+    left to right in the order of ``actors``, then in the order in which they appear. Raises
+    ``ValueError`` when there is no actor."""
     messages = [Message(*step) for step in steps]
     named = [name for step in messages for name in step[:2] if name]
     order = list(dict.fromkeys([*actors, *named]))
     if not order:
         raise ValueError("a sequence diagram needs an actor: there are no steps")
-    # Names may hold what Mermaid does not take for one.
+    # Mermaid gets numbered ids, because not every name is an id to it.
     ids = {actor: f"a{number}" for number, actor in enumerate(order)}
     everybody = ",".join(dict.fromkeys((ids[order[0]], ids[order[-1]])))
     lines = ["sequenceDiagram"]
@@ -61,5 +61,5 @@ def sequence(
 
 
 def fenced(diagram: str) -> str:
-    """A block of Markdown that is drawn where the page is shown."""
+    """A block of Markdown that holds the diagram."""
     return f"```mermaid\n{diagram}```\n"

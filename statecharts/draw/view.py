@@ -1,14 +1,14 @@
-"""What a picture shows of a chart: its boxes and arrows, derived from the chart and few choices.
+"""What a picture shows of a chart: its boxes and arrows.
 
-* ``fold`` names states that are shown as one box. What leads out of a folded state, from wherever
-  inside, leads out of the box; what stays inside is left out, but for what matters elsewhere: what
-  is remembered in a variable or told to another chart of the picture. In an overview all boxes are
-  told so.
-* ``page`` names the states a picture is about; none means all. A page shows these states, all that
-  leads into or out of them, and at the other ends only names.
+* ``fold`` names states that are shown as one closed box. A transition out of such a state, from
+  anywhere inside, is an arrow out of the box. A transition that stays inside is shown only when it
+  matters elsewhere: when it changes a variable or tells another chart of the picture something. In
+  an overview all boxes are shown in this way.
+* ``page`` names the states that a picture is about; none means all. A page shows these states and
+  every transition into or out of them; of the states beyond it shows only the names.
 
-Nothing else is decided here: each box and each arrow stands for states and transitions of the
-chart, and ends where they end.
+These two are the only choices: each box and each arrow stands for states and transitions of the
+chart.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from statecharts.declare import Action, Chart, Increment, On, Set, State, Tell
 
 
 class Look(Enum):
-    """How much of a state is told: all, what matters elsewhere, or its name only."""
+    """How much of a state is shown: all, only what matters elsewhere, or only its name."""
 
     WHOLE = auto()
     COARSE = auto()
@@ -31,7 +31,7 @@ class Look(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A state as it is shown. A final one has no way out, a folded one is not opened."""
+    """A state as it is shown. A final one has no transition out; a folded one is a closed box."""
 
     state: State
     look: Look
@@ -48,7 +48,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Reactions that differ only in their event; ``to`` is told when no arrow shows it."""
+    """Reactions that differ only in their event; ``to`` is set when no arrow shows it."""
 
     events: tuple[str | None, ...]
     when: str
@@ -64,9 +64,9 @@ def _grouped(rows: Iterator[Row]) -> tuple[Row, ...]:
 
 
 def _merged(rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """Without what an arrow tells twice since several states lead the same way.
+    """The rows without those that say the same twice, because several states lead the same way.
 
-    An event that one of them answers with more effects is told with these only.
+    When one of these states answers an event with more effects, only that row is kept.
     """
 
     def more(one: Row, other: Row) -> bool:
@@ -81,7 +81,7 @@ def _merged(rows: tuple[Row, ...]) -> tuple[Row, ...]:
 
 
 def _initial(state: State) -> Iterator[State]:
-    """A state and what is entered with it."""
+    """A state and the states that are entered with it."""
     yield state
     for child in state.children if state.parallel else state.children[:1]:
         yield from _initial(child)
@@ -143,7 +143,7 @@ class View:
         return next((each for each in self._paths[id] if each in self._fold), id)
 
     def is_inside(self, on: On) -> bool:
-        """Whether a transition leads nowhere, to a box around its source, or to another page."""
+        """Whether a transition has no target, or its target is a box around it or another page."""
         if on.to is None or on.to not in self._around:
             return True
         return self.seen(on.to) in self._paths[self.seen(on.source)]
@@ -158,11 +158,11 @@ class View:
                 return False
 
     def matter(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
-        """What a coarse box still tells: what is remembered, and what another chart is told."""
+        """The actions that matter elsewhere: they change a variable or tell another chart."""
         return tuple(filter(self._matters, actions))
 
     def rows(self, box: Box) -> tuple[Row, ...]:
-        """What is told inside a box."""
+        """The rows that are shown inside a box."""
         match box.look:
             case Look.ASIDE:
                 return ()
@@ -183,7 +183,7 @@ class View:
                 assert_never(box.look)
 
     def _speaking(self, on: On) -> str | None:
-        """The state that a transition inside a coarse box enters, if entering it matters."""
+        """The state that a transition inside such a box enters, if its entry matters elsewhere."""
         if on.to is None:
             return None
         above = [each for each in self.chart.path(on.to) if each.id not in self._paths[on.source]]
@@ -191,7 +191,7 @@ class View:
         return on.to if any(self.matter(each.enter) for each in entered) else None
 
     def arrows(self) -> dict[tuple[str, str], tuple[Row, ...]]:
-        """What is told on each arrow: (source, target) to rows."""
+        """The rows of each arrow: (source, target) to rows."""
         pairs: dict[tuple[str, str], list[On]] = {}
         for on in self.transitions:
             if on.to is not None and not self.is_inside(on):

@@ -1,9 +1,9 @@
-"""The words of a picture: what is said for the ids of a chart.
+"""The words of a picture: what it says for the ids of a chart.
 
-A user of the kit may give words of his own (``Words``). What is not in there is told by its id:
-``carrier_arrived`` reads ``carrier arrived``, ``t7_expired`` reads ``after T7``, what is told reads
-``tell carrier arrived``. A received event drops ``received`` and a call drops ``requested``: their
-typeface says it.
+A user of the kit may give other words (``Words``). An id without such words is written like this:
+``carrier_arrived`` reads ``carrier arrived``, ``t7_expired`` reads ``after T7``, and a ``Tell``
+reads ``tell carrier arrived``. ``_received`` and ``_requested`` are not written, because the
+typeface already shows them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from statecharts.declare import Action, Chart, Effect, Increment, Set, Tell, Tim
 def typeface(chart: Chart, event: str | None) -> str:
     """The tag of the typeface that says where an event comes from; empty for the plain one.
 
-    What the peer or a timer causes is plain, a call is bold, a report and what happens at once are
-    slanted.
+    An event of the peer or of a timer is plain, a call is bold; a report, and a transition that is
+    taken at once, are slanted.
     """
     if event in chart.local:
         return "B"
@@ -45,7 +45,7 @@ def plain(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a picture says for events and effects, and for several events that come together."""
+    """What a picture says for events, for effects, and for groups of events."""
 
     events: Mapping[str, str] = field(default_factory=dict)
     effects: Mapping[Effect, str] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Words:
         return plain(event)
 
     def action(self, action: Action) -> str:
-        """An effect or an assignment as plain text; empty parentheses say nothing."""
+        """An effect or an assignment as plain text, without empty parentheses."""
         match action:
             case Set() | Increment():
                 return plain(str(action))

@@ -1,9 +1,9 @@
 """A chart or a system of charts against an arbitrary environment.
 
-Whatever may happen outside does happen here, in every order: a peer that sends anything, users that
-call anything, timers that fire whenever they run. What "may happen" means is an ``Outside``: the
-smallest picture of the world that says which events can occur and what effects need. A property
-that holds here holds with every real peer.
+Everything that may happen outside happens here, in every order: a peer sends anything, users call
+anything, every running timer may fire. An ``Outside`` says what may happen: it is the smallest
+picture of the world that knows which events can occur and what effects need. A property that holds
+here holds with every real peer.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class May(Enum):
     """Whether an event can occur in a world."""
 
     NEVER = "it cannot occur"
-    IF_TAKEN = "it occurs only where a transition takes it (a call, or a promise of the driver)"
+    IF_TAKEN = "it occurs only where a transition takes it (a call, or the driver promises it)"
     ALWAYS = "it can occur, and must then be taken"
 
 
 class MisfitError(Exception):
-    """An effect needs what the world does not have."""
+    """An effect needs something that the world does not have."""
 
 
 @runtime_checkable
 class Outside(Protocol[WorldState]):
-    """The world of a chart. ``after`` raises one of ``misfits`` for an effect that does not fit."""
+    """The world of a chart. ``after`` raises one of ``misfits`` for an impossible effect."""
 
     @property
     def initial(self) -> WorldState: ...
@@ -52,7 +52,7 @@ class Outside(Protocol[WorldState]):
 
 
 class TimersOnly:
-    """The world of a chart of which nothing is known but its timers: the ids of those that run."""
+    """A world of which only the timers are known. Its state is the ids of the running timers."""
 
     initial: frozenset[str] = frozenset()
     misfits: tuple[type[Exception], ...] = (MisfitError,)
@@ -85,14 +85,14 @@ class TimersOnly:
 
 
 class Here(NamedTuple, Generic[WorldState]):
-    """A state of the model: where the charts are, and how the world is."""
+    """A state of the model: the snapshot of the charts, and the state of the world."""
 
     snapshot: SystemSnapshot
     world: WorldState
 
 
 class Alone(Generic[WorldState]):
-    """The model of a router and its outside, which says what may occur in each of its states."""
+    """The model of a router and its outside. The outside says what may occur in each state."""
 
     def __init__(self, router: Router, outside: Outside[WorldState]) -> None:
         expect(router, Router)
@@ -149,7 +149,7 @@ class Alone(Generic[WorldState]):
 
 
 def alone(machine: Machine) -> Alone[frozenset[str]]:
-    """One chart by itself, its timers being all that is known of the world."""
+    """One chart by itself, in a world of which only its timers are known."""
     expect(machine, Machine)
     chart = machine.chart
     system = System(chart.id, chart.title, (chart,), told_by(chart))

@@ -1,4 +1,4 @@
-"""Decides properties on a graph, and finds a shortest counterexample to each that fails."""
+"""Decides properties on a graph, and finds a shortest counterexample for each one that fails."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from .properties import (
 
 
 class Outcome(Enum):
-    """How a claim fared."""
+    """What the search says of a claim."""
 
     HELD = "held"
     FAILED = "failed"
-    VACUOUS = "vacuous: its premise is never reached, so it claims nothing"
+    VACUOUS = "vacuous: its premise is never true, so it claims nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A claim, how it fared, and a counterexample where it failed and a trace can show it."""
+    """A claim, its outcome, and a counterexample when it failed and a trace can show that."""
 
     name: str
     says: str
@@ -48,7 +48,7 @@ class Verdict:
 
 
 class Checker(Generic[State, View]):
-    """Answers questions about one graph; what several questions need is worked out once."""
+    """Answers questions about one graph. What several questions need is computed once."""
 
     def __init__(self, graph: Graph[State, View]) -> None:
         expect(graph, Graph)
@@ -56,7 +56,7 @@ class Checker(Generic[State, View]):
         self._kinds = [move.kind for move in graph.model.moves]
 
     def check(self, properties: Iterable[Property[View]]) -> list[Verdict]:
-        """The verdict on each property, in their order."""
+        """One verdict for each property, in the same order."""
         return [self._verdict(each) for each in properties]
 
     def _verdict(self, claim: Property[View]) -> Verdict:
@@ -150,7 +150,7 @@ class Checker(Generic[State, View]):
         return reached, None
 
     def _leads_to(self, claim: LeadsTo[View]) -> tuple[bool, Trace | None]:
-        """Search for a run that stays off the goal: one that stops, or a fair cycle."""
+        """Search for a run that never reaches the goal: one that stops, or a fair cycle."""
         goal = set(self._where(claim.goal))
         roots = list(self._where(claim.given))
         allowed = self._allowed(claim.under)
@@ -176,17 +176,18 @@ class Checker(Generic[State, View]):
         return bool(roots), None
 
     def _way(self, parents: dict[int, int], state: int) -> list[int]:
-        """A way from a start of the graph to the premise and on to ``state``."""
+        """A way from a start of the graph to the premise, and from there to ``state``."""
         back = [state]
         while parents[back[-1]] >= 0:
             back.append(parents[back[-1]])
         return self.graph.way(back[-1]) + back[-2::-1]
 
     def _fair_cycle(self, component: list[int], under: Assumption) -> list[int] | None:
-        """States of a fair cycle through a component, the first one again at the end; else None.
+        """The states of a fair cycle in a component, the first one again as the last; else None.
 
-        Going round the whole component is the fairest of its cycles, so it decides: a fair move
-        that can be made in all its states and is made in none makes every cycle of it unfair.
+        The cycle through the whole component is the fairest of its cycles, so it decides. When a
+        fair move can be made in all states of the component but is made in none, every cycle of it
+        is unfair.
         """
         allowed, inside = self._allowed(under), set(component)
         moves = self.graph.model.moves

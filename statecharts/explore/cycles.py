@@ -13,7 +13,7 @@ def components(roots: Iterable[int], successors: Successors) -> Iterator[list[in
     number: dict[int, int] = {}
     low: dict[int, int] = {}
     stack: list[int] = []
-    # A state with a component keeps its number and gets this low link, which no other can have.
+    # A state whose component is complete keeps its number and gets this low link, which is free.
     done = -1
     for root in roots:
         if root in number:
@@ -46,9 +46,9 @@ def components(roots: Iterable[int], successors: Successors) -> Iterator[list[in
 def closed_walk(
     start: int, within: Mapping[int, Sequence[int]], stops: Iterable[tuple[int, ...]]
 ) -> list[int]:
-    """A walk inside one component from ``start`` along every stop and back, at least one step long.
+    """A walk inside one component from ``start`` past every stop and back, at least one step long.
 
-    A stop is a state to visit, or an edge (two states) to go along.
+    A stop is a state to visit, or an edge (two states) to take.
     """
     walk = [start]
     for stop in stops:
@@ -60,7 +60,7 @@ def closed_walk(
 
 
 def _path(start: int, end: int, within: Mapping[int, Sequence[int]]) -> list[int]:
-    """The states of a shortest way inside a component, ``start`` left out."""
+    """The states of a shortest way inside a component, without ``start``."""
     parents = {start: start}
     queue = deque([start])
     while end not in parents:

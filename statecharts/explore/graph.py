@@ -1,8 +1,8 @@
-"""Every state a model can come to, breadth first, and the numbers that describe the whole.
+"""Every state that a model can reach, breadth first, and numbers that describe the whole.
 
-The graph is kept in flat arrays (four bytes a target, two a label), so that a million states with
-ten moves each fit in a few hundred megabytes. The first way to a state is a shortest one, hence
-every trace made here is as short as any.
+The graph is kept in flat arrays (four bytes for a target, two for a label), so a million states
+with ten moves each fit in a few hundred megabytes. The first way found to a state is a shortest
+one, so every trace made here is a shortest one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MANY = 5_000_000
 
 
 class TooManyStatesError(Exception):
-    """The search passed its limit."""
+    """The search has found more states than its limit allows."""
 
 
 class BrokenModelError(Exception):
@@ -36,7 +36,7 @@ class Trace:
     """A way through the graph: ``moves[i]`` leads from ``parts[i]`` to ``parts[i + 1]``.
 
     ``parts`` describe the states. ``loop`` is the index of the state to which the last move
-    returns, or None for a trace that ends.
+    returns, or None for a trace without a loop.
     """
 
     moves: tuple[Move, ...]
@@ -64,7 +64,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What the search saw. A deadlock is a state that nothing ever leaves."""
+    """What the search saw. A deadlock is a state from which no move leads to another state."""
 
     states: int
     transitions: int
@@ -77,7 +77,7 @@ class Graph(Generic[State, View]):
     """The reachable states of a model and all moves between them."""
 
     def __init__(self, model: Model[State, View], limit: int = MANY) -> None:
-        """Search the whole. Raises ``BrokenModelError`` or ``TooManyStatesError``."""
+        """Search the whole model. Raises ``BrokenModelError`` or ``TooManyStatesError``."""
         expect(model, Model)
         self.model = model
         self.states: list[State] = []
@@ -134,7 +134,7 @@ class Graph(Generic[State, View]):
         edges: Callable[[int], Iterable[tuple[int, int]]] | None = None,
         loop: int | None = None,
     ) -> Trace:
-        """The trace through these states, by moves out of ``edges`` where there is a choice."""
+        """The trace through these states. Where several moves are possible, ``edges`` chooses."""
         moves = []
         for here, there in pairwise(numbers):
             found = [move for move, target in (edges or self.edges)(here) if target == there]
@@ -144,7 +144,7 @@ class Graph(Generic[State, View]):
         return Trace(tuple(moves), parts, loop)
 
     def statistics(self) -> Statistics:
-        """The numbers of the whole."""
+        """The numbers that describe the whole graph."""
         depths = array("I")
         for parent in self.parents:
             depths.append(0 if parent < 0 else depths[parent] + 1)
@@ -158,7 +158,7 @@ class Graph(Generic[State, View]):
         )
 
     def sources(self) -> tuple[array[int], array[int]]:
-        """All edges backwards: into ``n`` lead the moves of ``found[starts[n]:starts[n + 1]]``."""
+        """All edges backwards: the moves into ``n`` are ``found[starts[n]:starts[n + 1]]``."""
         starts = array("Q", bytes(8 * (len(self.states) + 1)))
         for target in self.targets:
             starts[target + 1] += 1

@@ -1,8 +1,8 @@
-"""The labels of a state graph: who did what, of which kind, and what was asked for.
+"""The labels of a state graph: the actor, the event, its kind, and the effects.
 
-Kinds are what assumptions speak of ("no user acts", "a timer fires only when nothing can be
-delivered"), so every move has exactly one. A move is interned by its model: equal moves are one
-object and one number, so that an edge of the graph costs a few bytes.
+Assumptions name kinds ("no user acts", "a timer fires only when no frame can be delivered"), so
+every move has exactly one kind. A model keeps equal moves as one object with one number, so that an
+edge of the graph costs a few bytes.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ View_co = TypeVar("View_co", covariant=True)
 
 
 class Kind(Enum):
-    """Where a move comes from."""
+    """The source of a move."""
 
     USER = "a local call"
     PEER = "a frame of an arbitrary peer"
-    DELIVERY = "a frame or marker leaves the queue"
+    DELIVERY = "a frame or marker is taken from the queue"
     TIMER = "a timer fires"
     REPORT = "the driver reports progress"
     FAULT = "something breaks"
@@ -33,7 +33,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One labelled step. ``taken`` are (chart, transition number) pairs, for coverage."""
+    """One step with its labels. ``taken`` are (chart, transition number) pairs, for coverage."""
 
     actor: str
     event: str
@@ -49,7 +49,7 @@ class Move:
 
 
 class ImpossibleMoveError(Exception):
-    """A model could not make a move that may happen: an effect or an event does not fit."""
+    """A move that may happen cannot be made: an effect or an event does not fit."""
 
     def __init__(self, move: Move, reason: str) -> None:
         self.move, self.reason = move, reason
@@ -73,10 +73,10 @@ class Moves:
 
 @runtime_checkable
 class Model(Protocol[State, View_co]):
-    """Something that can be searched: where it starts, and what can happen in each state.
+    """Something to search: where it starts, and what can happen in each state.
 
-    States are compared and hashed by the million: make them small integers, tuples of them, or
-    interned objects. ``actions`` gives (number in ``moves``, next state) pairs and raises
+    Millions of states are compared and hashed: use small integers, tuples of them, or objects that
+    exist once for each value. ``actions`` gives (number in ``moves``, next state) pairs and raises
     ``ImpossibleMoveError`` for a move that may happen and cannot be made.
     """
 

@@ -1,8 +1,8 @@
-"""Every single-fault mutant of a chart: what a slip of the pen could have made of it.
+"""Every mutant of a chart with a single fault, as a small mistake in writing could make it.
 
-A check is worth as much as the faults it finds. Each mutant differs from the chart in one place; a
-set of properties and obligations that lets one live, although it behaves differently, says too
-little. Mutants are declarations like any other, made with ``dataclasses.replace``.
+A check is worth as much as the faults it finds. Each mutant differs from the chart in one place.
+When properties and obligations accept a mutant that behaves differently, they say too little.
+Mutants are ordinary declarations, made with ``dataclasses.replace``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..router import told_by
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A chart with one fault. ``fault`` names it, uniquely for the chart.
+    """A chart with one fault. ``fault`` describes it; no two mutants of a chart have the same.
 
     ``transition`` is the number of the transition that is changed or dropped, None for a state.
     """
@@ -63,7 +63,7 @@ def _transition_faults(chart: Chart, on: On) -> Iterator[tuple[str, On]]:
 
 
 def _rest(state: State) -> tuple[str, ...]:
-    """The leaves in which entering ``state`` ends: two targets with the same ones are no fault."""
+    """The leaves that entry of ``state`` leads to. Targets with the same leaves are no fault."""
     if state.parallel:
         return tuple(leaf for child in state.children for leaf in _rest(child))
     return _rest(state.children[0]) if state.children else (state.id,)
@@ -98,7 +98,7 @@ def _action_faults(
 
 
 def _mistaken(action: Action, told: tuple[str, ...]) -> Iterator[Action]:
-    """What could have been written instead: another value, or another event that is told."""
+    """What could be written instead: another value, or another event that is told."""
     match action:
         case Set(variable, value):
             yield Set(variable, 0 if value else 1)
@@ -109,7 +109,7 @@ def _mistaken(action: Action, told: tuple[str, ...]) -> Iterator[Action]:
 
 
 def _with(state: State, altered: State) -> State:
-    """``state`` with the one below it that has the id of ``altered`` replaced by it."""
+    """``state``, where the state with the id of ``altered`` is replaced by ``altered``."""
     if state.id == altered.id:
         return altered
     children = tuple(_with(child, altered) for child in state.children)

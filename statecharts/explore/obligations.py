@@ -1,8 +1,8 @@
-"""Response obligations: on this event, in these states, exactly these effects and that next state.
+"""Obligations: on this event, in these states, exactly these effects and that next state.
 
-A property says what must never happen; an obligation says what must. Without obligations a chart
-that simply does not answer passes every other check. They are written from the standard, as a
-table, and compared with every reachable snapshot.
+A property says what must never happen; an obligation says what must happen. Without obligations, a
+chart that does not answer at all passes every other check. They are written from the standard, as
+a table, and compared with every reachable snapshot.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from ..router import Router, SystemSnapshot
 
 @dataclass(frozen=True, slots=True)
 class Obligation:
-    """One clause. It applies where all of ``where`` and none of ``but`` hold.
+    """One clause. It applies in a snapshot where all of ``where`` and none of ``but`` hold.
 
-    Then each of ``events`` must ask for exactly ``asks``, in this order, and lead to where all of
-    ``goes`` hold. A chart of which ``goes`` says nothing must not change. Of the timers exactly
-    ``starts`` are started and run afterwards, also those that ran before; every other one that runs
-    goes on. What is stopped is left out: timers belong to states.
+    There, each of ``events`` must give exactly the effects ``asks``, in this order, and lead to a
+    snapshot where all of ``goes`` hold. A chart that ``goes`` does not mention must not change.
+    Exactly the timers ``starts`` are started (also when they ran before) and run afterwards; no
+    other running timer is started again. Stopped timers are not compared: timers belong to states.
 
-    A condition is the id of an active state, or ``variable=value``; in ``goes``, ``*chart`` leaves
-    a chart to other claims.
+    A condition is the id of an active state, or ``variable=value``; in ``goes``, ``*chart`` means
+    that this clause does not say what becomes of the chart.
     """
 
     clause: str
@@ -41,7 +41,7 @@ class Obligation:
 
 @dataclass(frozen=True, slots=True)
 class Breach:
-    """An obligation that a system does not keep, where, and what it does instead."""
+    """An obligation that a system does not fulfil, where, and what it does instead."""
 
     obligation: Obligation
     event: str
@@ -68,7 +68,7 @@ class Examiner:
     def breaches(
         self, snapshots: Iterable[SystemSnapshot], table: Iterable[Obligation]
     ) -> Iterator[Breach]:
-        """Every breach in these snapshots; a clause that never applies is one too."""
+        """Every breach in these snapshots; a clause that never applies is a breach too."""
         known = list(dict.fromkeys(snapshots))
         for duty in table:
             applies = [each for each in known if self.applies(duty, each)]
@@ -80,7 +80,7 @@ class Examiner:
                         yield Breach(duty, event, snapshot, what)
 
     def applies(self, duty: Obligation, snapshot: SystemSnapshot) -> bool:
-        """Whether the clause speaks of this snapshot."""
+        """Whether the clause applies in this snapshot."""
         return all(self._holds(snapshot, each) for each in duty.where) and not any(
             self._holds(snapshot, each) for each in duty.but
         )
@@ -93,7 +93,7 @@ class Examiner:
         return self.router.machines[chart].values(snapshot[chart])[name] == int(value)
 
     def differs(self, duty: Obligation, snapshot: SystemSnapshot, event: str) -> str | None:
-        """What the system does instead of its duty; None when it does its duty."""
+        """What the system does instead; None when it fulfils the obligation."""
         try:
             after, effects, _ = self.router.step(snapshot, event)
         except NotAllowedError:
@@ -103,14 +103,14 @@ class Examiner:
         asked = tuple(each for each in effects if not isinstance(each, Start | Stop))
         if asked != duty.asks:
             return f"asks for {_words(asked)}, not {_words(duty.asks)}"
-        left = {each.removeprefix("*") for each in duty.goes if each.startswith("*")}
-        begun = {each for each in _started(effects) if self._timers[each] not in left}
+        unclaimed = {each.removeprefix("*") for each in duty.goes if each.startswith("*")}
+        begun = {each for each in _started(effects) if self._timers[each] not in unclaimed}
         if begun != set(duty.starts):
             return f"starts {_names(begun) or 'no timer'}, not {_names(duty.starts) or 'any'}"
         goals = [each for each in duty.goes if not each.startswith("*")]
         if not all(self._holds(after, goal) for goal in goals):
             return f"leads to {after}, not to {' and '.join(goals)}"
-        free = left | {self._charts[goal.partition("=")[0]] for goal in goals}
+        free = unclaimed | {self._charts[goal.partition("=")[0]] for goal in goals}
         changed = {id for id in after.charts if after[id] != snapshot[id]} - free
         return f"changes {' and '.join(sorted(changed))}" if changed else None
 

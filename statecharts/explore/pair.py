@@ -1,9 +1,9 @@
-"""Two ends that write to each other's queue: a model of states that are single integers.
+"""Two ends that write to each other's queue: a model whose states are single integers.
 
-What one end can do depends on itself and on what both share (a cut cable), and what it sends is
-appended to the other end. So the moves of each end are tables, filled when first needed, and a
-state of the whole is ``left, right, shared`` packed into one integer; a move adds a number to it.
-This is what makes the search fast, and it changes nothing about what the rules say.
+What an end can do depends only on that end and on a value that both share (is the cable cut?). What
+it sends is appended to the other end. So the moves of each end are tables, filled when first
+needed. A state of the whole is ``left, right, shared`` packed into one integer, and a move adds a
+number to it. This makes the search fast and does not change what the rules say.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .moves import Move, Moves
 End = TypeVar("End", bound=Hashable)
 Mail = TypeVar("Mail", bound=Hashable)
 
-# Sixteen values to share, and 2**28 different ends on either side.
+# Room for sixteen shared values, and for 2**28 different states of each end.
 SHARED = 4
 HALF = 28
 _SHARED_MASK = (1 << SHARED) - 1
@@ -28,7 +28,7 @@ _RIGHT_KEY = _RIGHT | _SHARED_MASK
 
 
 class Offer(NamedTuple, Generic[End, Mail]):
-    """What an end can do: it becomes ``after`` and sends ``mail``, if the other end has room."""
+    """What an end can do: become ``after`` and send ``mail``, if the other end has room for it."""
 
     move: Move
     after: End
@@ -36,7 +36,7 @@ class Offer(NamedTuple, Generic[End, Mail]):
 
 
 class Rules(Protocol[End, Mail]):
-    """One end. ``receive`` gives the end with mail queued, or None when it cannot be queued now."""
+    """One end. ``receive`` gives the end with the mail queued, or None when there is no room."""
 
     @property
     def initial(self) -> End: ...
@@ -49,7 +49,7 @@ class Rules(Protocol[End, Mail]):
 
 
 class _Post(dict[int, int | None], Generic[End, Mail]):
-    """One mail: the other end's number in place, to what changes when it is queued there."""
+    """One mail: for each state of the other end, the change when the mail is queued there."""
 
     def __init__(self, table: _Table[End, Mail], mail: Mail) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ _Row = tuple[list[tuple[int, int]], list[tuple[int, int, dict[int, int | None]]]
 
 
 class _Table(Generic[End, Mail]):
-    """The numbered ends of one side and, per end and shared value, what it can do."""
+    """The numbered states of one end and, for each and each shared value, what it can do."""
 
     def __init__(self, rules: Rules[End, Mail], shift: int) -> None:
         self.rules = rules
@@ -85,11 +85,11 @@ class _Table(Generic[End, Mail]):
         return self.ends[(state >> self.shift) & _HALF_MASK]
 
     def change(self, before: int, after: End) -> int:
-        """What to add to a state to replace this side's end."""
+        """The number to add to a state of the whole to replace this end."""
         return (self.number(after) - ((before >> self.shift) & _HALF_MASK)) << self.shift
 
     def fill(self, key: int, moves: Moves, other: _Table[End, Mail]) -> _Row:
-        """The row of an end: (move, change) pairs, and (move, change, post) where mail is sent."""
+        """The row of an end: (move, change), or (move, change, post) when mail is sent."""
         row: _Row = ([], [])
         for move, after, mail in self.rules.offers(self.end(key), key & _SHARED_MASK):
             number, change = moves.number(move), self.change(key, after)
@@ -107,7 +107,7 @@ class _Table(Generic[End, Mail]):
 
 
 class Both(NamedTuple, Generic[End]):
-    """A state of the whole: what properties read."""
+    """A state of the whole, as properties read it."""
 
     left: End
     right: End
@@ -115,7 +115,7 @@ class Both(NamedTuple, Generic[End]):
 
 
 class Pair(Generic[End, Mail]):
-    """The model of two ends. ``weather`` is what can happen to the value they share."""
+    """The model of two ends. ``weather``: the moves that change the value they share."""
 
     def __init__(
         self,

@@ -1,12 +1,12 @@
-"""What can be claimed of a model, each with a name, a sentence and what it takes for granted.
+"""What can be claimed of a model. Each claim has a name, a sentence, and what it assumes.
 
-* ``Always``: in every reachable state. ``EveryStep``: for every move.
-* ``Sometimes``: in at least one state, so that a search that never gets anywhere is noticed.
-* ``CanAlwaysReach``: whatever has happened, there is a way.
-* ``Stays``: once true, no move that the assumption allows ends it.
-* ``LeadsTo``: once the premise is true, every run that the assumption allows comes to the goal.
+* ``Always``: true in every reachable state. ``EveryStep``: true for every move.
+* ``Sometimes``: true in at least one state, so that a search that reaches too little is noticed.
+* ``CanAlwaysReach``: from every state there is a way to the goal.
+* ``Stays``: once true, it stays true for every move that the assumption allows.
+* ``LeadsTo``: once the premise is true, every run that the assumption allows reaches the goal.
 
-A premise that no state fulfils makes a claim vacuous, which is an error and never a pass.
+When no state fulfils the premise, the claim is vacuous. That is an error, never a pass.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Assumption:
     """Which runs a claim is about.
 
     ``never``: moves of these kinds do not happen (any more). ``patient``: a timer fires only where
-    no frame can be delivered and no report is due. ``fair``: a move of these kinds that can be made
-    from some point on without interruption is made in the end (weak fairness, per actor and event).
+    no frame can be delivered and no report is due. ``fair``: when a move of these kinds is possible
+    without interruption, it is made at some time (weak fairness, per actor and event).
     """
 
     name: str
@@ -57,7 +57,7 @@ class Always(Generic[View]):
 
 @dataclass(frozen=True, slots=True)
 class EveryStep(Generic[View]):
-    """``holds`` of (before, move, after) for every move that ``given`` picks out."""
+    """``holds`` of (before, move, after) for every move that ``given`` selects."""
 
     name: str
     says: str
@@ -87,7 +87,7 @@ class CanAlwaysReach(Generic[View]):
 
 @dataclass(frozen=True, slots=True)
 class Stays(Generic[View]):
-    """No move that ``under`` allows leads from a state in which ``holds`` is true out of it."""
+    """Once ``holds`` is true, no move that ``under`` allows makes it false."""
 
     name: str
     says: str
@@ -97,7 +97,7 @@ class Stays(Generic[View]):
 
 @dataclass(frozen=True, slots=True)
 class LeadsTo(Generic[View]):
-    """From every reachable state in which ``given`` holds, every run that ``under`` allows."""
+    """From every reachable state in which ``given`` holds, every run reaches the goal."""
 
     name: str
     says: str

@@ -1,7 +1,7 @@
-"""Charts in other people's languages, and what those people's programs say about them.
+"""Charts in the languages of other programs.
 
 ``xstate`` writes a chart for XState v5 and Stately's tools, ``promela`` a chart or a system for
-Spin: interpreters written by others that read the same declaration and can be asked for theirs.
+Spin. Others wrote these programs, so they are an independent opinion about the same declaration.
 """
 
 from .promela import to_promela

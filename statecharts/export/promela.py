@@ -1,11 +1,12 @@
 """A chart or a system of charts in Promela, for Spin.
 
-Each chart is one byte, its active leaf, and one variable per context variable. The transitions are
-written out per leaf from the declaration (exits inside out, then the transition's own actions, then
-entries), by rules that share no code with python-statemachine: what Spin finds is a third opinion.
+A chart becomes one byte for its active leaf, and one variable for each of its variables. The
+transitions are written out for each leaf (exits from the inside out, then the transition's own
+actions, then entries). This code shares nothing with python-statemachine, so Spin's result is
+independent of it.
 
-An event is one indivisible step of its system, with all that its charts tell each other, so that
-Spin stores exactly the states in which our own search stands: their numbers can be compared.
+One event, with everything that the charts then tell each other, is one indivisible step. So Spin
+stores exactly the states that our own search finds, and their numbers can be compared.
 
 Charts with parallel states have more than one active leaf and are refused.
 """
@@ -24,14 +25,14 @@ from statecharts.router import Router, System, SystemSnapshot, told_by
 
 from .source import source
 
-# What an effect for the driver brings about, as Promela statements.
+# Gives the Promela statements for an effect that is for the driver.
 Outside = Callable[[Effect], str]
 
 _BYTE = 255
 
 
 class UnsupportedChartError(ValueError):
-    """The chart has something that this export does not write."""
+    """The chart has something that this export cannot write."""
 
     def __init__(self, chart: Chart, place: str, what: str, remedy: str) -> None:
         super().__init__(str(Problem(chart.file, chart.id, place, what, remedy)))
@@ -39,8 +40,8 @@ class UnsupportedChartError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Implication:
-    """While ``chart`` is in ``state``, ``other`` is in one of ``states``: an invariant as data, so
-    that our search and Spin are asked the same."""
+    """While ``chart`` is in ``state``, ``other`` is in one of ``states``. The invariant is data, so
+    that our search and Spin answer the same question."""
 
     chart: str
     state: str
@@ -61,7 +62,7 @@ class Implication:
 
 
 class Part:
-    """One system in Promela; ``prefix`` keeps apart what two systems in one model both have."""
+    """One system in Promela. ``prefix`` makes its names different from those of another system."""
 
     def __init__(
         self, system: System, machines: Mapping[str, Machine], outside: Outside, prefix: str = ""
@@ -120,7 +121,7 @@ class Part:
         return found
 
     def guard(self, chart: Chart, when: str) -> str:
-        """A guard; parameters are numbers here."""
+        """A guard; parameters are ``#define``d numbers."""
         prefix = f"{self.at(chart.id)}_v_"
         return render(when, conjunction="&&", disjunction="||", negation="!", prefix=prefix)
 
@@ -144,7 +145,7 @@ class Part:
         if on.to is None:
             return self.actions(chart, on.do)
         source, target = chart.path(on.source), chart.path(on.to)
-        # The innermost state strictly around both source and target stays.
+        # The innermost state around both source and target, neither of them, stays active.
         stays = sum(a.id == b.id for a, b in zip(source[:-1], target[:-1], strict=False))
         entered = list(target[stays:])
         while entered[-1].children:
@@ -211,7 +212,7 @@ class Part:
         return f"if :: {self.guard(chart, first.when)} -> {text} :: else -> {otherwise} fi"
 
     def answer(self, chart: Chart, event: str | None) -> Iterator[str]:
-        """The alternatives of all leaves to one event; leaves that do the same stand together."""
+        """The alternatives of all leaves for one event; leaves that do the same share one."""
         groups: dict[str, list[str]] = {}
         for leaf in chart.leaves:
             if here := self.enabled(chart, leaf, event):
@@ -221,7 +222,7 @@ class Part:
             yield f"    :: {_any(conditions)} -> {text}"
 
     def inlines(self) -> Iterator[str]:
-        """``react``: the event in ``now`` and all that charts tell each other of it, to the end."""
+        """``react``: handles the event in ``now``, and all events that charts then tell."""
         for chart in self.system.charts:
             if any(on.event is None for on in chart.transitions):
                 yield f"inline {self.at(chart.id)}_settle() {{"
@@ -250,7 +251,7 @@ def _any(parts: Iterable[str]) -> str:
 
 
 def offered(system: System) -> tuple[str, ...]:
-    """The events an arbitrary surrounding may cause: all but those that the charts tell."""
+    """The events that the surroundings may cause: all but those that the charts tell."""
     told = {event for chart in system.charts for event in told_by(chart)}
     return tuple(e for chart in system.charts for e in chart.events if e not in told)
 
@@ -264,11 +265,11 @@ def to_promela(
     machines: Mapping[str, Machine] | None = None,
     invariant: Implication | None = None,
 ) -> str:
-    """A chart or a system whose surrounding does anything it takes, at any time.
+    """A chart or a system in surroundings that may cause, at any time, any event that it takes.
 
-    ``machines`` is for charts that are not to run with their default parameters; the invariant is
-    asserted. Raises ``UnsupportedChartError`` for what has no place here, and what ``Machine`` and
-    ``Router`` raise.
+    ``machines`` gives machines for charts that run with other than their default parameters; the
+    invariant is asserted. Raises ``UnsupportedChartError`` for a chart that this export cannot
+    write, and what ``Machine`` and ``Router`` raise.
     """
     expect(given, Chart, System)
     match given:

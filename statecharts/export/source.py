@@ -1,4 +1,4 @@
-"""Which file an exported chart was declared in: a reader of the export goes back to it."""
+"""The file that declares an exported chart, so that a reader of the export can find it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from statecharts.declare import Chart
 
 
 def source(chart: Chart) -> str:
-    """The declaring file, seen from the folder that Python finds it in: the same everywhere."""
+    """The declaring file, relative to the folder on Python's path: the same on every machine."""
     file = Path(chart.file)
     roots = (Path(each).absolute() for each in sys.path)
     seen = [file.relative_to(root) for root in roots if file.is_relative_to(root)]

@@ -1,17 +1,16 @@
-"""A chart as an XState v5 machine: a configuration in plain data, and JSON of it.
+"""A chart as an XState v5 machine: a configuration of plain data, and its JSON.
 
-Two forms. ``timers="events"`` keeps what the chart says literally: ``Start`` and ``Stop`` are
-actions, the end of a timer is an event; it is what the oracle runs. ``timers="after"`` makes each
-timer a delayed transition of the state that owns it, which is what people expect to see and to
-simulate in Stately's tools.
+There are two forms. ``timers="events"`` says literally what the chart says: ``Start`` and ``Stop``
+are actions, and an expired timer is an event. ``timers="after"`` makes each timer a delayed
+transition of the state that owns it, as users of Stately's tools expect it.
 
-What is needed for SCXML's meaning:
+XState gets what it needs to mean the same as SCXML:
 
-* ``reenter`` where the target is the source; elsewhere both agree without it (lint refuses targets
-  below the source, where they do not);
+* ``reenter`` where the target is the source. Elsewhere both mean the same without it (lint refuses
+  targets below the source, where they do not);
 * in the form with ``after``, a state inside the timer's owner may answer the timer in its own way.
-  A delayed transition belongs to the owner alone, so such an answer is written there, guarded by
-  ``in <state>``, innermost first. Leaving the owner leaves all inside it, so nothing else changes.
+  A delayed transition belongs to the owner alone, so such an answer is written there with the guard
+  ``in <state>``, innermost first. Exit of the owner exits all states inside, so this is the same.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def _plain(value: object) -> object:
 
 
 def action_object(action: Action) -> dict[str, Any]:
-    """An action as XState's ``{type, params}``; two effects are equal exactly when these are."""
+    """An action as XState's ``{type, params}``; equal effects give equal objects, others do not."""
     match action:
         case Set(variable, value):
             return {"type": "set", "params": {"variable": variable, "value": value}}
@@ -79,7 +78,7 @@ def _transition(on: On, written_at: str) -> dict[str, Any]:
 
 
 def _timeouts(chart: Chart, owner: State) -> list[On]:
-    """What answers the timer of ``owner``, innermost first."""
+    """The transitions that answer the timer of ``owner``, innermost first."""
     assert owner.timer is not None
     depth = {state.id: len(chart.path(state.id)) for state in owner.walk()}
     found = [
@@ -89,7 +88,7 @@ def _timeouts(chart: Chart, owner: State) -> list[On]:
 
 
 def milliseconds(timer: Timer) -> int:
-    """XState's unit."""
+    """The default duration in XState's unit."""
     return round(timer.seconds * 1000)
 
 
@@ -127,10 +126,10 @@ def machine_config(
     timers: Timers = "events",
     parameters: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The argument of XState's ``createMachine``, all in plain data; delays are milliseconds.
+    """The argument of XState's ``createMachine``, as plain data; delays are in milliseconds.
 
-    The context holds the variables, at 0, and the parameters. Raises what ``Machine`` raises for a
-    chart or a parameter that is refused.
+    The context holds the variables, all 0, and the parameters. Raises what ``Machine`` raises for a
+    chart or a parameter that it refuses.
     """
     machine = Machine(chart, **(parameters or {}))
     config: dict[str, Any] = {"id": chart.id, "description": chart.title}
@@ -143,12 +142,12 @@ def machine_config(
 
 
 def guards(chart: Chart) -> dict[str, str]:
-    """Every guard of the chart and what it is in JavaScript."""
+    """Every guard of the chart, and the same in JavaScript."""
     return {on.when: javascript(on.when) for on in chart.transitions if on.when}
 
 
 def inner_guards(chart: Chart) -> dict[str, tuple[str, str]]:
-    """The guards only the form with ``after`` has: name to (state, further JavaScript)."""
+    """The guards that only the form with ``after`` has: name to (state, more JavaScript)."""
     found: dict[str, tuple[str, str]] = {}
     for owner in chart.walk():
         if owner.timer:
@@ -160,7 +159,7 @@ def inner_guards(chart: Chart) -> dict[str, tuple[str, str]]:
 
 
 def compact(value: object, indent: int = 0, before: int = 0) -> str:
-    """JSON text in which what fits on one line, ``before`` characters into it, stands on one."""
+    """JSON text that puts a value on one line if it fits there after ``before`` characters."""
     line = json.dumps(value)
     if indent + before + len(line) < _WIDTH:
         return line

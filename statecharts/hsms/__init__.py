@@ -1,4 +1,4 @@
-"""The charts of HSMS: one file per chart, the timers, the effects, and how they are joined."""
+"""The charts of HSMS, their timers, effects and rules, and how the charts are joined."""
 
 from .active import ACTIVE
 from .breaker import BREAKER

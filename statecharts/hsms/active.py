@@ -1,10 +1,11 @@
-"""The connection of the end that dials: wanting one, T5 between attempts, the breaker, its Select.
+"""The connection of the end that dials: enabled or not, T5 between attempts, breaker, Select.
 
-* T5 runs exactly while an attempt or a connection has ended and the next has not begun.
-* A permit of the breaker is held exactly in ``connecting`` and ``selecting``, and each way out of
-  them settles it once: success, failure, given back, or withdrawn by the breaker.
-* When a peer's own Select crosses ours and is accepted, our Select.req stays unanswered for a
-  while: ``select_unanswered``, in which T6 begins anew.
+* T5 runs exactly while an attempt or a connection is over and the next one has not begun.
+* The connection holds a permit of the breaker exactly in ``connecting`` and ``selecting``. Each
+  transition out of them settles the permit once: success, failure, given back, or withdrawn by the
+  breaker.
+* When the peer's Select.req crosses ours and is accepted, our Select.req stays unanswered for some
+  time. The state ``select_unanswered`` is for this; it starts T6 again.
 
 Diagrams: ``diagrams/connection_active.svg`` and its pages.
 """
@@ -36,7 +37,7 @@ RECEIVED_BY_ACTIVE = (
 )
 SELECT_RSP = ("select_rsp_accepted", "select_rsp_already_active", "select_rsp_refused")
 
-# How an attempt that holds a permit ends, as the breaker is told.
+# What the breaker is told of an attempt that holds a permit.
 _SUCCEEDED = Tell("attempt_succeeded")
 _FAILED = Tell("attempt_failed")
 _CANCELLED = Tell("attempt_cancelled")
@@ -45,7 +46,7 @@ _SELECT_REQ = Send(Outgoing.SELECT_REQ)
 
 
 def _select_unawaited(state: str) -> tuple[On, ...]:
-    """What answers a Select.req of ours that no longer waits."""
+    """The answers to a response to a Select.req of ours that no longer waits."""
     return (
         *(rule("select-rsp/unawaited", event, state, None, NOT_OPEN) for event in SELECT_RSP),
         rule("select-reject/unawaited", "select_rejected", state, None, UNKNOWN),
@@ -55,7 +56,7 @@ def _select_unawaited(state: str) -> tuple[On, ...]:
 ACTIVE = Chart(
     id="connection_active",
     title="HSMS connection, the end that dials",
-    # 1: one connection and no other after it; what has ended is closed, not retried.
+    # 1: one attempt for one connection. When it is over, the chart is closed and does not retry.
     parameters=(Parameter("single_use", default=0, lowest=0, highest=1),),
     received=(*RECEIVED, *RECEIVED_BY_ACTIVE),
     local=(
@@ -78,7 +79,7 @@ ACTIVE = Chart(
         "flushed",
     ),
     total_in=("connected",),
-    # SELECTED opens the gate, and data messages pass by the chart.
+    # In SELECTED the gate is open, and data messages do not go through the chart.
     gated=(("data_received", "selected"),),
     states=(
         State(
@@ -117,7 +118,7 @@ ACTIVE = Chart(
         State("closed", "Closed"),
     ),
     transitions=(
-        # Disconnected: wanting a connection, asking for it, and the floor of T5 between attempts.
+        # Disconnected: enabled or not, the breaker's permit, and T5 between attempts.
         rule("enable/granted enable/probe enable/refused", "enable_requested", "idle", "asking"),
         rule(
             "enable/granted enable/probe t5/granted t5/probe permit/offered",
@@ -162,7 +163,7 @@ ACTIVE = Chart(
             "close/connecting", "close_requested", "connecting", "closed", AbandonTcp(), _CANCELLED
         ),
         rule("permit/withdrawn", "permit_withdrawn", "connecting", "waiting", AbandonTcp()),
-        # Selecting: the attempt holds a permit until it is SELECTED or has failed.
+        # Selecting: the attempt holds a permit until SELECTED, or until it has failed.
         rule(
             "select-rsp/accepted attempt/probe-succeeds",
             "select_rsp_accepted",
@@ -187,7 +188,7 @@ ACTIVE = Chart(
         rule("permit/withdrawn-selecting", "permit_withdrawn", "selecting", "waiting"),
         rule("disable/ns", "disable_requested", "selecting", "resting", _CANCELLED),
         rule("close/ns", "close_requested", "selecting", "closed", _CANCELLED),
-        # Not selected once more, after a Deselect.
+        # Not selected again, after a Deselect.
         rule("select/asked", "select_requested", "unselected", "reselecting", _SELECT_REQ),
         rule("select-rsp/accepted", "select_rsp_accepted", "reselecting", "communicating"),
         rule("select-req/crossing", "select_req_received", "reselecting", "select_unanswered"),
@@ -200,7 +201,7 @@ ACTIVE = Chart(
         *not_selected(lost="waiting"),
         rule("disable/ns", "disable_requested", "not_selected", "resting"),
         rule("close/ns", "close_requested", "not_selected", "closed"),
-        # Selected. Status 1: the peer is selected by its own Select.req, which we have accepted.
+        # Selected. Status 1: the peer is selected by its own Select.req, which we accepted.
         rule("select-rsp/crossed", "select_rsp_accepted", "select_unanswered", "communicating"),
         rule(
             "select-rsp/crossed", "select_rsp_already_active", "select_unanswered", "communicating"
@@ -219,7 +220,7 @@ ACTIVE = Chart(
         *selected(lost="waiting"),
         rule("disable/s", "disable_requested", "selected", "disabling", SEPARATE_REQ),
         rule("close/s", "close_requested", "selected", "closing", SEPARATE_REQ),
-        # Leaving: Separate.req is on its way.
+        # Leaving: Separate.req is queued or sent.
         *leaving(
             (*RECEIVED, *RECEIVED_BY_ACTIVE),
             {
@@ -232,7 +233,7 @@ ACTIVE = Chart(
         rule("restart/disabled", "disable_requested", "restarting", "disabling"),
         rule("close/leaving", "close_requested", "disabling", "closing"),
         rule("close/leaving", "close_requested", "restarting", "closing"),
-        # What the breaker tells where nobody waits for it.
+        # Events of the breaker in states that do not wait for them.
         *(
             rule("permit/nobody-waits", "permit_offered", state)
             for state in ("disconnected", "connecting", "connected", "closed")

@@ -1,15 +1,16 @@
 """The circuit breaker: closed, open, half-open with one probe at a time, and isolated by hand.
 
-* ``failures`` counts consecutive failures; a success in closed clears it.
-* Open ends by its timer, with no caller needed to notice; whoever was refused is offered a permit.
-* In half-open exactly one attempt has the permit (``probing``); every way out of it either decides
-  the breaker or gives the permit back.
-* A result that belongs to an earlier period is never taken: who isolates or resets the breaker, or
-  lowers its threshold to what has failed, while an attempt has a permit withdraws that attempt,
-  which then reports nothing.
+* ``failures`` counts failures in a row; a success in closed clears it.
+* A timer ends the open state; no caller has to notice it. Then the breaker offers a permit to the
+  caller that it has refused.
+* In half-open exactly one attempt has the permit (``probing``). Each transition out of it closes
+  or opens the breaker, or takes the permit back.
+* A result of an earlier period is never used. Isolating or resetting the breaker, or lowering its
+  threshold to the count of failures, withdraws the attempt that has a permit, and the withdrawn
+  attempt reports no result.
 
-Changing ``threshold`` on a running breaker moves its snapshot to a machine with the new value and
-reports ``reconfigured``: a count that has reached the new threshold opens at once.
+A new ``threshold`` for a running breaker converts its snapshot to a machine with the new value and
+reports ``reconfigured``: when the count has reached the new threshold, the breaker opens at once.
 
 Diagram: ``diagrams/breaker.svg``.
 """
@@ -32,7 +33,7 @@ _STALE = Count(Counter.STALE_RESULT)
 
 
 def _closes(clause: str, event: str, source: str, *first: Action) -> On:
-    """Closed again, without a failure; whoever was refused may try."""
+    """Close the breaker without failures, and offer a permit to the caller it has refused."""
     return rule(clause, event, source, "breaker_closed", *first, _CLEARED, _OFFERED)
 
 
@@ -74,7 +75,7 @@ BREAKER = Chart(
             Increment("failures"),
         ),
         rule("breaker/cancelled", "attempt_cancelled", "breaker_closed"),
-        # A lowered threshold may be reached while an attempt has a permit.
+        # A lowered threshold may already be reached while an attempt has a permit.
         rule(
             "breaker/last-failure",
             None,

@@ -1,17 +1,17 @@
-"""What both ends share of a connection: CONNECTED, its states and what is answered in each.
+"""The part of a connection that both ends share: CONNECTED, its states and their answers.
 
-``active`` and ``passive`` add how TCP comes up and what follows when it is gone. Each transition
+``active`` and ``passive`` add how TCP is opened and what follows when it is closed. Each transition
 names the clauses of ``rules.txt`` that it fulfils.
 
 * T7 runs exactly in NOT SELECTED, T6 exactly while a Select or a Deselect of ours is unanswered.
-* TCP is open exactly in CONNECTED: leaving it closes. So whatever is sent on a transition or an
-  entry below CONNECTED, such as Separate.req, precedes the close.
+* TCP is open exactly in CONNECTED: the exit of CONNECTED closes it. So everything that is sent on a
+  transition or an entry inside CONNECTED, such as Separate.req, comes before the close.
 * The gate for data messages is open exactly in SELECTED. Select.rsp 0 is sent on entry of a state
-  inside SELECTED, hence after the gate has opened.
+  inside SELECTED, so after the gate is opened.
 
-When a Deselect of the peer crosses ours, our Deselect.req stays unanswered for a while:
-``deselect_unanswered``. A Select.req of the peer in it begins a new session, and nobody waits for
-the Deselect.rsp any more.
+When the peer's Deselect.req crosses ours, our Deselect.req stays unanswered for some time. The
+state ``deselect_unanswered`` is for this. A Select.req of the peer in it begins a new session, and
+then the Deselect.rsp is not awaited any more.
 
 Diagrams: ``diagrams/connection_active_selected.svg``, ``connection_passive_selected.svg``.
 """
@@ -33,9 +33,9 @@ from .vocabulary import (
     rule,
 )
 
-# Facts that a peer may cause at any time while TCP is up. The protocol layer has read the frame and
-# chosen the name; "accepted", "ended" and so on stand for the status, "rejected" for a Reject.req
-# that names our request.
+# Facts that a peer may cause at any time while TCP is open. The protocol layer has read the frame
+# and chosen the event: "accepted", "ended" and so on stand for the status, "rejected" for a
+# Reject.req that names our request.
 RECEIVED = (
     "select_req_received",
     "deselect_req_received",
@@ -53,7 +53,7 @@ RECEIVED = (
     "control_with_body_received",
     "data_received",
 )
-# The connection is over and nobody chose it: the peer or the network ended TCP, or an end of ours
+# The connection is over, and no call asked for it: the peer or the network has closed TCP, or we
 # cannot go on (a bad length, T8, a deadline, a full inbox).
 LOST = ("tcp_closed", "communication_failed")
 
@@ -66,7 +66,7 @@ UNKNOWN = Count(Counter.REJECT_UNKNOWN)
 
 
 def _answered_alike(state: str) -> tuple[On, ...]:
-    """What is answered the same way selected or not."""
+    """The frames with the same answer in SELECTED and in NOT SELECTED."""
     return (
         rule("linktest-req/any", "linktest_req_received", state, None, _LINKTEST_RSP),
         rule("response/unawaited", "unexpected_rsp_received", state, None, NOT_OPEN),
@@ -80,7 +80,7 @@ def _answered_alike(state: str) -> tuple[On, ...]:
 
 
 def not_selected(lost: str) -> tuple[On, ...]:
-    """NOT SELECTED, both ends. ``lost`` is where the end of TCP leads."""
+    """NOT SELECTED, for both ends. ``lost`` is the next state when the connection is lost."""
     here = "not_selected"
     ended = Send(Outgoing.DESELECT_RSP_NOT_ESTABLISHED)
     return (
@@ -93,7 +93,7 @@ def not_selected(lost: str) -> tuple[On, ...]:
         rule("linktest-rsp/unawaited", "linktest_rsp_received", here, None, NOT_OPEN),
         rule("linktest-reject/unawaited", "linktest_rejected", here, None, UNKNOWN),
         rule("select-req/ns", "select_req_received", here, "accepting"),
-        # A Deselect of the peer crossed ours: whatever the response says, nobody is selected.
+        # The peer's Deselect.req crossed ours: whatever the response says, neither is selected.
         *(
             rule("deselect-rsp/crossed", event, "deselect_unanswered", "unselected")
             for event in (*DESELECT_RSP, "deselect_rejected")
@@ -106,7 +106,7 @@ def not_selected(lost: str) -> tuple[On, ...]:
 
 
 def selected(lost: str) -> tuple[On, ...]:
-    """SELECTED, both ends."""
+    """SELECTED, for both ends. ``lost`` is the next state when the connection is lost."""
     here = "selected"
     active, ended = Send(Outgoing.SELECT_RSP_ALREADY_ACTIVE), Send(Outgoing.DESELECT_RSP_ENDED)
     return (
@@ -154,9 +154,9 @@ def selected(lost: str) -> tuple[On, ...]:
 
 
 def leaving(received: tuple[str, ...], ways: dict[str, tuple[str, str]]) -> tuple[On, ...]:
-    """The last frame is queued; nothing is answered any more.
+    """The last frame is queued, and no frame is answered any more.
 
-    ``ways``: child to its clause and to what follows.
+    ``ways``: each child state to its clause and to the state that follows it.
     """
     dropped = Count(Counter.DROPPED_WHILE_LEAVING)
     return (
@@ -166,8 +166,8 @@ def leaving(received: tuple[str, ...], ways: dict[str, tuple[str, str]]) -> tupl
             for child, (clause, follows) in ways.items()
             for event in (LINGER.expired, *LOST)
         ),
-        # The peer closes when it has read our last frame; closing first could destroy it with a
-        # reset while data of the peer is still unread here.
+        # The peer closes when it has read our last frame. If we closed first while data of the peer
+        # is unread here, the kernel would send a reset, and that could destroy our last frame.
         rule("leaving/flushed", "flushed", "leaving", None, FinishTcp()),
     )
 
@@ -188,7 +188,7 @@ def connected(
                 exit=(Tell("watch_ended"), CloseGate()),
                 children=(
                     State("communicating"),
-                    # Entered for a peer's Select.req: the answer leaves after the gate has opened.
+                    # Entered for a peer's Select.req: the gate is opened before the answer is sent.
                     State("accepting", enter=(Send(Outgoing.SELECT_RSP_ESTABLISHED),)),
                     *selected,
                     State("deselecting", timer=T6),

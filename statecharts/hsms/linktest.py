@@ -1,12 +1,12 @@
-"""Linktest: finds a silent dead link while the session is selected.
+"""Linktest: finds a dead link while the session is selected.
 
-The interval runs from the last frame in either direction (its deadline follows the traffic, so no
-message passes through this chart); a probe awaits its response for T6. As many probes in a row as
-``linktest_threshold`` without any sign of life end the connection, hence at most
-``threshold * (interval + T6)`` after the last one.
+The interval runs from the last frame in either direction. Its deadline follows the traffic, so no
+message goes through this chart. A probe waits T6 for its response. ``linktest_threshold`` probes in
+a row without any sign of life close the connection, so at most ``threshold * (interval + T6)``
+after the last sign of life.
 
-``traffic_seen`` is told whenever bytes have come. It excuses the probe that runs, which then counts
-as no miss when T6 is over, and clears the misses, as a response does.
+``traffic_seen`` comes whenever bytes have come. It clears the misses, as a response does, and it
+excuses the running probe: when T6 is over, that probe is no miss.
 
 Diagram: ``diagrams/linktest.svg``.
 """
@@ -64,7 +64,7 @@ LINKTEST = Chart(
         rule("linktest/unwatched", "traffic_seen", "unwatched"),
         rule("linktest/alive", "traffic_seen", "watching", None, _ALIVE),
         rule("linktest/excused", "traffic_seen", "probe_unanswered", "probe_excused", _ALIVE),
-        # The response came after T6: nobody waits for it.
+        # The response came after T6: it is not awaited any more.
         rule(
             "linktest-rsp/unawaited",
             "probe_answered",

@@ -28,7 +28,7 @@ PASSIVE = Chart(
     local=("close_requested", "deselect_requested"),
     reported=("tcp_accepted", "tcp_closed", "communication_failed", "linktest_failed", "flushed"),
     total_in=("connected",),
-    # SELECTED opens the gate, and data messages pass by the chart.
+    # In SELECTED the gate is open, and data messages do not go through the chart.
     gated=(("data_received", "selected"),),
     states=(
         State("disconnected", "NOT CONNECTED", children=(State("listening"),)),

@@ -1,8 +1,8 @@
 """``python -m statecharts.hsms.pictures DIRECTORY [--check]``: the pictures of the HSMS charts.
 
-Without ``--check`` it writes them, and beside them the export to XState and the typical runs; with
-it, it fails when a file is missing or differs. SVG depends on the version of ``dot`` and on the
-fonts at hand, so only its presence is checked.
+Without ``--check`` it writes them, with the export to XState and the typical runs. With ``--check``
+it fails when a file is missing or differs. SVG depends on the version of ``dot`` and on the
+installed fonts, so it is only checked that the file exists.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .runs import page
 from .systems import ACTIVE_LINK, CHARTS
 from .words import WORDS
 
-# The pages of a connection: what each is about, and what it shows folded at the other ends.
+# The pages of a connection: the states of each, the states it shows folded, and its title.
 _NOT_SELECTED = ("not_selected",), ("selected",), "NOT SELECTED"
-_SELECTED = ("selected", "leaving"), ("not_selected",), "SELECTED, and how it is left"
+_SELECTED = ("selected", "leaving"), ("not_selected",), "SELECTED, and the ways out of it"
 PAGES = {
     f"{ACTIVE.id}_not_connected": (
         ACTIVE,
@@ -36,7 +36,7 @@ PAGES = {
     f"{PASSIVE.id}_not_selected": (PASSIVE, *_NOT_SELECTED),
     f"{PASSIVE.id}_selected": (PASSIVE, *_SELECTED),
 }
-# The charts that have pages, as an overview of them.
+# The charts that have pages: their own picture is an overview.
 OVERVIEWS = {
     ACTIVE.id: ("disconnected", "not_selected", "selected", "leaving"),
     PASSIVE.id: ("not_selected", "selected", "leaving"),
@@ -44,7 +44,7 @@ OVERVIEWS = {
 
 
 def lifecycle() -> str:
-    """How a link lives, for people who have not seen the charts: the connection and its breaker."""
+    """The life of a link, for people who have not seen the charts: connection and breaker."""
     title = "The life of a link: connection and circuit breaker"
     system = part(ACTIVE_LINK, (ACTIVE.id, "breaker"), "lifecycle", title)
     return draw_system(system, fold=(*OVERVIEWS[ACTIVE.id], "half_open"), words=WORDS)
@@ -55,7 +55,7 @@ def _chart(chart: Chart) -> str:
 
 
 def texts() -> dict[str, str]:
-    """Every generated file but the SVG: name to text."""
+    """Every generated file except SVG: name to text."""
     found = {"lifecycle.dot": lifecycle(), "runs.md": page()}
     for chart in CHARTS:
         found[f"{chart.id}.dot"] = _chart(chart)

@@ -1,7 +1,7 @@
-"""The receiver: T8 and the frame deadline, exactly while a frame has begun and is not complete.
+"""The receiver: T8 and the frame deadline run exactly while a frame has begun and is not complete.
 
-Every byte starts T8 anew; nothing extends the frame deadline, without which one byte every few
-seconds would hold a connection for years. Between frames the first byte may take its time.
+Every byte starts T8 again. Nothing extends the frame deadline; without it, one byte every few
+seconds could hold a connection for years. Between frames, the first byte has no deadline.
 
 Diagram: ``diagrams/receiver.svg``.
 """

@@ -1,6 +1,6 @@
 """Reads ``rules.txt``: what an HSMS end does, each rule with the id of its clause.
 
-Nothing that runs reads it. The proof makes its obligations from it, ``docs/protocol.md`` is made
+No running program reads it. The proof makes its obligations from it, ``docs/protocol.md`` is made
 from it, and each transition of a chart names the clauses that it fulfils.
 """
 
@@ -14,12 +14,12 @@ TEXT = Path(__file__).with_name("rules.txt").read_text(encoding="utf-8")
 
 
 class RulesError(ValueError):
-    """A line of the text is no row of its table; the message has its number."""
+    """A line of the text does not fit its table; the message has the line's number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Where a row applies: all of ``where`` hold and none of ``but``. Both are states, or
+    """Where a row applies: all of ``where`` and none of ``but`` hold. Both are states, or
     ``variable=value``."""
 
     where: tuple[str, ...]
@@ -28,7 +28,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """What is owed by a chart. ``said`` are the cells as written, for people.
+    """A rule that a chart must fulfil. ``said`` are the cells as written, for people.
 
     ``ends``: "both", "dials", "redials", "listens", "breaker" or "request". ``answer`` is in order
     and in words; ``then`` are conditions, "lost" and "fresh"; ``starts`` are ids of timers.
@@ -47,7 +47,7 @@ class Clause:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """A rule that no chart keeps: ``where`` is the file that does."""
+    """A rule that no chart fulfils: ``where`` is the file that does."""
 
     id: str
     where: str
@@ -138,7 +138,7 @@ Line = tuple[int, str]
 
 
 def _cut(lines: list[Line], begins: Callable[[str], bool]) -> list[list[Line]]:
-    """The lines in parts, each but the first one opened by a line that begins one."""
+    """The lines in parts: each part but the first starts with a line that begins one."""
     parts: list[list[Line]] = [[]]
     for line in lines:
         if begins(line[1]):

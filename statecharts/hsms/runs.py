@@ -1,7 +1,7 @@
-"""Typical runs of two ends as sequence diagrams: the charts are run, nothing is drawn by hand.
+"""Typical runs of two ends as sequence diagrams, made by running the charts.
 
-A run is a list of what happens to which end; ``ARRIVES`` in it lets the oldest frame of the other
-end arrive. Frames, states and what a timer brings about come from the charts.
+A run is a list of events, each with the end that it happens to. The event ``ARRIVES`` delivers the
+oldest frame of the other end. Frames, states and the consequences come from the charts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .words import WORDS
 
 ARRIVES = "arrives"
 _HOST, _EQUIPMENT = "host", "equipment"
-# How a frame of one end is called when it arrives at the other, which has asked for it or waits.
+# The event that a frame is for the end at which it arrives.
 _EVENTS = {
     Outgoing.SELECT_REQ: "select_req_received",
     Outgoing.SELECT_RSP_ESTABLISHED: "select_rsp_accepted",
@@ -35,7 +35,7 @@ _EVENTS = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What happens to which end, in order, until it has shown what ``title`` says."""
+    """The events of a run, in order, each with its end. ``title`` says what the run shows."""
 
     title: str
     steps: tuple[tuple[str, str], ...]
@@ -88,7 +88,7 @@ RUNS = (
 
 
 def messages(run: Run) -> Iterator[Message]:
-    """The steps of a run, as ``sequence`` draws them. The breaker opens at the first failure."""
+    """The steps of a run, as ``sequence`` draws them. The breaker's threshold is 1."""
     routers = {
         _HOST: Router(ACTIVE_LINK, {BREAKER.id: Machine(BREAKER, threshold=1)}),
         _EQUIPMENT: Router(PASSIVE_LINK),
@@ -109,7 +109,7 @@ def messages(run: Run) -> Iterator[Message]:
 
 
 def _changes(router: Router, step: SystemStep) -> str:
-    """The states that are new, chart by chart, in the order in which the charts moved."""
+    """The states that were entered, chart by chart, in the order in which the charts moved."""
     before: dict[str, Snapshot] = {}
     for hop in step.hops:
         before.setdefault(hop.chart, hop.before)

@@ -1,7 +1,7 @@
-"""How the charts are joined: what runs together, and so tells each other what happens.
+"""How the charts are joined: which of them run together and tell each other what happens.
 
-``ACTIVE_LINK`` is what a host program keeps for months: the dialling connection asks the breaker
-before each attempt and tells it how the attempt ended. ``PASSIVE_LINK`` is one accepted connection.
+``ACTIVE_LINK`` is the end that dials: its connection asks the breaker before each attempt, and
+tells it the result. ``PASSIVE_LINK`` is one accepted connection.
 
 Diagram: ``diagrams/lifecycle.svg``.
 """

@@ -1,6 +1,6 @@
-"""The protocol timers of HSMS (E37) and our own, with default, range and meaning, in one place.
+"""The timers of HSMS (E37) and our own timers, with default, range and meaning.
 
-Settings take their defaults and ranges from here, pictures their labels, and charts their owners.
+Settings take defaults and ranges from here, pictures take labels, and states name their timers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ T6 = Timer("t6", "T6", "control transaction: Select or Deselect awaits its respo
 T6_LINKTEST = Timer(
     "t6_linktest", "T6", "control transaction: Linktest awaits its response", 5, 1, 240
 )
-T7 = Timer("t7", "T7", "not selected: TCP is up and the session is not selected", 10, 1, 240)
+T7 = Timer("t7", "T7", "not selected: TCP is open and the session is not selected", 10, 1, 240)
 T8 = Timer("t8", "T8", "inter-character: a frame has begun and is not complete", 5, 1, 120)
 
 CONNECT_TIMEOUT = Timer("connect_timeout", "connect timeout", "TCP does not answer", 10, 0.1, 240)
@@ -28,7 +28,9 @@ FRAME_DEADLINE = Timer(
 WRITE_TIMEOUT = Timer(
     "write_timeout", "write timeout", "bytes are queued and the peer takes none", 30, 0.1, 3600
 )
-LINGER = Timer("linger", "linger", "the last frame leaves before TCP is closed", 0.5, 0.01, 10)
+LINGER = Timer(
+    "linger", "linger", "the last frame is sent, and the peer has not closed", 0.5, 0.01, 10
+)
 LINKTEST_INTERVAL = Timer(
     "linktest_interval", "linktest interval", "no frame in either direction", 30, 0.1, 86400
 )

@@ -1,8 +1,8 @@
-"""One data transaction, from its primary to whatever ends it. It ends exactly once.
+"""One data transaction, from its primary to its outcome. It is settled exactly once.
 
-T3 starts when the primary is wholly written and runs exactly in ``open``. Every end is a state
-without a way out, so a second end is an error and not a second answer. One snapshot of this chart
-belongs to each open request; running it costs two dictionary look-ups a message.
+T3 starts when the primary is wholly written and runs exactly in ``open``. Every outcome is a state
+without transitions, so a second outcome is an error and not a second answer. Each open request has
+one snapshot of this chart; it costs two dictionary look-ups for each message.
 
 Diagram: ``diagrams/transaction.svg``.
 """
@@ -12,7 +12,7 @@ from __future__ import annotations
 from statecharts.declare import Chart, State
 
 from .timers import T3
-from .vocabulary import EndTransaction, rule
+from .vocabulary import SettleTransaction, rule
 
 _ENDS = {
     "reply_received": "replied",
@@ -33,7 +33,7 @@ TRANSACTION = Chart(
         State(
             "pending",
             "Pending",
-            exit=(EndTransaction(),),
+            exit=(SettleTransaction(),),
             children=(State("queued", "Queued"), State("open", "Open", timer=T3)),
         ),
         State("replied", "Replied"),

@@ -1,4 +1,4 @@
-"""The transmitter: the write timeout, exactly while bytes are queued and the peer takes none.
+"""The transmitter: the write timeout runs exactly while bytes are queued and the peer takes none.
 
 Diagram: ``diagrams/transmitter.svg``.
 """

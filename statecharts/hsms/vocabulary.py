@@ -1,6 +1,6 @@
 """The words of the HSMS charts: the effects they ask for, and transitions that name their clauses.
 
-Effects are a closed vocabulary, in the imperative.
+The effects are a closed set, named in the imperative.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from statecharts.declare import Action, Effect, On, Start, Stop
 class Outgoing(Enum):
     """The control frames a chart sends, by E37's names; a status or reason is part of the name.
 
-    Responses and rejects answer the frame being handled and echo its system bytes.
+    Responses and rejects answer the received frame that caused the step, and echo its system bytes.
     """
 
     SELECT_REQ = "Select.req"
@@ -34,7 +34,7 @@ class Outgoing(Enum):
 
 
 class Counter(Enum):
-    """What is counted instead of answered; its value is its name in ``statistics()``."""
+    """Frames and results that are counted, not answered. The value is the name in statistics."""
 
     SEPARATE_IGNORED = "separate_ignored"
     REJECT_UNKNOWN = "reject_unknown"
@@ -45,7 +45,7 @@ class Counter(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Send(Effect):
-    """Queue this control frame. TCP is open."""
+    """Queue this control frame. Only while TCP is open."""
 
     frame: Outgoing
 
@@ -55,7 +55,7 @@ class Send(Effect):
 
 @dataclass(frozen=True, slots=True)
 class Count(Effect):
-    """Add one to a counter: nothing is lost silently."""
+    """Add one to a counter, so that nothing is dropped without a trace."""
 
     counter: Counter
 
@@ -65,7 +65,7 @@ class Count(Effect):
 
 @dataclass(frozen=True, slots=True)
 class OpenTcp(Effect):
-    """Begin to connect. TCP is closed and no attempt is running."""
+    """Begin to connect. Only while TCP is closed and no attempt is running."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +80,22 @@ class FinishTcp(Effect):
 
 @dataclass(frozen=True, slots=True)
 class CloseTcp(Effect):
-    """Close the open TCP connection and all that belongs to it."""
+    """Close the open TCP connection and everything that belongs to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenGate(Effect):
-    """Let data messages pass: SELECTED has begun."""
+    """Let data messages pass: SELECTED begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class CloseGate(Effect):
-    """Let no data message pass and end every open transaction: SELECTED is over."""
+    """Let no data message pass and settle every open transaction as lost: SELECTED is over."""
 
 
 @dataclass(frozen=True, slots=True)
-class EndTransaction(Effect):
-    """Wake whoever waits for the reply, with the outcome named by the state entered."""
+class SettleTransaction(Effect):
+    """Give the outcome to the caller that waits for the reply. The entered state names it."""
 
 
 DriverEffect = (
@@ -111,5 +111,5 @@ def rule(
     *do: Action,
     when: str = "",
 ) -> On:
-    """The transition that fulfils these clauses of ``rules.txt``, separated by blanks."""
+    """The transition that fulfils these clauses of ``rules.txt`` (ids separated by blanks)."""
     return On(event, source, to, when, do, tuple(clauses.split()))

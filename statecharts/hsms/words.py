@@ -1,7 +1,7 @@
-"""What pictures say for the events and effects of the HSMS charts: E37's words, for people.
+"""The words of pictures for the events and effects of the HSMS charts, E37's where it has them.
 
-Every event and every effect that a chart names has its words here. The ends of timers need none:
-``after T7`` is made of the timer's label. What a chart tells another has the words of the event.
+Every event and every effect of a chart has its words here. The events of timers need none: ``after
+T7`` is made from the timer's label. A ``Tell`` has the words of its event.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from .vocabulary import (
     CloseTcp,
     Count,
     Counter,
-    EndTransaction,
     FinishTcp,
     OpenGate,
     OpenTcp,
     Outgoing,
     Send,
+    SettleTransaction,
 )
 
 _EVENTS = {
-    # From the peer, while TCP is up.
+    # From the peer, while TCP is open.
     "select_req_received": "Select.req",
     "competing_select_req_received": "Select.req while another connection is selected",
     "select_rsp_accepted": "Select.rsp 0",
@@ -129,7 +129,7 @@ _EFFECTS: dict[Effect, str] = {
     CloseTcp(): "close TCP",
     OpenGate(): "let data pass",
     CloseGate(): "let no data pass",
-    EndTransaction(): "wake the caller",
+    SettleTransaction(): "wake the caller",
 }
 
 WORDS = Words(

@@ -1,9 +1,9 @@
-"""What the effects of the HSMS charts presume, and what they bring about.
+"""The preconditions of the effects of the HSMS charts, and what each effect changes.
 
 ``World`` is the smallest picture of the outside that gives every effect a precondition: whether TCP
-is closed, opening or open, whether the gate is open, which timers run. The driver and the checker
-apply the same function to the same effects; an effect that does not fit is a defect of a chart and
-is raised as ``ImpossibleEffectError``, never dropped.
+is closed, opening or open, whether the gate is open, which timers run. The engine and the checker
+apply the same function to the same effects. An effect that does not fit is a defect of a chart: it
+raises ``ImpossibleEffectError`` and is never ignored.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class Tcp(Enum):
 
 
 class ImpossibleEffectError(Exception):
-    """A chart asked for what cannot be done."""
+    """A chart asked for an effect that cannot be done."""
 
 
 class World(NamedTuple):
     """The outside of one end.
 
-    ``separated``: Separate.req is queued, so nothing may follow it. ``finished``: the peer has been
-    told that no more bytes follow.
+    ``separated``: Separate.req is queued, so no frame may follow it. ``finished``: the peer has
+    been told that no more bytes follow.
     """
 
     tcp: Tcp = Tcp.CLOSED
@@ -52,13 +52,13 @@ class World(NamedTuple):
     finished: bool = False
 
 
-# What a report about TCP means before any effect answers it.
+# For each report about TCP: what TCP was before, and what it is now.
 _TCP_AFTER = {"tcp_opened": Tcp.OPEN, "tcp_accepted": Tcp.OPEN, "tcp_failed": Tcp.CLOSED}
 _TCP_BEFORE = {"tcp_opened": Tcp.OPENING, "tcp_accepted": Tcp.CLOSED, "tcp_failed": Tcp.OPENING}
 
 
 def informed(world: World, event: str) -> World:
-    """The world once ``event`` has happened. Raises when it cannot have happened."""
+    """The world after ``event``. Raises ``ImpossibleEffectError`` when it cannot have happened."""
     if event not in _TCP_AFTER:
         return world
     if world.tcp is not _TCP_BEFORE[event]:
@@ -76,7 +76,7 @@ def _need(condition: bool, effect: Effect, what: str, world: World) -> None:
 
 
 def after(world: World, effect: Effect) -> World:
-    """The world once ``effect`` is done. Raises ``ImpossibleEffectError`` when it cannot be."""
+    """The world after ``effect``. Raises ``ImpossibleEffectError`` when it cannot be done."""
     match effect:
         case Start(timer):
             _need(timer.id not in world.timers, effect, "the timer stopped", world)
@@ -115,7 +115,7 @@ def after(world: World, effect: Effect) -> World:
 
 
 def after_all(world: World, event: str, effects: Iterable[Effect]) -> World:
-    """The world once ``event`` has happened and all ``effects`` are done, in order."""
+    """The world after ``event`` and then all ``effects``, in order. Raises as they do."""
     world = informed(world, event)
     for effect in effects:
         world = after(world, effect)

@@ -1,12 +1,11 @@
 """Refuses a chart outside the supported subset, with file, state and remedy.
 
-Every rule answers something that python-statemachine, XState or a reader would otherwise take in a
-different way than its author meant (duplicate ids merge silently, a misspelt event is simply never
-taken, a timer that fires into a state which ignores it leaves the chart stuck).
+Every rule prevents a case where python-statemachine, XState or a reader would understand a chart
+differently from its author. (Duplicate ids are merged silently; a misspelt event is simply never
+taken; when a timer expires in a state that ignores it, the chart is stuck.)
 
-The rules stand in four groups: form and names make the declaration readable, references make it
-whole, structure is about how it would run. A group is asked only when the ones before found
-nothing, so that a rule may rely on what they have checked.
+There are four groups of rules: form, names, references, and structure (how the chart would run). A
+group is asked only when the groups before it found nothing, so a rule may rely on their checks.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ def check(chart: Chart) -> None:
 
 
 def lint(chart: Chart) -> Iterator[Problem]:
-    """Every problem of ``chart`` that the first group with any finds.
+    """Every problem of ``chart`` that the first group with a problem finds.
 
     Raises ``TypeError`` for what is not a chart.
     """

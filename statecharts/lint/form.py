@@ -1,7 +1,7 @@
-"""Every field holds what its declaration says: asked first, since all other rules read the fields.
+"""Rules about the type of each field. They come first, because all other rules read the fields.
 
-A type checker says the same earlier. The types are read from the declaration, so that a field
-cannot be forgotten here.
+A type checker says the same earlier. The types are read from the dataclasses, so no field can be
+forgotten here.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _WORDS = {
 
 
 class _Field(NamedTuple):
-    """A field, whether it holds a tuple of any length, and what it or each in it may be.
+    """A field, whether it holds a tuple of any length, and the kinds of it or of its elements.
 
-    What it may be is a class, or a tuple of classes for a tuple of just these.
+    A kind is a class, or a tuple of classes for a tuple of exactly these.
     """
 
     name: str
@@ -59,7 +59,7 @@ def _fits(value: object, kind: Any) -> bool:
     if isinstance(kind, tuple):
         return isinstance(value, tuple) and len(value) == len(kind) and all(map(_fits, value, kind))
     if isinstance(value, bool):
-        # To Python it is a number as well.
+        # Python counts a bool as a number too.
         return kind is bool
     return isinstance(value, kind) or (kind is float and isinstance(value, int))
 
@@ -74,7 +74,7 @@ def _words(kinds: tuple[Any, ...]) -> str:
 
 
 def _remedy(value: object, kinds: tuple[Any, ...]) -> str:
-    """What to write instead, by what its author seems to have meant."""
+    """What to write instead, guessed from the value."""
     match value:
         case type():
             return f"write {value.__name__}(...): objects, no classes"

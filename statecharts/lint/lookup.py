@@ -1,4 +1,4 @@
-"""Questions about a chart that several rules ask. They presume unique ids and known references."""
+"""Questions about a chart that several rules ask. They need unique ids and known references."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from statecharts.declare import Chart, On, State
 
-# Where, what is wrong, and what to do instead.
+# The place, what is wrong, and what to do instead.
 Finding = tuple[str, str, str]
 Rule = Callable[[Chart], Iterator[Finding]]
 
@@ -18,13 +18,13 @@ def ids(state: State) -> set[str]:
 
 
 def defaults(state: State) -> list[State]:
-    """The states that entering ``state`` enters by default, itself first."""
+    """The states that are entered when ``state`` is the target, ``state`` first."""
     children = state.children if state.parallel else state.children[:1]
     return [state, *(each for child in children for each in defaults(child))]
 
 
 def entered(chart: Chart, on: On) -> list[State]:
-    """The states that ``on`` may enter: its target, what that brings, and the regions beside it."""
+    """The states that ``on`` may enter: its target, the states inside, and parallel regions."""
     if on.to is None:
         return []
     target, source = chart.path(on.to), chart.path(on.source)
@@ -51,7 +51,7 @@ def unanswered(
 ) -> list[State]:
     """The leaves of ``state`` in which ``event`` may find no transition inside ``state``.
 
-    A guard may always fail. A parallel state answers when one of its regions always does.
+    Any guard may be false. A parallel state answers when one of its regions always answers.
     """
     if any(not on.when for on in declared.get((state.id, event), ())):
         return []

@@ -1,7 +1,7 @@
-"""Rules about the names in a declaration, and about its states and timers as such.
+"""Rules about the names in a declaration, and about each state and timer by itself.
 
-python-statemachine makes every id an attribute: of the machine, of the state above it, or of the
-model. A name that means something there already breaks it, mostly without a message.
+python-statemachine makes every id an attribute of the machine, of the state above it, or of the
+model. A name that already has a meaning there breaks it, most often without a message.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .lookup import Finding, Rule
 
 _WORD = re.compile(r"[a-z][a-z0-9_]*")
 
-# Attributes of a machine that the library's base class does not have yet, and the names that are
-# injected into callbacks.
+# Attributes that a machine has and the library's base class does not, and the names of arguments
+# that the library gives to callbacks.
 _OF_INSTANCES = frozenset(
     "args error event event_data final_states history_values initial_state kwargs machine model "
     "new_configuration previous_configuration source start_configuration_values state state_field "
     "target transition".split()
 )
-# Attributes of the kit's model beside the variables; "v" is an operator of the library's guards.
+# Attributes of the kit's model besides the variables; "v" is an operator in the library's guards.
 _OF_MODEL = frozenset("active effects highest perform state take taken v".split())
 _OF_STATES = frozenset(dir(NativeState()))
 _CONVENTIONS = ("on_", "before_", "after_", "prepare_")

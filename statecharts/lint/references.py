@@ -1,4 +1,4 @@
-"""Rules about what the parts of a chart say of each other: events, domains, actions and guards."""
+"""Rules about names of other parts: events, states, domains, actions and guards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules about how a chart would run: what can be reached, what is answered, what never ends."""
+"""Rules about how a chart would run: what can be reached, what is answered, what runs for ever."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _timers(chart: Chart) -> Iterator[Finding]:
                 yield (
                     f"transition {on}",
                     f"it does not leave {state.id}, whose timer has expired",
-                    "leave the state, or enter it again to start the timer anew",
+                    "leave the state, or enter it again to start the timer again",
                 )
     for on in chart.transitions:
         if on.event in runs_in and on.source not in runs_in[on.event]:
@@ -52,7 +52,7 @@ def _timers(chart: Chart) -> Iterator[Finding]:
 
 
 def _domain(chart: Chart) -> Iterator[Finding]:
-    """What a transition leaves must be the same to SCXML, to XState and to a reader."""
+    """SCXML, XState and a reader must agree on the states that a transition exits."""
     for on in chart.transitions:
         if on.to is None:
             continue
@@ -77,7 +77,7 @@ def _domain(chart: Chart) -> Iterator[Finding]:
 
 
 def _shadowed(chart: Chart) -> Iterator[Finding]:
-    """Transitions that another one always wins against."""
+    """Transitions that are never taken, because another one always comes first."""
     declared = by_source(chart)
     seen: set[tuple[str, str | None, str]] = set()
     alive: set[int] = set()
@@ -97,7 +97,7 @@ def _shadowed(chart: Chart) -> Iterator[Finding]:
 
 
 def _eventless(chart: Chart) -> Iterator[Finding]:
-    """A cycle of eventless transitions, whatever their guards, would never end."""
+    """A cycle of transitions without an event, whatever their guards, could run for ever."""
     follows: dict[str, set[str]] = {}
     for on in chart.transitions:
         if on.event is None:

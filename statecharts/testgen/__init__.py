@@ -1,8 +1,8 @@
-"""Tests made from a chart, for whatever claims to behave like it.
+"""Tests made from a chart, for a program that must behave like it.
 
-``tours`` gives walks that cover every edge, or every pair of edges in a row; ``drive`` takes a
+``tours`` gives walks that cover every edge, or every two edges in a row; ``drive`` leads a
 ``Subject`` along one; ``state_machine`` makes a hypothesis state machine; ``conforms`` compares a
-recorded log with the chart.
+recorded log with the charts.
 """
 
 from .conforms import Deviation, Entry, conforms

@@ -1,4 +1,4 @@
-"""Whether a recorded log is what the charts say: every step that a driver has written down."""
+"""Compares a log, in which a driver has recorded every step, with the charts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..refusals import expect
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One step of one chart. ``before`` and ``after`` are as ``Snapshot.leaves``."""
+    """One step of one chart. ``before`` and ``after`` are written like ``Snapshot.leaves``."""
 
     chart: str
     event: str
@@ -23,7 +23,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """The entry that is not what the chart says, and what it says instead."""
+    """The entry that the chart would not make, and what the chart says instead."""
 
     number: int
     entry: Entry
@@ -36,7 +36,7 @@ class Deviation:
 def conforms(log: Iterable[Entry], machines: Mapping[str, Machine]) -> Deviation | None:
     """The first entry that the charts would not have made, or None.
 
-    A log begins where the machines do.
+    A log begins in the initial snapshots of the machines.
     """
     expect(machines, Mapping)
     here: dict[str, Snapshot] = {id: machine.initial for id, machine in machines.items()}

@@ -1,4 +1,4 @@
-"""A hypothesis state machine made from a chart: tours cover edges, this mixes them."""
+"""A hypothesis state machine made from a chart. Tours cover edges; this mixes them at random."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def state_machine(machine: Machine, make: Callable[[], Subject]) -> type[Any]:
         @precondition(lambda self: not machine.enabled(self.here))
         @rule()
         def start_again(self) -> None:
-            """The chart has ended; hypothesis wants to go on."""
+            """No event is possible any more, and hypothesis needs a step that is."""
             self.subject.restart()
             self.here = machine.initial
 

@@ -1,4 +1,4 @@
-"""Takes whatever claims to behave like a chart along a tour, and says where it differs."""
+"""Leads a program that must behave like a chart along a tour, and says where it differs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .tours import Tour
 
 @runtime_checkable
 class Subject(Protocol):
-    """What an adapter of a driver offers: its charts in motion, one event at a time.
+    """An adapter of the program under test, which runs it one event at a time.
 
-    ``restart`` brings it to the beginning. ``take`` makes the event happen (a frame is written by
-    a peer, a timer's time passes, a user calls) and returns the effects, in order. ``leaves`` are
+    ``restart`` brings it back to its beginning. ``take`` makes the event happen (a peer writes a
+    frame, a timer's time passes, a user calls) and returns the effects, in order. ``leaves`` gives
     the active leaf states of each chart by its id.
     """
 
@@ -31,7 +31,7 @@ class Subject(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Where a subject left a tour."""
+    """The step of a tour where a subject does something else."""
 
     step: int
     event: str
@@ -45,7 +45,7 @@ class Difference:
 def drive(
     graph: Graph[Here[WorldState], Here[WorldState]], tour: Tour, subject: Subject
 ) -> Difference | None:
-    """Restart the subject and take it along the tour. The first difference, or None."""
+    """Restart the subject and lead it along the tour. The first difference, or None."""
     expect(graph, Graph)
     expect(subject, Subject)
     subject.restart()
@@ -61,7 +61,7 @@ def drive(
 
 
 class MachineSubject:
-    """A machine as a subject: for trying a tour, and as the pattern of an adapter."""
+    """A machine as a subject: to try a tour, and as an example of an adapter."""
 
     def __init__(self, machine: Machine) -> None:
         expect(machine, Machine)

@@ -1,8 +1,8 @@
-"""Walks through a graph that cover what is asked for: every edge, or every pair of edges in a row.
+"""Walks through a graph that cover every edge, or every two edges in a row.
 
-An edge is an event in a snapshot. A snapshot has the values of the variables, so covering the edges
-of a graph covers every outcome of every guard that can come about in it. A tour starts at the
-beginning and goes on while something new is within reach; behind a dead end another one starts.
+An edge is an event in a snapshot. A snapshot has the values of the variables, so tours that cover
+all edges cover every possible outcome of every guard. A tour starts at the beginning and continues
+while it can reach something new; then the next tour starts.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from ..explore.graph import Graph
 from ..explore.moves import Move, State, View
 from ..refusals import expect
 
-# What a move covers, seen from the state before it. Two moves with the same item need one visit.
+# What a move covers, seen from the state before it. Of two moves with one item, one is enough.
 Item = Callable[[View, Move], Hashable]
 
 
 class Stop(NamedTuple):
-    """One step of a tour: what happens, and the state it leads to (a number of the graph)."""
+    """One step of a tour: the move, and the state it leads to (a number of the graph)."""
 
     move: Move
     state: int
 
 
 Tour = tuple[Stop, ...]
-# A place in a walk: the state, and the item covered last where pairs are wanted.
+# A place in a walk: the state, and the item covered last when pairs are wanted.
 _Place = tuple[int, Hashable]
 _Step = tuple[Stop, _Place, Hashable]
 
@@ -38,7 +38,7 @@ def edges(view: View, move: Move) -> Hashable:
 
 
 class _Walker:
-    """Steps of a graph, what each covers, and what is not covered yet."""
+    """The steps of a graph, what each covers, and what is not covered yet."""
 
     def __init__(self, graph: Graph[State, View], item: Item[View], *, pairs: bool) -> None:
         model = graph.model
@@ -50,7 +50,7 @@ class _Walker:
             ]
             for number, state in enumerate(graph.states)
         ]
-        self.left = set(self._wanted())
+        self.uncovered = set(self._wanted())
 
     def _wanted(self) -> Iterator[Hashable]:
         for steps in self.steps:
@@ -61,7 +61,7 @@ class _Walker:
                     yield covered
 
     def nearest(self, start: _Place) -> list[_Step]:
-        """A shortest way from here that ends with something new; empty when there is none."""
+        """A shortest way from here whose last step is new; empty when there is none."""
         came: dict[_Place, tuple[_Place, _Step]] = {}
         seen, queue = {start}, deque([start])
         while queue:
@@ -70,7 +70,7 @@ class _Walker:
                 then: _Place = (stop.state, covered if self.pairs else None)
                 gained = (place[1], covered) if self.pairs else covered
                 step = (stop, then, gained)
-                if gained in self.left:
+                if gained in self.uncovered:
                     back = [step]
                     while place != start:
                         place, step = came[place]
@@ -96,7 +96,7 @@ def tours(
         while way := walker.nearest(place):
             for stop, there, gained in way:
                 tour.append(stop)
-                walker.left.discard(gained)
+                walker.uncovered.discard(gained)
                 place = there
         if not tour:
             return made

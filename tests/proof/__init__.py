@@ -1,6 +1,6 @@
-"""What proves the charts of HSMS, and nothing that runs: it is not part of the package.
+"""The proof of the HSMS charts. It is not part of the package.
 
-``obligations`` and ``properties`` say what is owed and what is claimed, ``outside`` and ``model``
-what may happen, ``searches`` which of it is searched, ``mutation`` and ``oracles`` how much the
-whole is worth. ``python -m tests.proof`` prints what holds.
+``obligations`` and ``properties`` say what the charts must do, ``outside`` and ``model`` say what
+may happen to them, ``searches`` lists what is searched, and ``mutation`` and ``oracles`` show how
+much the proof is worth. ``python -m tests.proof`` prints what holds.
 """

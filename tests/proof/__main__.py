@@ -1,6 +1,6 @@
 """`make prove`: searches, properties, obligations, mutants, oracles and tours in one table.
 
-Ends with status 1 when anything does not hold. `python -m tests.proof` from the root.
+Exits with status 1 when anything does not hold. Run `python -m tests.proof` in the root folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .oracles.programs import Agreement, OracleError
 from .searches import CHARTS_ALONE, ENDS, EVERYTHING, LINKS, AloneSearch
 
 CORES = min(os.cpu_count() or 1, 2)
-# More parts than processes, so that the last one to finish is not far behind the others.
+# More parts than processes, so that all processes finish at about the same time.
 PARTS = 12
 
 
@@ -56,7 +56,7 @@ class Row:
 
 
 def prove_alone(number: int) -> Row:
-    """One link or chart against anything."""
+    """One link or chart in arbitrary surroundings."""
     if number < len(LINKS):
         return _alone(LINKS[number])
     return _alone(CHARTS_ALONE[number - len(LINKS)])
@@ -78,7 +78,7 @@ def _alone(search: AloneSearch[WorldState]) -> Row:
         f"{found.states:,}",
         f"{found.transitions:,}",
         str(found.diameter),
-        f"{len(verdicts) - len(failed)} properties held, {kept} duties kept",
+        f"{len(verdicts) - len(failed)} properties hold, {kept} obligations fulfilled",
         perf_counter() - began,
         (*failed, *(str(each) for each in breaches)),
     )
@@ -99,14 +99,14 @@ def prove_ends(number: int) -> Row:
         f"{found.states:,}",
         f"{found.transitions:,}",
         str(found.diameter),
-        f"{len(verdicts) - len(failed)} properties held; {found.states / searched:,.0f} states/s",
+        f"{len(verdicts) - len(failed)} properties hold; {found.states / searched:,.0f} states/s",
         perf_counter() - began,
         tuple(failed),
     )
 
 
 def prove_scale() -> Row:
-    """The largest scenario: nothing but the search, which no impossible effect may end."""
+    """The largest scenario: only the search, in which no impossible effect may occur."""
     gc.disable()
     began = perf_counter()
     graph = Graph(two_ends(EVERYTHING))
@@ -124,7 +124,7 @@ def prove_scale() -> Row:
 
 
 def prove_mutants(part: int) -> tuple[int, int, tuple[str, ...]]:
-    """Killed, equivalent, and the names of those that live, of one part of all mutants."""
+    """One part of all mutants: how many are killed, equivalent, and the names of the others."""
     trial = Trial()
     fates = [trial.fate(mutant) for mutant in list(all_mutants())[part::PARTS]]
     alive = tuple(each.mutant for each in fates if each.lives)
@@ -136,7 +136,7 @@ def prove_mutants(part: int) -> tuple[int, int, tuple[str, ...]]:
 
 
 def prove_tours() -> Row:
-    """Postman tours of every chart."""
+    """Tours through every edge of every chart."""
     began = perf_counter()
     covered = wanted = steps = 0
     parameters = {BREAKER.id: {"threshold": 2}, LINKTEST.id: {"linktest_threshold": 2}}
@@ -193,7 +193,7 @@ def _mutants_row(parts: list[Future[tuple[int, int, tuple[str, ...]]]], began: f
 
 
 def main() -> int:
-    """Print the table as it comes about; the status of the program."""
+    """Print each row of the table when it is there. Returns the exit status."""
     began = perf_counter()
     faults = 0
 

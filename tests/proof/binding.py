@@ -1,7 +1,7 @@
-"""Binds the charts of a system to machines, so that searches share what they have worked out.
+"""Binds the charts of a system to machines, so that searches share the memo of a machine.
 
-A search takes a ``Bind``: the machine for a chart and its parameters. The default gives one machine
-to all who ask for the same; a mutation run gives its mutant instead of the chart.
+A search takes a ``Bind``: it gives the machine for a chart and its parameters. The default makes
+one machine for each and shares it; a mutation run gives its mutant in place of the chart.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def machine(id: str, parameters: Parameters) -> Machine:
 
 
 def with_chart(chart: Chart) -> Bind:
-    """Machines as ever, but ``chart`` in place of the one with its id."""
+    """The usual machines, but ``chart`` in place of the chart with the same id."""
 
     def bind(id: str, parameters: Parameters) -> Machine:
         return Machine(chart, **parameters) if id == chart.id else machine(id, parameters)
@@ -41,7 +41,7 @@ def with_chart(chart: Chart) -> Bind:
 def bound(system: System, parameters: Mapping[str, Parameters], bind: Bind = machine) -> Router:
     """A router of the system with the machines that ``bind`` makes.
 
-    Raises ``ChartError`` or ``ValueError`` where a chart in place of another does not fit.
+    Raises ``ChartError`` or ``ValueError`` when a chart in place of another does not fit.
     """
     machines = {chart.id: bind(chart.id, parameters.get(chart.id, {})) for chart in system.charts}
     charts = tuple(each.chart for each in machines.values())

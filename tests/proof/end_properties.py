@@ -1,4 +1,4 @@
-"""What is claimed of two HSMS ends and the cable between them."""
+"""The claims about two HSMS ends and the cable between them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _wants_to_be_selected(ends: View) -> bool:
 
 
 def _at_peace(ends: View) -> bool:
-    """Both selected, and nothing on its way that would change it."""
+    """Both selected, and no frame in a queue that would change it."""
     return ends.shared == HEALTHY and all(
         "communicating" in end.snapshot and _PEACEFUL.issuperset(end.inbox)
         for end in (ends.left, ends.right)
@@ -69,14 +69,14 @@ TWO_ENDS: tuple[Property[View], ...] = (
     Sometimes("selected", "both ends are SELECTED", _both_selected),
     LeadsTo(
         "agreement",
-        "one end SELECTED and the other not is not for ever, even on a cut cable",
+        "when only one end is SELECTED, this does not last for ever, even on a cut cable",
         _one_selected,
         lambda ends: not _one_selected(ends),
         QUIET,
     ),
     LeadsTo(
         "recovery",
-        "once the network is whole, both ends come to SELECTED by themselves",
+        "once the network is whole, both ends become SELECTED without help",
         _wants_to_be_selected,
         _both_selected,
         SETTLED,
@@ -96,10 +96,10 @@ TWO_ENDS: tuple[Property[View], ...] = (
         lambda ends: max(len(ends.left.inbox), len(ends.right.inbox)) <= LONGEST_INBOX,
     ),
 )
-# More than any search has met, and far less than a queue that grows by one in every round.
+# More than in any search, and far less than a queue reaches that grows in every round.
 LONGEST_INBOX = 16
 
-# With users that deselect there is something to reject.
+# With users that deselect there are frames to reject.
 SESSIONS: tuple[Property[View], ...] = (
     *TWO_ENDS,
     EveryStep(

@@ -1,28 +1,27 @@
 """Two HSMS ends and the cable between them, as the checker and the Promela export see them.
 
 An end is the snapshot of its charts, its ``World`` and its ``inbox``: what the other end has sent
-and it has not read. A state of the whole is both ends and whether the cable is cut; nothing else.
+and this end has not read. A state of the whole is both ends, and whether the cable is cut.
 
-* Frames are delivered in order, one at a time, never while the cable is cut. None is lost but by
-  the end of a connection: ending it empties the own inbox and leaves CLOSE as the last thing in the
-  other one. Behind CLOSE nothing more arrives: what is sent then goes nowhere.
-* The listener outlives its connections: an accepted one is used once, and where its chart comes to
-  Closed by any other way than a call to close, fresh charts listen in the same move. A user who
-  closes listens no more.
-* It has a backlog of one: CONNECT is queued behind what is left of the connection before.
-* Any timer that runs may fire at any time. How fast it is, is an assumption of a property.
-* Faults: TCP refuses, a connection fails (what receiver and transmitter report; they are checked
-  with one end alone), the cable is cut. Users call what a ``Scenario`` lets them, when allowed.
-* Responses match by system bytes: what answers a Linktest.req other than the latest is marked old.
-* A probe of a linktest is answered, rejected or missed. That other traffic excuses it is not in
-  here (``traffic_seen`` is searched with one end alone).
-* That all bytes have left is a move only where it has a consequence: after the last frame of a
-  graceful close.
-* A user has one data message, or the reject of one, on its way in each direction.
+* Frames are delivered in order, one at a time, never while the cable is cut. A frame is lost only
+  with its connection: the end that closes empties its own inbox, and CLOSE becomes the last item in
+  the other inbox. After CLOSE nothing more arrives: a frame sent then is lost.
+* The listener stays open. An accepted connection is used once. When its chart reaches Closed
+  without a call to close, fresh charts listen in the same move. When a user closes, nothing listens
+  any more.
+* The listener has a backlog of one: CONNECT is queued behind the items of the connection before.
+* Any running timer may fire at any time. How fast timers are is an assumption of a property.
+* Faults: TCP is refused; a connection fails (as receiver and transmitter report it; these two are
+  checked with one end alone); the cable is cut. Users make the calls that a ``Scenario`` allows.
+* Responses match by system bytes: the response to an older Linktest.req is marked as old.
+* A probe of a linktest is answered, rejected or missed. That other traffic excuses a probe is not
+  in this model (``traffic_seen`` is searched with one end alone).
+* ``flushed`` is a move only where it changes something: after the last frame of a graceful close.
+* A user has at most one data message, or its reject, in each direction.
 
 A frame becomes the event that the protocol layer makes of it (``READ_BY_ACTIVE``,
-``READ_BY_PASSIVE``). An effect that does not fit the world, and an event that may happen and is not
-taken, end the search: they are defects.
+``READ_BY_PASSIVE``). The search stops at an effect that does not fit the world, and at an event
+that may happen and is not taken: both are defects.
 """
 
 from __future__ import annotations
@@ -47,14 +46,14 @@ from .binding import Bind, Parameters, bound, machine
 
 
 class Marker(Enum):
-    """What travels besides control frames."""
+    """The items of an inbox besides control frames."""
 
     CONNECT = "connect"
     CLOSE = "close"
     # The sender writes no more and still reads: the first half of a graceful close.
     FINISH = "finish"
     DATA = "data"
-    # A Linktest whose sender has sent another since: its response matches nothing any more.
+    # A Linktest.req after which its sender has sent another: its response matches no request.
     OLD_LINKTEST_REQ = "Linktest.req (old)"
     OLD_LINKTEST_RSP = "Linktest.rsp (old)"
 
@@ -74,14 +73,14 @@ _READ_BY_BOTH: dict[Item, str] = {
     Outgoing.SELECT_REQ: "select_req_received",
     Outgoing.DESELECT_REQ: "deselect_req_received",
     Outgoing.DESELECT_RSP_ENDED: "deselect_rsp_ended",
-    # "Not established" also means that the peer is not selected: the Deselect has come true.
+    # "Not established" also means that the peer is not selected, which the Deselect wanted.
     Outgoing.DESELECT_RSP_NOT_ESTABLISHED: "deselect_rsp_ended",
     _LINKTEST_REQ: "linktest_req_received",
     _LINKTEST_RSP: "linktest_rsp_received",
     Marker.OLD_LINKTEST_REQ: "linktest_req_received",
     Marker.OLD_LINKTEST_RSP: "unexpected_rsp_received",
     Outgoing.SEPARATE_REQ: "separate_req_received",
-    # Between these two ends only responses and data are ever rejected, never an open request.
+    # These two ends reject only responses and data, never an open request.
     Outgoing.REJECT_NOT_OPEN: "unknown_reject_received",
     Outgoing.REJECT_NOT_SELECTED: "unknown_reject_received",
 }
@@ -99,7 +98,7 @@ def _aged(inbox: tuple[Item, ...], frame: Outgoing) -> tuple[Item, ...]:
 
 
 def _part(system: System, id: str, *left_out: str) -> System:
-    """A system without some of its charts; what these are told goes to nobody."""
+    """A system without some of its charts; what is told to these is dropped."""
     charts = tuple(chart for chart in system.charts if chart.id not in left_out)
     outside = {event for each in left_out for event in system.chart(each).events}
     told = (event for chart in charts for event in told_by(chart))
@@ -132,7 +131,7 @@ class Scenario:
 
 
 class End(NamedTuple):
-    """One end: its charts, the world as it knows it, and what it has not read yet."""
+    """One end: its charts, its world, and the items it has not read yet."""
 
     snapshot: SystemSnapshot
     world: World
@@ -141,10 +140,10 @@ class End(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """The rules of one end; the two sides differ in these values and nowhere else.
+    """The rules of one end. The two ends differ only in these values.
 
-    ``reports``: event of the driver, its kind, and what TCP must be for it. ``listens``: fresh
-    charts follow a connection that has ended without a call to close.
+    ``reports``: the driver's events, with their kind and what TCP must be for them. ``listens``:
+    after a connection is over without a call to close, fresh charts begin.
     """
 
     name: str
@@ -160,7 +159,7 @@ class Side:
         return End(self.router.initial, World())
 
     def offers(self, end: End, cut: int) -> Iterator[Offer[End, tuple[Item, ...]]]:
-        """All that this end can do now."""
+        """Everything that this end can do now."""
         snapshot, world, inbox = end
         if inbox and not cut:
             head = inbox[0]
@@ -184,7 +183,7 @@ class Side:
             yield Offer(Move(self.name, "data_sent", Kind.USER), end, (DATA,))
 
     def receive(self, end: End, mail: tuple[Item, ...]) -> End | None:
-        """The end with ``mail`` queued; None while a second CONNECT or DATA would have to wait."""
+        """The end with ``mail`` queued; None while it already has one CONNECT or DATA."""
         if CONNECT in mail and (CONNECT in end.inbox or "closed" in end.snapshot):
             return None
         if DATA in mail and DATA in end.inbox:

@@ -1,10 +1,10 @@
-"""Puts every single-fault mutant of the HSMS charts to the same checks as the charts themselves.
+"""Checks every mutant of the HSMS charts with the checks of the charts themselves.
 
-A mutant is killed by the first check that notices it: lint, a search that meets an impossible
-effect or an event that nothing takes, a property, an obligation. What nothing notices is compared
-with the chart: a mutant that answers alike in every reachable state of every search is equivalent,
-and ``EQUIVALENT`` must say why.
-Recorded behaviour (a golden table) kills nothing here.
+A mutant has a single fault. The first check that notices it kills it: lint, a search that meets an
+impossible effect or an event that is not taken, a property, an obligation. A mutant that no check
+notices is compared with the chart. When it answers in the same way in every reachable state of
+every search, it is equivalent, and ``EQUIVALENT`` must say why. Recorded behaviour (a golden table)
+is not used here.
 """
 
 from __future__ import annotations
@@ -39,30 +39,30 @@ from .searches import (
     EndsSearch,
 )
 
-# Far more than any chart reaches: a mutant whose queue grows for ever is killed at this bound.
+# Far more states than any chart has: a mutant whose queue grows for ever is killed at this limit.
 MANY = 40_000
 
-# What makes a mutant equivalent: a pattern of its name, and why nobody can tell it from the chart.
-# To count as equivalent it must also answer alike in every search, and be listed here.
+# A pattern of the names of equivalent mutants, and the reason. A mutant counts as equivalent when
+# it is listed here and also answers like the chart in every search.
 EQUIVALENT: dict[str, str] = {
     r"again instead of transition (breaker_closed|ready|probing|isolated|closed|unwatched)": (
-        "the state has no timer and does nothing when it is entered or left"
+        "the state has no timer and does nothing on entry and exit"
     ),
     r"again instead of transition (between_frames|drained)": (
-        "the state has no timer and does nothing when it is entered or left"
+        "the state has no timer and does nothing on entry and exit"
     ),
     r"swap (misses \+= 1 and Count|failures := 0 and Tell|Tell\(permit_withdrawn\) and fail)": (
-        "nobody sees when within a step a variable is set"
+        "the moment within a step at which a variable is set cannot be seen"
     ),
     r"swap (AbandonTcp\(\) and Tell|Tell\(\w+\) and |OpenGate\(\) and Tell)": (
-        "charts act on what they are told when all is asked for, and then only stop their timers"
+        "a chart gets what it is told after all effects, and then only stops its timers"
     ),
     r"start in \w+ of state": "the state is always entered by the name of one of its children",
     r"target breaker_closed instead of transition probing: attempt_failed": (
         "the count is at the threshold, so closed opens in the same step"
     ),
     r"target between_frames instead of transition .*(t8|frame_deadline)_expired": (
-        "the connection ends in the same step, and with it what is left of the frame"
+        "the connection is closed in the same step, and the partial frame is dropped with it"
     ),
     r"transition connecting: permit_offered": "never taken: see NEVER_TAKEN",
 }
@@ -70,7 +70,7 @@ EQUIVALENT: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What became of a mutant: what killed it, or the ``reason`` why it is equivalent."""
+    """The result for a mutant: what killed it, or the ``reason`` why it is equivalent."""
 
     mutant: str
     killer: str
@@ -89,7 +89,7 @@ def all_mutants() -> Iterator[Mutant]:
 
 
 def _binding(chart: Chart) -> Bind:
-    """Machines as ever, but ``chart`` in place of the one with its id; each made once."""
+    """The usual machines, but ``chart`` in place of the one with its id; each is made once."""
     made: dict[tuple[tuple[str, int], ...], Machine] = {}
 
     def bind(id: str, parameters: Parameters) -> Machine:
@@ -104,21 +104,21 @@ def _binding(chart: Chart) -> Bind:
 
 
 class _Bench(Generic[WorldState]):
-    """One search of the charts as they are, kept to try mutants against."""
+    """One search of the charts without a fault, kept for comparing mutants with it."""
 
     def __init__(self, search: AloneSearch[WorldState]) -> None:
         self.search = search
         model = search.model(machine)
         self.router = model.router
         self.graph = Graph(model)
-        # Chart to the snapshots and events in whose step it has a part.
+        # For each chart: the snapshots and events in whose steps it takes part.
         self.met: dict[str, set[tuple[SystemSnapshot, str]]] = {}
         for number, here in enumerate(self.graph.states):
             for move, _ in self.graph.edges(number):
                 event = model.moves[move].event
                 for hop in self.router.step(here.snapshot, event).hops:
                     self.met.setdefault(hop.chart, set()).add((here.snapshot, event))
-        # Transition to the duties whose fulfilment takes it, and where.
+        # For each transition: the obligations whose steps take it, and the states of these steps.
         self._ways: dict[int, list[tuple[str, SystemSnapshot]]] = {}
         self.tests: dict[tuple[str, int], list[tuple[Obligation, str, int]]] = {}
         examiner = Examiner(self.router)
@@ -134,7 +134,7 @@ class _Bench(Generic[WorldState]):
                     self.tests.setdefault((hop.chart, each), []).append((duty, event, number))
 
     def try_near(self, mutant: Mutant, bind: Bind) -> str:
-        """The duty that fails where the changed transition used to be taken, if one does."""
+        """The obligation that fails where the chart takes the changed transition, if one does."""
         router = self.search.model(bind).router
         examiner = Examiner(router)
         if mutant.transition is None:
@@ -147,7 +147,7 @@ class _Bench(Generic[WorldState]):
         return ""
 
     def _come_to(self, number: int, router: Router) -> SystemSnapshot | None:
-        """The snapshot, if the mutant comes to it by the same events as the chart."""
+        """The snapshot, if the same events lead the mutant to it as the chart."""
         here = router.initial
         for event, after in self._way(number):
             here = router.step(here, event).snapshot
@@ -170,7 +170,7 @@ class _Bench(Generic[WorldState]):
         return known
 
     def search_again(self, bind: Bind, *, whole: bool = True) -> str:
-        """What the whole search says; not ``whole``: of a part, where some duties do not apply."""
+        """What the search says. With ``whole=False`` some obligations may not apply."""
         model = self.search.model(bind)
         graph = Graph(model, MANY)
         if found := _failed(graph, self.search.properties):
@@ -182,7 +182,7 @@ class _Bench(Generic[WorldState]):
         return ""
 
     def alike(self, chart: str, bind: Bind) -> bool:
-        """Whether every step of this search in which the mutant has a part is as it was."""
+        """Whether the mutant does the same as the chart in every step in which it takes part."""
         plain, other = self.router, self.search.model(bind).router
         if plain.initial != other.initial or plain.initial_effects != other.initial_effects:
             return False
@@ -200,7 +200,7 @@ class _Bench(Generic[WorldState]):
 
 
 class Trial:
-    """Tries mutants one after the other; what they share is worked out once."""
+    """Tries mutants one after the other; what they share is computed once."""
 
     def __init__(self) -> None:
         self._quick = [_Bench(search) for search in LINKS_WITHOUT_TRAFFIC]
@@ -208,7 +208,7 @@ class Trial:
         self._alone = [_Bench(search) for search in CHARTS_ALONE]
 
     def fate(self, mutant: Mutant) -> Fate:
-        """What becomes of a mutant."""
+        """The result for a mutant."""
         bind = _binding(mutant.chart)
         try:
             for bench in self._quick:
@@ -232,7 +232,7 @@ class Trial:
         return Fate(str(mutant), killer)
 
     def _is_alike(self, mutant: Mutant, bind: Bind) -> bool:
-        """Whether no search could tell the mutant from the chart; small ones first."""
+        """Whether the mutant answers like the chart in every search; small searches first."""
         id = mutant.chart.id
         links = (bench for bench in (*self._quick, *self._links) if id in bench.search.charts)
         alone = (bench for bench in self._alone if id in bench.search.charts)
@@ -241,7 +241,7 @@ class Trial:
         )
 
     def _cheaply(self, mutant: Mutant, bind: Bind) -> str:
-        """Where most mutants die: where the changed transition is taken, or the chart alone."""
+        """The cheap checks that kill most mutants: the changed transition, and the chart alone."""
         id = mutant.chart.id
         links = [bench for bench in (*self._quick, *self._links) if id in bench.search.charts]
         return _first(bench.try_near(mutant, bind) for bench in links) or _first(
@@ -258,7 +258,7 @@ class Trial:
 
 
 def _seen(effects: tuple[Effect, ...]) -> tuple[list[Effect], dict[str, list[Effect]]]:
-    """What a driver does in order, and with each timer: nobody sees which of two stops first."""
+    """The effects in order, and those of each timer: the order of two timers cannot be seen."""
     done: list[Effect] = []
     timers: dict[str, list[Effect]] = {}
     for effect in effects:

@@ -1,9 +1,9 @@
-"""What an HSMS end owes for every event in every state, made from ``statecharts/hsms/rules.txt``.
+"""The obligations of an HSMS end, made from ``statecharts/hsms/rules.txt``.
 
-That text is written from the standard's table and not derived from the charts. ``DIALS`` holds for
-the end that dials, ``DIALS_ONCE`` for one that does not dial again, ``LISTENS`` for the end that
-listens, ``TRANSACTS`` for one data transaction, ``BREAKS`` for the breaker by itself. All are for a
-breaker and a linktest with a threshold of 2.
+That text is written from the standard and not derived from the charts. ``DIALS`` is for the end
+that dials, ``DIALS_ONCE`` for one that dials only once, ``LISTENS`` for the end that listens,
+``TRANSACTS`` for one data transaction, ``BREAKS`` for the breaker by itself. The breaker and the
+linktest have a threshold of 2.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from statecharts.hsms.vocabulary import (
     CloseTcp,
     Count,
     Counter,
-    EndTransaction,
     FinishTcp,
     OpenGate,
     OpenTcp,
     Outgoing,
     Send,
+    SettleTransaction,
 )
 
 _ANSWERS: dict[str, Effect] = {
@@ -38,9 +38,9 @@ _ANSWERS: dict[str, Effect] = {
     "close TCP": CloseTcp(),
     "open gate": OpenGate(),
     "close gate": CloseGate(),
-    "end request": EndTransaction(),
+    "settle request": SettleTransaction(),
 }
-# Where an attempt has the breaker's permit.
+# The states in which an attempt has the breaker's permit.
 _PERMITTED = {"connecting", "selecting"}
 _BREAKER = {state.id for state in BREAKER.walk()}
 _AT_REST = ("between_frames", "drained")
@@ -48,7 +48,7 @@ _AT_REST = ("between_frames", "drained")
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Reads clauses for one end: its charts, whose rows are its own, and what "lost" means here."""
+    """Reads clauses for one end: its charts, the rows for it, and the meaning of "lost" here."""
 
     charts: tuple[Chart, ...]
     ends: tuple[str, ...]
@@ -63,7 +63,7 @@ class _Reader:
         names = {state.id for chart in self.charts for state in chart.walk()}
         names |= {variable.name for chart in self.charts for variable in chart.variables}
         for place in row.places:
-            # What the end does not have is another end's part of the row.
+            # A state that this end does not have is for another end.
             if names.issuperset(each.partition("=")[0] for each in place.where):
                 yield Obligation(
                     row.id,

@@ -1,8 +1,8 @@
-"""What may happen to an HSMS end whose peer is anything at all.
+"""The surroundings of one HSMS end whose peer may do anything.
 
-``HsmsOutside`` is the environment in which a link is searched alone: while TCP is open every frame
-may arrive at any time, in any order and number, and bytes may stop anywhere; users may call what is
-allowed; every running timer may fire. It uses the same ``World`` as the driver.
+``HsmsOutside`` is used when a link is searched alone: while TCP is open, every frame may arrive at
+any time, in any order and number, and bytes may stop anywhere; users may make every allowed call;
+every running timer may fire. It uses the same ``World`` as the engine.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from statecharts.router import System, told_by
 
 from .binding import Bind, Parameters, bound, machine
 
-# Reported about a connection that is up; what a driver promises to report only where it fits
-# (a second frame does not begin inside the first) is left out where no transition takes it.
+# Reports about an open connection. The driver promises some of them only where they fit (a second
+# frame does not begin inside the first); these do not occur where no transition takes them.
 _WHILE_OPEN = {
     "tcp_closed": May.ALWAYS,
     "communication_failed": May.ALWAYS,
@@ -39,7 +39,7 @@ _AT_ANY_TIME = frozenset({"reconfigured", "linktest_reconfigured", "stale_result
 
 
 class HsmsOutside:
-    """The environment of a link: everything but what its own charts tell each other."""
+    """The surroundings of a link: they cause all events that its own charts do not tell."""
 
     initial = World()
     misfits: tuple[type[Exception], ...] = (ImpossibleEffectError,)
@@ -52,7 +52,7 @@ class HsmsOutside:
         self._local = {event for chart in system.charts for event in chart.local}
         self._expiries = {timer.expired: timer.id for c in system.charts for timer in c.timers}
         told = {event for chart in system.charts for event in told_by(chart)}
-        # Receiver and transmitter are not the only ones who give a connection up.
+        # Not only receiver and transmitter report that the connection cannot go on.
         self._told = told - {"communication_failed"}
 
     def may(self, world: World, event: str) -> May:
@@ -79,7 +79,7 @@ class HsmsOutside:
         return May.ALWAYS if event in self._frames else self._while_open[event]
 
     def after(self, world: World, event: str, effects: Iterable[Effect]) -> World:
-        """The world after a step, by the rule that the driver applies."""
+        """The world after a step, by the function that the engine uses."""
         return after_all(world, event, effects)
 
     def describe(self, world: World) -> dict[str, str]:
@@ -98,14 +98,14 @@ def link_alone(
     *,
     traffic: bool = True,
 ) -> Alone[World]:
-    """A link against anything. Without ``traffic``, receiver and transmitter see no byte."""
+    """A link with a peer that does anything. Without ``traffic`` no byte is read or written."""
     return Alone(bound(system, parameters, bind), HsmsOutside(system, traffic=traffic))
 
 
 def chart_alone(
     system: System, parameters: Parameters, bind: Bind = machine
 ) -> Alone[frozenset[str]]:
-    """The one chart of ``system`` against anything its timers allow."""
+    """The one chart of ``system``: every event may occur, and its running timers may fire."""
     (chart,) = system.charts
     router = bound(system, {chart.id: parameters}, bind)
     return Alone(router, TimersOnly(*router.system.charts[0].events))

@@ -16,7 +16,7 @@ from statecharts.hsms.rules import SECTIONS, Clause, Elsewhere, Row, Runs, Secti
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "protocol.md"
 
-# Section to the pictures that stand beside it, by their names in ``diagrams/``.
+# For each section, the names of its pictures in ``diagrams/``.
 PICTURES: dict[str, tuple[str, ...]] = {
     "TCP": ("lifecycle", "connection_active", "connection_active_not_connected"),
     "Select": ("connection_active_not_selected", "connection_passive_not_selected"),
@@ -31,9 +31,10 @@ PICTURES: dict[str, tuple[str, ...]] = {
 _TOP = """\
 # The rules, clause by clause
 
-`make diagrams` writes this page from `statecharts/hsms/rules.txt`: change the rules there. The id
-of a clause leads on: in `statecharts/hsms/` stand the transitions that fulfil it, in `tests/` the
-tests that show it byte for byte. What follows down to the first table is how rows are read.
+`make diagrams` writes this page from `statecharts/hsms/rules.txt`: change the rules there. To see
+how a rule is fulfilled, search for the id of its clause: in `statecharts/hsms/` for the
+transitions, in `tests/` for the tests that show it byte for byte. The text before the first table
+says how to read a row.
 """
 _TIMERS: dict[str, Timer] = {timer.id: timer for chart in CHARTS for timer in chart.timers}
 _COLUMNS = ("clause", "rule", "event", "in", "answer", "then", "starts")

@@ -1,9 +1,9 @@
-"""What is claimed of one HSMS end whose peer is anything, and of the charts that stand alone.
+"""The claims about one HSMS end whose peer may do anything, and about charts that run alone.
 
-The claims are written from E37's rules, in names of states and effects, and not from the
-transitions: a chart that is wrong disagrees with them. What every search claims besides, without a
-name here: no effect is ever asked for that its ``World`` cannot do (send with an open socket, dial
-with a closed one, start a stopped timer), and every event that can happen is taken.
+The claims are written from E37's rules, with names of states and effects, and not from the
+transitions: a wrong chart disagrees with them. Every search also claims, without a name here: no
+effect is asked for that the ``World`` cannot do (send without an open TCP connection, dial over an
+open one, start a running timer), and every event that can happen is taken.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .assumptions import TIME_PASSES
 
 Link = Here[World]
 
-# Where each timer runs, from the rules and not from the charts, which must agree.
+# The states in which each timer runs, from the rules and not from the charts, which must agree.
 RUNS_IN = {
     row.timer: row.states for section in SECTIONS for row in section.rows if isinstance(row, Runs)
 }
@@ -87,7 +87,7 @@ def _attempt_is_settled(before: Link, move: Move, after: Link) -> bool:
 
 
 def _nobody_forgotten(here: Link) -> bool:
-    """Whoever waits for the breaker waits for one that will speak up."""
+    """A blocked connection waits for a breaker that will offer it a permit."""
     return "blocked" not in here.snapshot or _any(here.snapshot, "breaker_open", "isolated")
 
 
@@ -103,12 +103,12 @@ _REJECTS = frozenset(
 
 
 def _link(
-    system: System, opening: tuple[str, ...], ending: tuple[str, ...]
+    system: System, opening: tuple[str, ...], closing: tuple[str, ...]
 ) -> tuple[Property[Link], ...]:
-    """What is claimed of either end.
+    """The claims about either end.
 
-    ``opening``: the states in which TCP is being opened; ``ending``: where the last frame of a
-    connection that has no other after it is on its way.
+    ``opening``: the states in which TCP is being opened; ``closing``: the states in which the last
+    frame is sent of a connection that no other follows.
     """
     return (
         Always(
@@ -118,17 +118,17 @@ def _link(
         ),
         Always(
             "sockets",
-            "TCP is open, opening or closed as the state says: one socket",
+            "TCP is open, opening or closed as the state says, so there is one socket",
             _tcp_is_right(opening),
         ),
         Always(
             "gate",
-            "data passes exactly while SELECTED",
+            "data messages pass exactly while SELECTED",
             lambda here: here.world.gate == ("selected" in here.snapshot),
         ),
         Always(
             "watch",
-            "linktests run exactly while SELECTED, and a failed one is never left standing",
+            "linktests run exactly while SELECTED, and no step stops in a failed linktest",
             lambda here: (
                 ("watching" in here.snapshot) == ("selected" in here.snapshot)
                 and "silent" not in here.snapshot
@@ -144,13 +144,13 @@ def _link(
         ),
         EveryStep(
             "selected before answered",
-            "SELECTED is committed before Select.rsp 0 leaves",
+            "the end is in SELECTED before Select.rsp 0 is sent",
             _gate_opened_before_answer,
             _asks(Send(Outgoing.SELECT_RSP_ESTABLISHED)),
         ),
         EveryStep(
             "separate",
-            "Separate.req leaves from SELECTED only, and what follows is a graceful close",
+            "Separate.req is sent only in SELECTED, and a graceful close follows",
             lambda before, _, after: before.world.gate and "leaving" in after.snapshot,
             _asks(Send(Outgoing.SEPARATE_REQ)),
         ),
@@ -162,35 +162,35 @@ def _link(
         ),
         EveryStep(
             "close",
-            "a call to close ends in Closed, or is on its way there",
+            "after a call to close, the end is Closed or closing",
             lambda _before, _, after: _any(after.snapshot, "closed", "closing"),
             lambda move: move.event == "close_requested",
         ),
         LeadsTo(
-            "leaving ends",
-            "a graceful close comes to an end although the peer says nothing",
+            "leaving stops",
+            "a graceful close is completed although the peer says nothing",
             lambda here: "leaving" in here.snapshot,
             lambda here: here.world.tcp is Tcp.CLOSED,
             TIME_PASSES,
         ),
         LeadsTo(
             "silence is noticed",
-            "a connection whose peer has fallen silent is given up",
+            "a connection whose peer has fallen silent is closed",
             lambda here: "connected" in here.snapshot,
             lambda here: "connected" not in here.snapshot,
             TIME_PASSES,
         ),
         Stays(
             "closed is final",
-            "nothing leads out of Closed",
+            "no event leads out of Closed",
             lambda here: "closed" in here.snapshot,
             WHATEVER,
         ),
         CanAlwaysReach(
             "way back",
-            "short of Closed there is always a way to SELECTED",
+            "until Closed there is always a way to SELECTED",
             lambda here: "selected" in here.snapshot,
-            lambda here: not _any(here.snapshot, "closed", *ending),
+            lambda here: not _any(here.snapshot, "closed", *closing),
         ),
     )
 
@@ -198,7 +198,7 @@ def _link(
 LISTENING_LINK = _link(PASSIVE_LINK, (), ("closing", "refusing"))
 _DIALS = _link(ACTIVE_LINK, ("connecting",), ("closing",))
 
-# What else is claimed of the end that dials, and of an end that does so once.
+# More claims about the end that dials, and about one that dials only once.
 SINGLE_USE: tuple[Property[Link], ...] = (
     *_DIALS,
     Always(
@@ -217,12 +217,12 @@ DIALLING_LINK: tuple[Property[Link], ...] = (
     ),
     Always(
         "one probe",
-        "an attempt runs only with a permit, and no permit of a probe is held by nobody",
+        "an attempt runs only with a permit, and a probe's permit always has its attempt",
         _permit_is_held,
     ),
     Always(
         "nobody forgotten",
-        "who is blocked will be told when the breaker lets it try",
+        "a blocked connection will be told when the breaker allows an attempt",
         _nobody_forgotten,
     ),
     Always(
@@ -232,8 +232,8 @@ DIALLING_LINK: tuple[Property[Link], ...] = (
     ),
     EveryStep(
         "attempts are settled",
-        "an attempt that fails counts once, one that comes to SELECTED clears the count, and one "
-        "that its user gives up counts as neither and gives its permit back",
+        "a failed attempt counts once, one that reaches SELECTED clears the count, and one that "
+        "its user abandons counts as neither and gives its permit back",
         _attempt_is_settled,
         lambda _: True,
     ),
@@ -271,16 +271,16 @@ BREAKER_ALONE: tuple[Property[Here[frozenset[str]]], ...] = (
 TRANSACTION_ALONE: tuple[Property[Here[frozenset[str]]], ...] = (
     Always(
         "T3",
-        "T3 runs exactly while the primary is written and nothing has ended the transaction",
+        "T3 runs exactly while the primary is written and the transaction is not settled",
         lambda here: (here.world == {"t3"}) == ("open" in here.snapshot),
     ),
     Stays(
-        "ends once",
-        "a transaction that has ended does not end again",
+        "settled once",
+        "a settled transaction is not settled again",
         lambda here: "pending" not in here.snapshot,
         WHATEVER,
     ),
     CanAlwaysReach(
-        "can end", "every transaction can end", lambda here: "pending" not in here.snapshot
+        "can settle", "every transaction can settle", lambda here: "pending" not in here.snapshot
     ),
 )

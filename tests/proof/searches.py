@@ -1,7 +1,7 @@
-"""Everything that is searched: which model, which claims. ``make prove`` runs this list.
+"""All searches: each with its model and its claims. ``make prove`` runs this list.
 
-Each chart is searched in the smallest surroundings in which all of its transitions can be taken;
-``NEVER_TAKEN`` says of the others why not.
+Each chart is searched in the smallest surroundings in which all its transitions can be taken. For
+the transitions that no search takes, ``NEVER_TAKEN`` says why.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .properties import (
 
 @dataclass(frozen=True, slots=True)
 class AloneSearch(Generic[WorldState]):
-    """Charts against anything, and what is claimed of them. ``model`` binds them to machines."""
+    """Charts in arbitrary surroundings, and the claims. ``model`` binds them to machines."""
 
     name: str
     charts: tuple[str, ...]
@@ -49,7 +49,7 @@ class AloneSearch(Generic[WorldState]):
 
 @dataclass(frozen=True, slots=True)
 class EndsSearch:
-    """Two ends under a scenario, and what is claimed of them."""
+    """Two ends in a scenario, and the claims about them."""
 
     name: str
     charts: tuple[str, ...]
@@ -90,13 +90,13 @@ def _link(
     )
 
 
-# An end against a peer, users and a network that may do anything.
+# One end, with a peer, users and a network that may do anything.
 LINKS = (
     _link("dialling end", ACTIVE_LINK, _TWO, DIALLING_LINK, DIALS),
     _link("dialling end, once", ACTIVE_LINK, _ONCE, SINGLE_USE, DIALS_ONCE),
     _link("listening end", PASSIVE_LINK, _TWO, LISTENING_LINK, LISTENS),
 )
-# The same with no byte on the wire: six times smaller, for mutants of what frames do not pass.
+# The same without reading and writing: six times smaller, for mutants of the other charts.
 LINKS_WITHOUT_TRAFFIC = (
     _link("dialling end", ACTIVE_LINK, _TWO, DIALLING_LINK, DIALS, traffic=False),
     _link("dialling end, once", ACTIVE_LINK, _ONCE, SINGLE_USE, DIALS_ONCE, traffic=False),
@@ -106,7 +106,7 @@ LINKS_WITHOUT_TRAFFIC = (
 _BREAKER = System("breaker_alone", "Circuit breaker", (BREAKER,), told_by(BREAKER))
 _TRANSACTION = System("transaction_alone", "Data transaction", (TRANSACTION,))
 
-# A chart by itself: where several ask one breaker, and where there is no connection to speak of.
+# A chart by itself: a breaker with several callers, and charts that need no connection.
 CHARTS_ALONE: tuple[AloneSearch[frozenset[str]], ...] = (
     AloneSearch(
         "breaker",
@@ -156,7 +156,7 @@ def _ends(name: str, scenario: Scenario, properties: tuple[Property[Both[End]], 
     return EndsSearch(name, charts, scenario, properties)
 
 
-# Two ends, a cable, users and faults; each scenario lets more of it happen.
+# Two ends, a cable, users and faults; each scenario allows more.
 SMALL_ENDS = (
     _ends("two ends, cable cut", CABLE, TWO_ENDS),
     _ends("two ends, users", USERS, TWO_ENDS),
@@ -171,7 +171,7 @@ ENDS = (
 # Transitions that no search takes, and why they are there.
 NEVER_TAKEN: dict[tuple[str, str], str] = {
     (ACTIVE.id, "connecting: permit_offered"): (
-        "the breaker offers when it has refused or withdrawn a permit, and connecting holds one: "
-        "kept so that a breaker with other offers cannot stop the chart"
+        "the breaker offers a permit only after it has refused or withdrawn one, and connecting "
+        "holds one: kept so that a breaker with other offers cannot stop the chart"
     ),
 }

@@ -1,1 +1,1 @@
-"""What several test modules share: tools looked up, captures written and dissected."""
+"""What several test modules share: ends and peers, networks, tools, and checks around tests."""

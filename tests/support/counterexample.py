@@ -10,7 +10,7 @@ from statecharts.explore import Trace
 from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
 from tests.support.driven import OF_TRAFFIC, driven, memory_pairs
 
-# Model to its ends by the names that their moves have.
+# For each model, its ends by the names in their moves.
 _MODELS: dict[str, dict[str, System]] = {
     "active_link": {"active_link": ACTIVE_LINK},
     "passive_link": {"passive_link": PASSIVE_LINK},
@@ -26,8 +26,9 @@ async def replay(
 ) -> None:
     """Make each end's events happen to a driver of its own, in this order.
 
-    Raises `AssertionError` where a driver does something else. The cable and a data message are no
-    event of a chart, and what is read and written is the driver's own affair: both are passed over.
+    Raises `AssertionError` when a driver does something else. Two kinds of steps are skipped: those
+    of the cable and of data messages, which are no events of a chart, and those of reading and
+    writing, which the driver does by itself.
     """
     async with AsyncExitStack() as stack:
         ends = {
@@ -45,7 +46,7 @@ async def replay(
 
 _TEST = '''"""{title}
 
-Written by the checker from a counterexample. It passes once the fault is gone from the charts.
+Written by the checker from a counterexample. It passes when the fault in the charts is corrected.
 """
 
 from tests.support.counterexample import replay

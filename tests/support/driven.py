@@ -1,9 +1,9 @@
 """A real driver as the subject of a tour: each event of the charts is made to happen, not told.
 
 A frame is written by a peer, TCP is opened and closed, a call is made, a timer is aged until it is
-due. Only what no outside can cause by itself is told to the charts directly (``TOLD``). What the
-driver does by itself while it writes and reads (``receiver``, ``transmitter``) is left out of the
-comparison; those charts have their own tests.
+due. Only events that the outside cannot cause by itself are given to the charts directly
+(``TOLD``). What the driver does by itself while it writes and reads (``receiver``, ``transmitter``)
+is not compared; those charts have their own tests.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from statecharts import Effect, Start, Stop, System, Tell
 from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
 from statecharts.hsms.timers import FRAME_DEADLINE, T8, WRITE_TIMEOUT
 
-# Reports that stand for a decision the driver takes from several facts at once.
+# Reports for which the driver decides from several facts together.
 TOLD = frozenset({"traffic_seen", "reconfigured", "linktest_reconfigured", "stale_result_reported"})
 MENTIONED = frozenset({"flushed", "traffic_seen"})
 _CALLS: dict[str, Callable[[Engine], object]] = {
@@ -60,7 +60,7 @@ def compared(effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
 
 
 class HeldStream(trio.abc.HalfCloseableStream):
-    """A stream that sends nothing until it is released: ``flushed`` comes when it is to."""
+    """A stream that sends nothing until it is released, so that a test decides on ``flushed``."""
 
     def __init__(self, inner: trio.abc.HalfCloseableStream) -> None:
         self._inner = inner
@@ -103,7 +103,7 @@ TOUR_PARAMETERS: Parameters = {"breaker": {"threshold": 2}}
 
 
 def _settings(parameters: Parameters) -> Settings:
-    """Every timer as long as it may be: none ends by itself while a tour is on its way."""
+    """Every timer as long as possible, so that none expires by itself during a tour."""
     return Settings(
         t5=240,
         t6=240,
@@ -153,9 +153,9 @@ class DrivenEnd:
             entity=None if self._is_active else self._entity,
             single_use=bool(self._parameters.get("connection_active", {}).get("single_use")),
         )
-        # What only a test reaches for: the charts of this engine, and the connection they have.
+        # Only a test uses these: the charts of this engine, and its connection.
         self._life, self._context = self._engine._life, self._engine._context
-        # A frame is a sign of life besides what it is. The tours make each happen by itself.
+        # Every frame is also a sign of life. The tours make the two events happen separately.
         mention = self._life.mention
         self._life.mention = lambda event: None if event == "traffic_seen" else mention(event)  # type: ignore[method-assign]  # for this one engine
         # Each step so far, and where the charts were after it.
@@ -197,7 +197,7 @@ class DrivenEnd:
             recorded.set()
 
     async def end(self) -> None:
-        """End all that runs."""
+        """Stop everything that runs."""
         self._scope.cancel()
         if self._peer is not None:
             await self._peer.aclose()
@@ -232,7 +232,7 @@ class DrivenEnd:
         engine = self._engine
         by_hand = self._life.router.owner[event] == "breaker" and event.endswith("_requested")
         if event in TOLD or (by_hand and self._life.is_closing):
-            # A closed link refuses calls; what its breaker would do is compared all the same.
+            # A closed link refuses calls, but what its breaker does is still compared.
             self._life.tell(event)
         elif event.endswith("_requested"):
             _CALLS[event](engine)
@@ -293,7 +293,7 @@ class DrivenEnd:
         self._dialled.settled.set()
 
     def _age(self, event: str) -> None:
-        """Make a running timer one that was started long ago."""
+        """Change a running timer as if it had been started long ago."""
         timers, epoch = self._life.timers, self._context.epoch
         timer = event.removesuffix("_expired")
         timers.started[timer] += _LONG_AGO
@@ -307,7 +307,7 @@ class DrivenEnd:
         epoch = self._context.epoch
         assert epoch is not None
         own = epoch.own
-        # Where no such request was sent yet on this connection, one of before is answered.
+        # Without such a request on this connection, an unknown one is answered.
         own.select = own.select if own.select is not None else _ANY - 1
         own.deselect = own.deselect if own.deselect is not None else _ANY - 2
         own.linktest = own.linktest if own.linktest is not None else _ANY - 3
@@ -382,7 +382,7 @@ async def driven(
     pairs: Callable[[], AsyncGenerator[Pair, None]],
     parameters: Parameters,
 ) -> AsyncIterator[DrivenEnd]:
-    """A driven end, and all that it started ended behind it."""
+    """A driven end; after the block, everything that it started is stopped."""
     async with aclosing(pairs()) as made, open_bare_nursery() as nursery:
         end = DrivenEnd(system, made, nursery, parameters)
         await trio.testing.wait_all_tasks_blocked()

@@ -22,7 +22,7 @@ integers = st.one_of(
         for kind in INTEGERS
     ]
 )
-# Of any bits: infinities, the many NaNs, subnormals.
+# Any bits: also infinities, all NaNs, subnormals.
 reals = st.one_of(
     [
         st.lists(st.binary(min_size=kind.size, max_size=kind.size), max_size=4)
@@ -36,7 +36,7 @@ localized = st.one_of(
     st.builds(C, _RAW, encoding=st.integers(0, 20) | st.integers(0, 0xFFFF)),
     st.just(C.from_raw(b"")),
 )
-# Long enough for items of two length bytes.
+# Long enough for items with two length bytes.
 texts = st.one_of(
     st.builds(A, st.text(st.characters(max_codepoint=127), max_size=300)),
     _RAW.map(A),

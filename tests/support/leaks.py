@@ -1,14 +1,14 @@
-"""Around every test that runs a driver: nothing is left of it, nothing was done beside the charts.
+"""Checks around every test that runs a driver: nothing of it stays, and it did what the charts say.
 
 ``leak_check`` watches every driver made in a test. When the test is over:
 
 * no socket is open that was not open before;
 * no driver, no connection and no transaction is alive, so that memory does not grow by use;
-* every step that was recorded is what the charts do, with every effect possible where it stood;
+* every recorded step is what the charts do, and every effect in it was possible;
 * every counter in use is one that ``statistics()`` shows.
 
-``no_task_left`` is its part inside trio: no task of the engine runs when the test has ended. A test
-that hangs is ended by the real clock.
+``no_task_left`` is its part inside trio: no task of the engine runs after the test. A test that
+hangs is stopped by the real clock.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def engine_tasks() -> list[str]:
 
 
 class _Watch:
-    """What a test has made of the engine, without keeping it alive."""
+    """The objects of the engine that a test has made, without keeping them alive."""
 
     def __init__(self) -> None:
         self.made: list[tuple[str, weakref.ref[Any]]] = []
@@ -77,7 +77,7 @@ class _Watch:
                 replay.take(record)
                 assert set(counters) <= set(COUNTERS), f"hidden: {set(counters) - set(COUNTERS)}"
             except (AssertionError, NotAllowedError, ImpossibleEffectError, ValueError) as fault:
-                # Raised here it would end the engine in the middle; it is reported at the end.
+                # Raised here, it would stop the engine; so it is reported after the test.
                 self.faults.append(f"{driver.name}: {record.event}: {fault!r}")
 
         driver.recorders.append(take)
@@ -100,13 +100,13 @@ def _watching(kind: type[Any], watch: _Watch, monkeypatch: pytest.MonkeyPatch) -
 
 
 def _too_long(_: int, frame: FrameType | None) -> None:
-    # No exception that a test or trio could catch: after this, nothing in this process is whole.
+    # Not an exception that a test or trio could catch: this process cannot go on after it.
     pytest.exit(f"the test runs for ever, now at {frame}", returncode=1)
 
 
 @pytest.fixture(autouse=True)
 def leak_check(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    # What is alive now is not this test's: the collection at its end need not look at it.
+    # Objects that are alive now are not of this test: the collection after it can skip them.
     gc.freeze()
     watch = _Watch()
     for kind in (Driver, Engine, Epoch, Transaction):
@@ -121,7 +121,7 @@ def leak_check(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
     if request.session.testsfailed > failed_before:
-        # The traceback of the failure holds on to everything.
+        # The traceback of a failure keeps everything alive.
         return
     assert not watch.faults, watch.faults[0]
     assert open_sockets() - sockets_before == set()

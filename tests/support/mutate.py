@@ -1,4 +1,4 @@
-"""A chart with one thing missing, to see that its absence is noticed."""
+"""A chart without one transition or effect, to see that a check notices it."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from statecharts import Chart
 
 
 def without(chart: Chart, transition: str, effect: str = "") -> Chart:
-    """The chart without the transition that reads so, or without one effect of it."""
+    """The chart without the transition with this text, or without one effect of it."""
     (found,) = (on for on in chart.transitions if str(on) == transition)
     if not effect:
         return replace(chart, transitions=tuple(on for on in chart.transitions if on != found))

@@ -1,7 +1,7 @@
 """Real TCP on loopback: an equipment to talk to, and listeners that misbehave.
 
-``HSMS_SERVER_HOST`` and ``HSMS_SERVER_PORT`` name an equipment on another machine; the tests that
-need one and nothing more then talk to that.
+``HSMS_SERVER_HOST`` and ``HSMS_SERVER_PORT`` name an equipment on another machine. Tests that need
+only an equipment then use that one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.support.patience import PATIENCE
 
 
 def run_patiently(function: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
-    """``trio.run`` that gives up."""
+    """``trio.run`` that fails after a time."""
 
     async def bounded() -> Any:
         with trio.fail_after(PATIENCE):
@@ -34,7 +34,7 @@ def run_patiently(function: Callable[..., Awaitable[Any]], *args: Any, **options
 
 @pytest.fixture(autouse=True)
 def patience(request: pytest.FixtureRequest) -> None:
-    """Every wait of a test that imports this has an end."""
+    """No test of a module that imports this waits for ever."""
     # The first mark names the runner; pytest-trio has added its own at the end.
     request.node.own_markers.insert(0, pytest.mark.trio(run=run_patiently).mark)
 
@@ -52,7 +52,7 @@ async def equipment(handler: Handler = echo) -> AsyncIterator[tuple[str, int]]:
 
 @asynccontextmanager
 async def serving(handler: Handler = echo, **changes: Any) -> AsyncIterator[HsmsServer]:
-    """A server of ours on a port of the system's choice, closed at the end of the block."""
+    """A server of ours on a port that the system chooses, closed after the block."""
     settings = Settings(port=0).replace(**changes)
     async with trio.open_nursery() as nursery:
 
@@ -65,7 +65,7 @@ async def serving(handler: Handler = echo, **changes: Any) -> AsyncIterator[Hsms
 
 
 class Gate:
-    """A listener that counts who comes, and does with each what it is told."""
+    """A listener that counts its connections and handles each in a given way."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener

@@ -1,4 +1,4 @@
-"""Charts made to be hard: for whoever draws or exports charts, beyond what HSMS happens to need."""
+"""Difficult charts, for tests of drawing and export: they use more of the kit than HSMS does."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from statecharts import Chart, Effect, Increment, On, Parameter, Set, State, Tim
 
 @dataclass(frozen=True, slots=True)
 class Say(Effect):
-    """An effect that can be told from every other by its word."""
+    """An effect that differs from every other by its word."""
 
     word: str
 
@@ -17,7 +17,7 @@ def say(*words: str) -> tuple[Say, ...]:
 
 
 def loud(id: str, *children: State, timer: Timer | None = None, parallel: bool = False) -> State:
-    """A state that says when it is entered and left."""
+    """A state with an effect on entry and on exit."""
     return State(
         id,
         enter=say(f"+{id}"),

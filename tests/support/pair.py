@@ -73,7 +73,7 @@ class MemoryListener:
 
 
 class Switchboard:
-    """What a dialling engine reaches: peers of bytes, refusals, or silence, one after another."""
+    """The network of a dialling engine: peers of bytes, refusals, or silence, one after another."""
 
     def __init__(self) -> None:
         self._give, self._take = trio.open_memory_channel[RawPeer](math.inf)
@@ -97,7 +97,7 @@ class Switchboard:
         return ours
 
     async def peer(self) -> RawPeer:
-        """The other end of the next connection."""
+        """The peer of the next connection."""
         return await self._take.receive()
 
     def hang(self) -> None:
@@ -116,7 +116,7 @@ async def first(reader: EventReader, kind: type[E]) -> E:
 
 
 async def nothing(_: HsmsConnection) -> None:
-    """A handler that waits for the end."""
+    """A handler that waits until it is cancelled."""
     await trio.sleep_forever()
 
 
@@ -164,7 +164,7 @@ async def passive_end(**changes: Any) -> AsyncIterator[tuple[HsmsConnection, Raw
 async def server_end(
     handler: Handler = nothing, **changes: Any
 ) -> AsyncIterator[tuple[HsmsServer, MemoryListener]]:
-    """A server in this process, cancelled at the end of the block."""
+    """A server in this process, cancelled after the block."""
     listener = MemoryListener()
     settings = Settings().replace(**changes)
     async with trio.open_nursery() as nursery:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 Direction = Literal["active", "passive"]
-"""Who sends a segment: the end that connected, or the end that listens on `PASSIVE_PORT`."""
+"""The sender of a segment: the end that connected, or the end that listens on `PASSIVE_PORT`."""
 
 ACTIVE_PORT = 49_152
 PASSIVE_PORT = 5_000
@@ -21,7 +21,7 @@ _ADDRESS = {"active": bytes([192, 0, 2, 1]), "passive": bytes([192, 0, 2, 2])}
 _PORT = {"active": ACTIVE_PORT, "passive": PASSIVE_PORT}
 _OTHER: dict[Direction, Direction] = {"active": "passive", "passive": "active"}
 _SYN, _PSH, _ACK = 0x02, 0x08, 0x10
-# What the 16-bit total length of IPv4 leaves after its own header and TCP's.
+# The room in IPv4's 16-bit total length after the headers of IPv4 and TCP.
 _MOST_PER_PACKET = 65_535 - 20 - 20
 
 

@@ -1,6 +1,6 @@
 """A peer made of bytes: sends exactly what it is told to and expects exactly what it says.
 
-Nothing of ``hsms_engine.wire`` is used here, so that a frame both ends read wrongly is noticed.
+It does not use ``hsms_engine.wire``, so that a mistake there is noticed.
 """
 
 from __future__ import annotations
@@ -136,13 +136,13 @@ class RawPeer:
         return got.system
 
     async def end(self) -> None:
-        """The stream is over, and no byte came before that."""
+        """The peer closes the stream, and no byte comes before that."""
         rest = bytes(self._received)
         try:
             while more := await self.stream.receive_some(65_536):
                 rest += more
         except trio.BrokenResourceError:
-            # Closed with bytes of ours unread, which TCP answers with a reset.
+            # It was closed with bytes of ours unread, so TCP sent a reset.
             pass
         assert rest == b""
 
@@ -163,7 +163,7 @@ class RawPeer:
         await self.expect(select_rsp(system))
 
     async def close(self) -> None:
-        """End the stream."""
+        """Close the stream."""
         await self.stream.aclose()
 
     async def settle(self) -> None:

@@ -1,4 +1,4 @@
-"""Whether what a driver recorded is what the charts do: each step again, on fresh machines."""
+"""Checks that the steps a driver recorded are what the charts do, on fresh machines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _step(
 
 
 def _again(system: System, chart: str, before: Snapshot, event: str) -> ChartStep:
-    """The step as a machine decides it that no driver has ever used."""
+    """The step as it is decided by a machine that no driver has used."""
     parameters = tuple(before.machine.parameters.items())
     return _step(system, chart, parameters, (before.states, before.values), event)
 

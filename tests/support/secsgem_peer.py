@@ -1,8 +1,8 @@
 """secsgem 0.3 as a process of its own: ``python secsgem_peer.py active|passive``.
 
-Each line read is a port, and one whole connection to make there; the lines written are ``ready``
-when secsgem is enabled, then ``done`` or ``failed WHAT``. Each connection has a fresh handler and,
-where secsgem listens, a fresh port: its listener does not survive being used again.
+Each input line is a port, for one whole connection. The output lines are ``ready`` when secsgem is
+enabled, then ``done`` or ``failed WHAT``. Each connection has a fresh handler and, when secsgem
+listens, a fresh port, because its listener cannot be used twice.
 """
 
 import logging
@@ -82,7 +82,7 @@ def main() -> None:
             print(f"failed {type(error).__name__}: {error}", flush=True)
         else:
             print("done", flush=True)
-    # Handlers that are left behind keep threads which never end.
+    # secsgem's handlers keep threads that never stop.
     os._exit(0)
 
 

@@ -20,7 +20,7 @@ PACKAGES = {
 def needs(tool: str) -> None:
     """Skip the running test unless `tool` is on the path; with CI=true its absence is a failure.
 
-    Raises `KeyError` for a tool that is not in `PACKAGES`: a reader must be told what to install.
+    Raises `KeyError` for a tool that is not in `PACKAGES`: the message must name a package.
     """
     package = PACKAGES[tool]
     if shutil.which(tool) is not None:

@@ -1,4 +1,4 @@
-"""Takes the real driver along tours of the charts, and says how much of them it has walked."""
+"""Leads the real driver along tours of the charts, and counts the edges that it has taken."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Pairs = Callable[[], AsyncGenerator[Pair, None]]
 
 
 class Walked(NamedTuple):
-    """The edges a driver has taken, those there are, and how many steps and tours it took."""
+    """The edges that a driver has taken, all edges, and the number of steps and tours."""
 
     covered: int
     wanted: int
@@ -30,7 +30,7 @@ class Walked(NamedTuple):
 
 @cache
 def graph_of(system: System) -> Graph[Here[World], Here[World]]:
-    """All that can become of one end against anything; what it reads and writes left out."""
+    """The graph of one end whose peer may do anything, without reading and writing."""
     end = ACTIVE_END if system is ACTIVE_LINK else PASSIVE_END
     return Graph(link_alone(end, TOUR_PARAMETERS if system is ACTIVE_LINK else {}))
 

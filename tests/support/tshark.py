@@ -1,4 +1,4 @@
-"""HSMS as tshark reads it: an opinion on our bytes that owes nothing to our code."""
+"""HSMS as tshark reads it: an opinion on our bytes that does not depend on our code."""
 
 import json
 import subprocess

@@ -1,7 +1,7 @@
 """Time that jumps: a module that imports ``virtual_time`` runs its trio tests on a mock clock.
 
-It starts at 0 and moves only when every task is blocked, then straight to the next deadline. So
-``trio.current_time()`` is exact, and no test waits.
+The clock starts at 0 and moves only when every task is blocked, then directly to the next deadline.
+So ``trio.current_time()`` is exact, and no test waits.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Programs of others that are asked about the same charts: the xstate package, and Spin."""
+"""Independent programs that check the same charts: the xstate package, and Spin."""

@@ -1,7 +1,6 @@
-"""What xstate and Spin are asked about the HSMS charts, and whether they agree with us.
+"""The questions for xstate and Spin about the HSMS charts, and whether they agree with us.
 
-Each function gives the number of things that agreed and, in words, each that did not: no difference
-is agreement.
+Each function gives the number of equal answers and describes each different one.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ SCENARIOS = (
     Scenario(active_calls=CALLS, cable=True, failures=True),
     Scenario(active_calls=CALLS[:2], data=True, cable=True),
 )
-# The attempt that could not be made is not reported: the breaker waits for its probe for ever.
+# A failed attempt is not reported: the breaker waits for its probe for ever.
 FAULTY = replace(
     ACTIVE,
     transitions=tuple(
@@ -40,7 +39,7 @@ FAULTY = replace(
 
 
 def hsms_machines() -> tuple[Machine, ...]:
-    """Every chart; those with a parameter once more with other values of it."""
+    """Every chart; those with a parameter also with other values of it."""
     found = [Machine(chart) for chart in CHARTS]
     for chart in CHARTS:
         for parameter in chart.parameters:
@@ -54,7 +53,7 @@ def xstate_agreement(oracle: Path = ORACLE) -> Agreement:
     """Pairs (snapshot, event) of every HSMS chart, each in both forms of the export.
 
     ``oracle`` is the folder of the script and its packages, which are installed when missing.
-    Raises ``OracleError`` when node or the packages cannot be had.
+    Raises ``OracleError`` without node or the packages.
     """
     install(oracle)
     return compare(hsms_machines(), oracle)
@@ -65,7 +64,7 @@ def _differences(name: str, ours: Verification, theirs: Verification) -> tuple[s
 
 
 def systems() -> tuple[System, ...]:
-    """Each chart by itself, and the systems that stand an arbitrary surrounding."""
+    """Each chart by itself, and the systems that can run in arbitrary surroundings."""
     single = tuple(System(chart.id, chart.title, (chart,), told_by(chart)) for chart in CHARTS)
     return (*single, ACTIVE_END, PASSIVE_END)
 
@@ -86,7 +85,7 @@ def fault_verdicts() -> dict[str, tuple[bool, bool]]:
 def spin_agreement() -> Agreement:
     """States of every chart, of the systems and of two ends with a cable; an injected fault.
 
-    Raises ``OracleError`` when spin or a C compiler cannot be had.
+    Raises ``OracleError`` without spin or a C compiler.
     """
     agreed = 0
     differences: list[str] = []

@@ -1,4 +1,4 @@
-"""Runs a program that others wrote and gives what it says."""
+"""Runs an independent program and gives its answers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 class OracleError(Exception):
-    """A program that is asked for its opinion did not give one."""
+    """A program did not give an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """``agreed`` answers were the same; ``differences`` tells each that was not."""
+    """``agreed`` answers were equal; ``differences`` describes each answer that was not."""
 
     agreed: int
     differences: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Asks Spin and our own search the same of the same models.
+"""Asks Spin and our own search the same questions about the same models.
 
 Both search everything, without reductions, and must give the same number of states, the same number
 of transitions and the same verdict.
@@ -22,7 +22,7 @@ from .programs import OracleError, run
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What a complete search says of a model. After a violation the numbers mean nothing."""
+    """The result of a complete search. After a violation the numbers have no meaning."""
 
     states: int
     transitions: int
@@ -40,10 +40,10 @@ def spin(model: str) -> Verification:
         directory = Path(folder)
         (directory / "model.pml").write_text(model)
         run("spin", "-a", "model.pml", directory=directory)
-        # The program is long and runs shortly: optimising it would take twenty times as long.
+        # The program is long and runs only for a short time: optimising it would cost more.
         options = ("-O0", "-w", "-DSAFETY", "-DNOREDUCE", "-DMEMLIM=2048")
         run("cc", *options, "-o", "pan", "pan.c", directory=directory)
-        # -E: a state that nothing leaves is not an error here; -m: as deep as needed.
+        # -E: a state without a move out is not an error here; -m: as deep as needed.
         told = run("./pan", "-E", "-m1000000", directory=directory)
     found = [each.search(told) for each in (_STORED, _TRANSITIONS, _ERRORS)]
     numbers = [int(each[1]) for each in found if each]
@@ -54,7 +54,7 @@ def spin(model: str) -> Verification:
 
 
 def search(router: Router, invariant: Implication | None = None) -> Verification:
-    """Our own verdict on a system whose surrounding does anything it takes, at any time."""
+    """Our own verdict on a system in surroundings that cause any event it takes, at any time."""
     events = offered(router.system)
     known, transitions = {router.initial: None}, 0
     queue = [router.initial]

@@ -1,9 +1,9 @@
 """Two HSMS ends and the cable between them in Promela: the model of ``model`` once more.
 
-The charts are written out by ``promela.Part``. The rest, what a queue, a cable, a listener and a
-driver do, is written here a second time, in Promela and from the description in ``model``, on
-purpose: two searches over the same text could only make the same mistakes. Both must come to the
-same number of states and to the same verdicts.
+``promela.Part`` writes the charts. The rest (queue, cable, listener, driver) is written here a
+second time, in Promela, from the description in ``model``. This is on purpose: two searches over
+the same text would make the same mistakes. Both must find the same number of states and the same
+verdicts.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from ..model import (
     Scenario,
 )
 
-# As many frames as ever wait at one end; one more fails an assertion, it is not dropped.
+# The most frames that ever wait at one end. One more fails an assertion; it is not dropped.
 ROOM = 10
 _ITEMS: tuple[Item, ...] = (*Marker, *Outgoing)
 _TCP = {Tcp.CLOSED: 0, Tcp.OPENING: 1, Tcp.OPEN: 2}
@@ -125,7 +125,7 @@ class _End:
         self.timers = list(dict.fromkeys(timer.id for chart in charts for timer in chart.timers))
 
     def outside(self, effect: Effect) -> str:
-        """What an effect needs of the world, and what it brings about."""
+        """What an effect needs of the world, and what it changes."""
         m = self.mine
         match effect:
             case Start(timer):
@@ -175,7 +175,7 @@ class _End:
         yield from _INBOX.replace("@", m).splitlines()
         yield from (f"bit {m}_t_{timer};" for timer in self.timers)
         if self.listens:
-            # The next connection has charts of its own: whatever the last ones held is gone.
+            # The next connection has fresh charts: all variables get their initial values.
             yield f"inline {m}_listen() {{ {'; '.join(self.part.beginning())} }}"
 
     def choices(self) -> Iterator[str]:
@@ -236,7 +236,7 @@ class _End:
 
 
 def two_ends(scenario: Scenario, bind: Bind = machine, invariant: Implication | None = None) -> str:
-    """The whole model; the invariant speaks of the end that dials and is asserted of it."""
+    """The whole model; the invariant is about the end that dials and is asserted there."""
     parameters = {
         BREAKER.id: {"threshold": scenario.threshold},
         LINKTEST.id: {"linktest_threshold": scenario.linktest_threshold},

@@ -1,8 +1,8 @@
 """Compares xstate's answers with ours, over every reachable (snapshot, event) of a machine.
 
-A script walks each exported machine with the real package, from its start, along all events; so
-which snapshots are reachable is found there as well. Compared are the next state, the values of the
-variables, the effects and their order, and which events are refused.
+A script walks each exported machine with the real package, from its start, along all events, so it
+finds the reachable snapshots by itself. The next state, the values of the variables, the effects in
+their order, and the refused events are compared.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _answer(machine: Machine, found: Mapping[str, Any]) -> Snapshot:
 
 
 def _parted(actions: Iterable[Mapping[str, Any]], chart: Chart) -> tuple[list[Any], Counter[str]]:
-    """Effects in order, and apart from them what is started and stopped.
+    """The effects in order, and separately the timers that are started and stopped.
 
     xstate starts a delayed transition after the other entry actions and cancels it after the other
     exit actions; the chart does both before them.

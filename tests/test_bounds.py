@@ -1,0 +1,490 @@
+"""Each bound is met exactly, where nothing happens, and exceeded by one, where something does.
+
+The ranges of settings are in ``test_settings``, the fields of a frame in ``test_wire``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+
+from hsms_engine import Message, Settings
+from hsms_engine.driver.event_reader import EventReader
+from hsms_engine.events import LinkEvent, Missed, NotSelected, UnexpectedSecondary
+from hsms_engine.protocol import ACTIVE_LINK, Engine, Entity
+from hsms_engine.protocol.exchange import RESERVE
+from hsms_engine.protocol.transactions import SYSTEM_BYTES
+from tests.support.engines import End, accepted, dialling, selected, selecting, serving
+from tests.support.pair import server_end
+from tests.support.raw_peer import (
+    RawPeer,
+    data,
+    deselect_rsp,
+    linktest_req,
+    raw,
+    select_req,
+)
+from tests.support.virtual import virtual_time
+
+__all__ = ["virtual_time"]
+
+S1F1 = Message(1, 1, wait=True)
+HEADER = 14
+
+
+def event(number: int, body: bytes = b"") -> bytes:
+    """A primary without W."""
+    return data(6, 11, number, body=body)
+
+
+# What waits for the program
+
+
+def test_inbox_size_primaries_wait_and_one_more_ends_the_connection() -> None:
+    end = selected(inbox_size=3)
+    end.take(event(1), event(2))
+    last = end.primary(event(3))
+    assert end.engine.is_selected
+    end.engine.take(last)
+    end.take(event(4))
+    assert end.engine.is_selected
+    end.take(event(5))
+    assert not end.engine.is_selected
+
+
+def test_inbox_bytes_wait_and_one_byte_more_ends_the_connection() -> None:
+    end = selected(inbox_bytes=100)
+    first = end.primary(event(1, bytes(60)))
+    end.take(event(2, bytes(40)), event(3))
+    assert end.engine.is_selected
+    end.engine.take(first)
+    end.take(event(4, bytes(60)))
+    assert end.engine.is_selected
+    end.take(event(5, bytes(1)))
+    assert not end.engine.is_selected
+
+
+def test_a_lone_primary_may_be_longer_than_the_inbox_and_nothing_waits_beside_it() -> None:
+    end = selected(inbox_bytes=100)
+    end.take(event(1, bytes(101)))
+    assert end.engine.is_selected
+    end.take(event(2))
+    assert not end.engine.is_selected
+
+
+# What waits for the peer
+
+
+def unread(size: int, **changes: Any) -> End:
+    """Selected, with ``size`` bytes queued for a peer that takes none."""
+    end = selected(**changes)
+    end.is_read = False
+    end.engine.send(Message(6, 11, body=bytes(size - HEADER)))
+    end.out()
+    assert end.engine.statistics().queued_bytes == size
+    return end
+
+
+def test_senders_wait_above_outbox_size_and_not_at_it() -> None:
+    assert not unread(1_000, outbox_size=1_000).engine.is_full
+    end = unread(1_001, outbox_size=1_000)
+    assert end.engine.is_full
+    end.engine.wrote(1)
+    assert not end.engine.is_full
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        (linktest_req(7), HEADER),
+        (raw(8, 7), HEADER),
+        (data(1, 1, 7, session=9), HEADER + 12),
+    ],
+    ids=["Linktest.req", "an unknown SType", "a foreign session id"],
+)
+@pytest.mark.parametrize("above", [0, 1])
+def test_answers_are_queued_up_to_the_reserve_above_outbox_size(
+    question: bytes, answer: int, above: int
+) -> None:
+    end = unread(1_000 + RESERVE - answer + above, outbox_size=1_000, is_equipment=True)
+    end.take(question)
+    assert end.engine.is_selected == (above == 0)
+
+
+# What waits for a reader of events
+
+
+def secondary(size: int) -> UnexpectedSecondary:
+    return UnexpectedSecondary(0.0, 1, Message(1, 2, body=bytes(size)))
+
+
+async def read(reader: EventReader) -> list[LinkEvent]:
+    reader.close()
+    return [event async for event in reader]
+
+
+def reading(happened: list[LinkEvent], **changes: Any) -> EventReader:
+    reader = EventReader(lambda: Settings(**changes))
+    for each in happened:
+        reader.put(each)
+    return reader
+
+
+async def test_events_size_events_wait_and_for_one_more_the_oldest_is_dropped() -> None:
+    told: list[LinkEvent] = [NotSelected(at, 1) for at in range(4)]
+    assert await read(reading(told[:3], events_size=3)) == told[:3]
+    assert await read(reading(told, events_size=3)) == [Missed(1, 1, 1), *told[1:]]
+
+
+async def test_inbox_bytes_of_messages_wait_in_events_and_for_one_byte_more_one_is_dropped() -> (
+    None
+):
+    told: list[LinkEvent] = [secondary(60), NotSelected(0, 1), secondary(40), secondary(1)]
+    assert await read(reading(told[:3], inbox_bytes=100)) == told[:3]
+    assert await read(reading(told, inbox_bytes=100)) == [Missed(0, 1, 1), *told[1:]]
+
+
+async def test_a_lone_event_may_be_longer_than_its_bound_until_another_comes() -> None:
+    told: list[LinkEvent] = [secondary(101), NotSelected(0, 1)]
+    assert await read(reading(told[:1], inbox_bytes=100)) == told[:1]
+    assert await read(reading(told, inbox_bytes=100)) == [Missed(0, 1, 1), told[1]]
+
+
+async def test_bytes_of_events_that_were_read_count_no_more() -> None:
+    reader = reading([secondary(60)], inbox_bytes=100)
+    assert await anext(reader) == secondary(60)
+    for size in (60, 40):
+        reader.put(secondary(size))
+    assert await read(reader) == [secondary(60), secondary(40)]
+
+
+# Frames
+
+
+@pytest.mark.parametrize("start", [selected, serving])
+def test_a_frame_of_max_frame_is_read_and_one_byte_more_ends_the_connection(
+    start: Callable[..., End],
+) -> None:
+    end = start(max_frame=100)
+    whole = event(1, bytes(90))
+    assert len(end.primary(whole).body) == 90
+    # In pieces it is another way through the decoder.
+    end.take(whole[:5])
+    assert len(end.primary(whole[5:]).body) == 90
+    # Judged by its length alone.
+    end.take(event(2, bytes(91))[:4])
+    assert not end.engine.is_selected
+
+
+def test_a_changed_max_frame_holds_for_the_frame_to_come() -> None:
+    end = selected(max_frame=100)
+    end.engine.configure(end.engine.settings.replace(max_frame=101))
+    assert len(end.primary(event(1, bytes(91))).body) == 91
+    end.take(event(2, bytes(92)))
+    assert not end.engine.is_selected
+
+
+def test_of_a_frame_that_stopped_the_last_16_bytes_are_shown() -> None:
+    end = selected()
+    cut = event(1, bytes(range(20)))[:17]
+    end.take(cut)
+    end.engine.tcp_closed()
+    assert str(end.engine.last_error).endswith(f"last bytes {cut[1:]!r}")
+
+
+def test_system_bytes_wrap_past_those_that_are_open() -> None:
+    class Last(Random):
+        """The first system bytes are the last there are."""
+
+        def getrandbits(self, k: int) -> int:
+            return (1 << k) - 1
+
+    engine = Engine(
+        ACTIVE_LINK, Settings(), clock=lambda: 0.0, random=Last(), peer=lambda _: "tool"
+    )
+    engine.enable()
+    engine.tcp_opened()
+    written = [each for each in iter(engine.next_output, None) if isinstance(each, bytes)]
+    assert written[-1][10:] == (SYSTEM_BYTES - 1).to_bytes(4)
+    engine.receive(raw(2, SYSTEM_BYTES - 1))
+    assert [engine.request(S1F1).system_bytes for _ in range(2)] == [0, 1]
+
+
+# Connections
+
+
+def test_max_sessions_are_selected_and_one_more_is_refused_until_one_ends() -> None:
+    entity = Entity(2)
+    first, _ = (serving(entity=entity) for _ in range(2))
+    surplus = accepted(entity=entity)
+    surplus.take(select_req(7))
+    assert surplus.frames[-1][2] == 3
+    assert surplus.engine.phase == "separating"
+    first.engine.tcp_closed()
+    assert serving(entity=entity).engine.is_selected
+
+
+async def test_max_connections_are_up_and_one_more_is_closed_until_one_ends() -> None:
+    async with server_end(max_connections=2, linktest_interval=None) as (server, listener):
+        first, _ = [await listener.raw() for _ in range(2)]
+        await wait_all_tasks_blocked()
+        assert (len(server.connections), server.turned_away) == (2, 0)
+        await (await listener.raw()).end()
+        assert (len(server.connections), server.turned_away) == (2, 1)
+        await first.close()
+        await wait_all_tasks_blocked()
+        await (await listener.raw()).select()
+        assert server.turned_away == 1
+
+
+# In a row
+
+
+@pytest.mark.parametrize("threshold", [1, 2, 100])
+def test_linktest_threshold_misses_end_the_connection_and_one_less_does_not(threshold: int) -> None:
+    end = selected(linktest_threshold=threshold, linktest_interval=10, t6=5)
+    for number in range(1, threshold + 1):
+        assert end.engine.is_selected
+        end.at(number * 15 - 5)
+        end.at(number * 15)
+    assert not end.engine.is_selected
+
+
+@pytest.mark.parametrize("threshold", [1, 2, 1_000])
+def test_breaker_threshold_failures_open_the_breaker_and_one_less_does_not(threshold: int) -> None:
+    end = dialling(breaker_threshold=threshold)
+    for number in range(1, threshold + 1):
+        assert end.engine.refused() is None
+        end.engine.tcp_failed(OSError())
+        end.at(number * 10)
+    assert end.engine.statistics().breaker_failures == threshold
+    assert end.engine.refused() is not None
+
+
+def pauses(count: int, **changes: Any) -> list[float]:
+    """Seconds between the starts of attempts that fail at once."""
+    end = dialling(breaker_threshold=1_000, **changes)
+    found: list[float] = []
+    for _ in range(count):
+        end.engine.tcp_failed(OSError())
+        end.out()
+        found.append(end.engine.next_due() - end.now)
+        end.at(end.engine.next_due())
+    return found
+
+
+def test_the_pause_grows_to_backoff_limit_and_is_never_less_than_t5() -> None:
+    assert pauses(4, t5=10, backoff_factor=3, backoff_limit=90) == [10, 30, 90, 90]
+    assert pauses(4, t5=10, backoff_factor=3, backoff_limit=89) == [10, 30, 89, 89]
+    assert pauses(2, t5=10, backoff_factor=3, backoff_limit=0) == [10, 10]
+
+
+def test_the_pause_has_its_limit_however_many_attempts_have_failed() -> None:
+    assert pauses(999, backoff_factor=10.0, backoff_limit=240)[-1] == 240
+
+
+@pytest.mark.parametrize("jitter", [0.0, 1.0])
+def test_jitter_adds_no_more_than_its_fraction(jitter: float) -> None:
+    found = pauses(200, t5=10, backoff_jitter=jitter)
+    assert 10 <= min(found) <= max(found) <= 10 * (1 + jitter)
+    assert (max(found) > 19) == bool(jitter)
+
+
+# Timers
+
+
+def cut(size: int) -> Callable[[End], object]:
+    """The beginning of a frame of ``size`` bytes, whose rest comes byte by byte, and late."""
+
+    def happens(end: End) -> None:
+        frame = event(1, bytes(size - 10))
+        end.take(frame[:14])
+        end.now = 4.5
+        end.take(frame[14:15])
+
+    return happens
+
+
+def stop_reading(end: End) -> None:
+    end.is_read = False
+    end.engine.send(Message(6, 11))
+    end.out()
+
+
+def fail(end: End) -> None:
+    end.engine.tcp_failed(OSError())
+    end.out()
+
+
+def close(end: End) -> None:
+    end.engine.close()
+    end.out()
+
+
+def request(end: End) -> None:
+    end.engine.request(S1F1)
+    end.out()
+
+
+def deselect(end: End) -> None:
+    end.deselect()
+    end.take(deselect_rsp(end.last))
+
+
+def nothing(_: End) -> None:
+    """It runs already."""
+
+
+SHORT = {"allow_short_timers": True}
+# What starts a timer at 0, its seconds, and what is so (a phase, or a counter's 1) once it is over.
+TIMERS: dict[str, tuple[Callable[[], End], Callable[[End], object], float, str]] = {
+    "T3": (lambda: selected(t3=3), request, 3, "replies_timed_out"),
+    "T5": (lambda: dialling(t5=3), fail, 3, "connecting"),
+    "T6, Select": (lambda: selecting(t6=3), nothing, 3, "waiting"),
+    "T6, Deselect": (lambda: selected(t6=3), lambda end: end.deselect(), 3, "waiting"),
+    "T6, Linktest": (lambda: selected(t6=3), lambda end: end.linktest(), 3, "waiting"),
+    "T7": (lambda: accepted(t7=3), nothing, 3, "closed"),
+    "T7, after a Deselect": (lambda: selected(t7=3), deselect, 3, "waiting"),
+    "T8": (lambda: selected(t8=3), lambda end: end.take(event(1)[:5]), 3, "waiting"),
+    "connect_timeout": (lambda: dialling(connect_timeout=3), nothing, 3, "waiting"),
+    "write_timeout": (lambda: selected(write_timeout=3), stop_reading, 3, "waiting"),
+    "linger": (lambda: selected(linger=3), close, 3, "closed"),
+    "frame_deadline": (
+        lambda: selected(frame_deadline=5),
+        cut(2 * 64 * 1024),
+        5 + 2,
+        "waiting",
+    ),
+    "frame_deadline, no length yet": (
+        lambda: selected(frame_deadline=3, **SHORT),
+        lambda end: end.take(b"\0"),
+        3,
+        "waiting",
+    ),
+    "linktest_interval": (
+        lambda: selected(linktest_interval=3),
+        nothing,
+        3,
+        "control_frames_sent",
+    ),
+    "breaker_open_time": (
+        lambda: dialling(t5=1, breaker_open_time=3, breaker_threshold=1),
+        fail,
+        3,
+        "connecting",
+    ),
+}
+
+
+def is_over(end: End, sign: str, before: dict[str, int]) -> bool:
+    counts = end.counts()
+    return counts[sign] > before[sign] if sign in counts else end.engine.phase == sign
+
+
+@pytest.mark.parametrize("timer", TIMERS)
+def test_a_timer_is_over_at_its_very_second_and_not_before(timer: str) -> None:
+    start, happens, seconds, sign = TIMERS[timer]
+    end = start()
+    happens(end)
+    before = end.counts()
+    assert end.engine.next_due() <= seconds
+    end.at(seconds - 0.001)
+    assert not is_over(end, sign, before)
+    end.at(seconds)
+    assert is_over(end, sign, before)
+
+
+# The driver
+
+
+class Counting(trio.abc.Instrument):
+    """Counts how often a task whose name ends in ``name`` has a turn."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.turns = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task.name.endswith(self._name):
+            self.turns += 1
+
+
+async def test_after_more_than_100_frames_in_8192_bytes_others_have_a_turn() -> None:
+    async def turns(size: int) -> int:
+        """How many turns its task needs for a segment whose 101 frames end with byte ``size``."""
+        pings = linktest_req(1) * 100
+        async with server_end(linktest_interval=None) as (_, listener):
+            peer = await listener.raw()
+            await peer.select()
+            await wait_all_tasks_blocked()
+            counting = Counting("HsmsServer._run")
+            trio.lowlevel.add_instrument(counting)
+            await peer.send(event(1, bytes(size - len(pings) - HEADER)) + pings)
+            await wait_all_tasks_blocked()
+            trio.lowlevel.remove_instrument(counting)
+            await peer.take(len(pings))
+        return counting.turns
+
+    # All in one slice, or one of them in the next.
+    assert await turns(8_192) == await turns(8_193) + 1
+
+
+class Pieces(trio.abc.Stream):
+    """A stream that cannot tell how far it came, and what was given to it at once."""
+
+    def __init__(self, inner: trio.abc.Stream) -> None:
+        self._inner = inner
+        self.sizes: list[int] = []
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self.sizes.append(len(data))
+        await self._inner.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._inner.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._inner.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@pytest.mark.parametrize(
+    ("size", "pieces"), [(65_536, [65_536]), (65_537, [65_536, 1])], ids=["one", "two"]
+)
+async def test_a_write_of_65536_bytes_is_one_piece_and_of_one_more_two(
+    size: int, pieces: list[int]
+) -> None:
+    async with server_end(linktest_interval=None) as (server, listener):
+        ours, theirs = memory_stream_pair()
+        stream = Pieces(theirs)
+        listener._give.send_nowait(stream)
+        peer = RawPeer(ours)
+        await peer.select()
+        await wait_all_tasks_blocked()
+        stream.sizes.clear()
+        await server.connections[0].send(Message(6, 11, body=bytes(size - HEADER)))
+        await peer.take(size)
+        assert stream.sizes == pieces
+
+
+async def test_who_sends_waits_above_outbox_size_and_not_at_it() -> None:
+    async with server_end(outbox_size=100, linktest_interval=None) as (server, listener):
+        peer = await listener.raw()
+        await peer.select()
+        await wait_all_tasks_blocked()
+        (connection,) = server.connections
+        engine = connection._engine
+        # Queued, and not taken out of the engine yet.
+        for size, waits in ((100, False), (101, True)):
+            engine.send(Message(6, 11, body=bytes(size - HEADER)))
+            with trio.move_on_after(1) as patience:
+                await connection.send(Message(6, 13))
+            assert patience.cancelled_caught == waits
+            await wait_all_tasks_blocked()

@@ -1,0 +1,1141 @@
+"""Each text of an error is shown whole, by the scenario in which somebody gets it.
+
+``test_no_text_is_left_out`` reads the texts out of the sources: a new one without a row here fails.
+"""
+
+from __future__ import annotations
+
+import ast
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Unpack
+
+import pytest
+from trio.testing import wait_all_tasks_blocked
+
+from hsms_engine import (
+    CircuitBreaker,
+    CircuitOpenError,
+    ClosedError,
+    ConnectError,
+    ConnectionLostError,
+    HsmsConnection,
+    HsmsError,
+    HsmsLink,
+    LinkDownError,
+    LocalProtocolError,
+    Message,
+    RejectedError,
+    RemoteProtocolError,
+    SelectRefusedError,
+    Settings,
+    TransactionError,
+)
+from hsms_engine.driver.tcp import connect_tcp, listen_tcp
+from hsms_engine.protocol.causes import Cause
+from hsms_engine.protocol.exchange import RESERVE
+from hsms_engine.settings import SettingsChanges, chosen_settings
+from hsms_engine.wire import Frame, FrameLengthError
+from statecharts import System
+from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
+from statecharts.hsms.vocabulary import CloseGate, CloseTcp
+from tests.support.engines import (
+    End,
+    accepted,
+    dialling,
+    outcome_of,
+    selected,
+    selecting,
+    serving,
+    text_of,
+)
+from tests.support.pair import MemoryListener, Switchboard, link_end, passive_end, server_end
+from tests.support.raw_peer import (
+    data,
+    deselect_req,
+    deselect_rsp,
+    linktest_req,
+    reject_req,
+    select_req,
+    select_rsp,
+    separate_req,
+)
+from tests.support.touring import graph_of
+from tests.support.virtual import virtual_time
+
+__all__ = ["virtual_time"]
+
+ROOT = Path(__file__).parent.parent
+S1F1, S1F2 = Message(1, 1, wait=True), Message(1, 2)
+QUIET: dict[str, Any] = {"linktest_interval": None}
+REFUSED = ConnectionRefusedError(111, "Connection refused")
+RESET = ConnectionResetError(104, "Connection reset by peer")
+# Length 20, the header of S6F11, and the first byte of its body of ten.
+CUT = data(6, 11, 7, body=bytes(10))[:15]
+INSIDE = f"declared length 20, 9 bytes missing, last bytes {CUT!r}"
+BAD_LENGTH = r"length 9 (b'\x00\x00\x00\t') is not in 10..16777216: the peer may not speak HSMS"
+
+Happens = Callable[[End], object]
+
+
+def closed(error: Exception | None = None) -> Happens:
+    return lambda end: end.engine.tcp_closed(error)
+
+
+def takes(*pieces: bytes) -> Happens:
+    return lambda end: end.take(*pieces)
+
+
+def at(now: float) -> Happens:
+    return lambda end: end.at(now)
+
+
+def in_order(*happenings: Happens) -> Happens:
+    def happens(end: End) -> None:
+        for each in happenings:
+            each(end)
+            end.out()
+
+    return happens
+
+
+def calls(name: str) -> Happens:
+    return lambda end: getattr(end.engine, name)()
+
+
+def stops_reading(end: End) -> None:
+    end.is_read = False
+    end.engine.send(Message(6, 11))
+    end.out()
+
+
+def asks_too_much(end: End) -> None:
+    end.is_read = False
+    end.engine.send(Message(6, 11, body=bytes(RESERVE + 10)))
+    end.take(linktest_req(1))
+
+
+def deselects(end: End) -> None:
+    end.deselect()
+    end.take(deselect_rsp(end.last))
+
+
+def select_answered(status: int) -> Happens:
+    return lambda end: end.take(select_rsp(end.last, status))
+
+
+def select_rejected(reason: int) -> Happens:
+    return lambda end: end.take(reject_req(end.last, 1, reason))
+
+
+# How what was selected ends
+
+
+class Loss(NamedTuple):
+    """``reason`` is the clause that all errors share."""
+
+    happens: Happens
+    reason: str
+    kind: type[ConnectionLostError] = ConnectionLostError
+    settings: dict[str, Any] = {}  # noqa: RUF012  # nobody changes it
+
+
+# Each ends TCP too, and nobody here asked for it.
+LOSSES = {
+    "closed": Loss(closed(), "the peer closed TCP"),
+    "broken": Loss(closed(RESET), "TCP broke: Connection reset by peer"),
+    "broken, by no system": Loss(closed(ValueError("no more")), "TCP broke: no more"),
+    "closed in a frame": Loss(
+        in_order(takes(CUT), closed()), f"the peer closed TCP inside a frame: {INSIDE}"
+    ),
+    "closed in a length": Loss(
+        in_order(takes(CUT[:2]), closed()),
+        "the peer closed TCP inside a frame: declared length None, 2 bytes missing, "
+        r"last bytes b'\x00\x00'",
+    ),
+    "broken in a frame": Loss(
+        in_order(takes(CUT), closed(RESET)), "TCP broke: Connection reset by peer"
+    ),
+    "T8": Loss(
+        in_order(takes(CUT), at(5)),
+        f"T8 = 5 s passed inside a frame: {INSIDE}",
+        RemoteProtocolError,
+    ),
+    "frame deadline": Loss(
+        in_order(takes(CUT[:14]), at(1.1), takes(CUT[14:]), at(2)),
+        f"a frame was not complete by its deadline: {INSIDE}",
+        RemoteProtocolError,
+        {"frame_deadline": 1.5, "allow_short_timers": True},
+    ),
+    "bad length": Loss(takes(b"\0\0\0\x09"), BAD_LENGTH, RemoteProtocolError),
+    "write timeout": Loss(
+        in_order(stops_reading, at(30)),
+        "the peer took no byte for 30 s (write_timeout), 14 bytes are queued",
+    ),
+    "linktest": Loss(
+        in_order(at(2), takes(linktest_req(1)), calls("linktest"), at(3), at(7)),
+        "1 linktest(s) in a row unanswered within T6 = 5 s; last sign of life 5.0 s ago",
+    ),
+    "linktest threshold lowered": Loss(
+        in_order(
+            calls("linktest"),
+            at(5),
+            calls("linktest"),
+            at(10),
+            lambda end: end.engine.configure(end.engine.settings.replace(linktest_threshold=2)),
+        ),
+        "2 linktest(s) in a row unanswered within T6 = 5 s; last sign of life 10.0 s ago",
+        settings={"linktest_threshold": 3},
+    ),
+    "inbox full": Loss(
+        takes(data(6, 11, 1, body=b"12"), data(6, 13, 2, body=b"3")),
+        "the inbox is full: 1 primaries of 2 bytes wait and nobody takes them (inbox_size, "
+        "inbox_bytes); S6F13 did not fit",
+        settings={"inbox_size": 1},
+    ),
+    "answers not read": Loss(
+        asks_too_much,
+        f"the peer asks and reads no answers: {RESERVE + 10 + 14 + 14} bytes are queued",
+        settings={"outbox_size": 1},
+    ),
+    "separated": Loss(takes(separate_req(1)), "the peer separated"),
+    "T6 of a Deselect": Loss(in_order(calls("deselect"), at(5)), "no response within T6 = 5 s"),
+}
+# These leave TCP as it is, or are asked for by a call: no error of the link.
+ENDS = {
+    "deselected by the peer": Loss(takes(deselect_req(1)), "the peer deselected the session"),
+    "crossing Deselects": Loss(
+        in_order(calls("deselect"), takes(deselect_req(1))), "the peer deselected the session"
+    ),
+    "deselected here": Loss(deselects, "the session was deselected"),
+    "disabled": Loss(calls("disable"), "it was ended by a call"),
+}
+
+
+@pytest.mark.parametrize("how", [*LOSSES, *ENDS])
+def test_an_open_request_is_told_how_its_session_ended(how: str) -> None:
+    loss = (LOSSES | ENDS)[how]
+    end = selected(**loss.settings)
+    transaction = end.engine.request(S1F1)
+    end.out()
+    loss.happens(end)
+    error = outcome_of(transaction)
+    assert text_of(error) == f"S1F1 got no reply: tool: connection lost: {loss.reason}"
+    assert type(error) is loss.kind
+    assert error.reason == loss.reason
+
+
+@pytest.mark.parametrize("how", LOSSES)
+@pytest.mark.parametrize("start", [selected, serving], ids=["dials", "listens"])
+def test_a_loss_has_its_error(how: str, start: Callable[..., End]) -> None:
+    loss = LOSSES[how]
+    end = start(**loss.settings)
+    loss.happens(end)
+    error = end.engine.last_error
+    assert text_of(error) == f"tool: connection lost: {loss.reason}"
+    assert type(error) is loss.kind
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_an_end_that_is_no_loss_is_no_error_of_the_link(how: str) -> None:
+    end = selected()
+    ENDS[how].happens(end)
+    assert end.engine.last_error is None
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"), [("broken", ConnectionResetError), ("bad length", FrameLengthError)]
+)
+def test_the_exception_behind_a_loss_is_its_cause(how: str, kind: type[Exception]) -> None:
+    end = selected()
+    transaction = end.engine.request(S1F1)
+    LOSSES[how].happens(end)
+    for error in (outcome_of(transaction), end.engine.last_error):
+        assert isinstance(error, HsmsError)
+        assert type(error.__cause__) is kind
+
+
+@pytest.mark.parametrize("how", ["closed", "separated", "T6 of a Deselect"])
+def test_a_loss_without_an_exception_behind_it_has_no_cause(how: str) -> None:
+    end = selected()
+    LOSSES[how].happens(end)
+    assert text_of(end.engine.last_error)
+    assert end.engine.last_error.__cause__ is None  # type: ignore[union-attr]  # has a text
+
+
+# How an attempt fails
+
+
+class Failure(NamedTuple):
+    """An attempt from ``start`` on, and its ``cause`` in words."""
+
+    start: Callable[[], End]
+    happens: Happens
+    cause: str
+
+
+ATTEMPTS = {
+    "refused": Failure(dialling, lambda end: end.engine.tcp_failed(REFUSED), "Connection refused"),
+    "failed, by no system": Failure(
+        dialling, lambda end: end.engine.tcp_failed(OSError("no such host")), "no such host"
+    ),
+    "silent": Failure(
+        lambda: dialling(connect_timeout=3), at(3), "no answer for 3 s (connect_timeout)"
+    ),
+    "closed": Failure(selecting, closed(), "the peer closed TCP"),
+    "broken": Failure(selecting, closed(RESET), "TCP broke: Connection reset by peer"),
+    "T6": Failure(selecting, at(5), "no response within T6 = 5 s"),
+    "T7": Failure(lambda: selecting(t7=4), at(4), "not selected within T7 = 4 s"),
+    "refused with 2": Failure(
+        selecting, select_answered(2), "the peer answered Select.req with status 2 (not ready)"
+    ),
+    "refused with 77": Failure(
+        selecting, select_answered(77), "the peer answered Select.req with status 77"
+    ),
+    "active already": Failure(
+        selecting, select_answered(1), "the peer answered Select.req with status 1 (already active)"
+    ),
+    "rejected": Failure(
+        selecting,
+        select_rejected(1),
+        "the peer rejected Select.req, reason 1 (stype not supported)",
+    ),
+    "rejected with 99": Failure(
+        selecting, select_rejected(99), "the peer rejected Select.req, reason 99"
+    ),
+    "bad length": Failure(selecting, takes(b"\0\0\0\x09"), BAD_LENGTH),
+}
+
+
+@pytest.mark.parametrize("how", ATTEMPTS)
+def test_an_attempt_says_how_far_it_came_and_why_it_failed(how: str) -> None:
+    failure = ATTEMPTS[how]
+    end = failure.start()
+    during = "TCP connect" if end.engine.phase == "connecting" else "select"
+    failure.happens(end)
+    error = end.engine.last_error
+    assert isinstance(error, ConnectError)
+    assert str(error) == f"tool: not connected, during {during}: {failure.cause}"
+    assert (error.cause, error.phase) == (failure.cause, during.replace("TCP", "tcp"))
+    statuses = {"refused with 2": 2, "refused with 77": 77, "active already": 1}
+    assert getattr(error, "status", None) == statuses.get(how)
+    assert isinstance(error, SelectRefusedError) == (how in statuses)
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        ("refused", ConnectionRefusedError),
+        ("broken", ConnectionResetError),
+        ("bad length", FrameLengthError),
+        ("closed", type(None)),
+        ("T6", type(None)),
+    ],
+)
+def test_the_exception_behind_a_failed_attempt_is_its_cause(how: str, kind: type) -> None:
+    failure = ATTEMPTS[how]
+    end = failure.start()
+    failure.happens(end)
+    assert end.engine.last_error is not None
+    assert type(end.engine.last_error.__cause__) is kind
+
+
+@pytest.mark.parametrize("system", [ACTIVE_LINK, PASSIVE_LINK], ids=["dials", "listens"])
+def test_every_event_that_ends_a_connection_has_words_of_its_own(system: System) -> None:
+    ends = {
+        move.event
+        for move in graph_of(system).model.moves
+        if {CloseTcp(), CloseGate()} & set(move.effects)
+    }
+    # Told in words; after the last frame, where nobody asks any more; and calls that lose nothing.
+    ends -= {"communication_failed", "linger_expired"}
+    ends -= {"isolate_requested", "reset_requested", "reconfigured"}
+    frame = Frame(0, 0, 3, 0, 2, 7, b"")
+    before = End(system).engine._life.snapshot
+    for event in ends:
+        words = Cause(event, frame, "tool", Settings(), before, None, 0.0).words()
+        assert words != str(frame), event
+    assert {"tcp_closed", "separate_req_received", "close_requested"} <= ends
+
+
+# One error of one call
+
+
+def request_of(end: End, happens: Happens) -> object:
+    """What becomes of S1F1 when this happens."""
+    transaction = end.engine.request(S1F1)
+    end.out()
+    happens(end)
+    return outcome_of(transaction)
+
+
+def linktest_of(end: End, happens: Happens) -> object:
+    transaction = end.linktest()
+    happens(end)
+    return outcome_of(transaction)
+
+
+def deselect_of(end: End, happens: Happens) -> object:
+    transaction = end.deselect()
+    happens(end)
+    return outcome_of(transaction)
+
+
+def select_of(end: End, happens: Happens) -> object:
+    """What becomes of a Select by hand, after a Deselect."""
+    deselects(end)
+    transaction = end.select()
+    happens(end)
+    return outcome_of(transaction)
+
+
+def crossed(happens: Happens) -> object:
+    """The link's error after its Select crossed the peer's, which was accepted."""
+    end = selecting()
+    request = end.last
+    end.take(select_req(1))
+    assert end.engine.is_selected
+    end.frames.append(end.frames[-1]._replace(system_bytes=request))
+    happens(end)
+    return end.engine.last_error
+
+
+def never_selected() -> object:
+    end = accepted()
+    end.at(10)
+    return end.engine.last_error
+
+
+def raised(call: Callable[[], object]) -> HsmsError:
+    with pytest.raises(HsmsError) as caught:
+        call()
+    return caught.value
+
+
+def calling(end: End, name: str) -> HsmsError:
+    return raised(getattr(end.engine, name))
+
+
+def sending(end: End, *happenings: Happens) -> HsmsError:
+    """What a send gets after all this."""
+    in_order(*happenings)(end)
+    return raised(lambda: end.engine.send(Message(6, 11)))
+
+
+def replying(reply: Message, primary: bytes | Message, *happenings: Happens) -> HsmsError:
+    """What a reply gets after all this."""
+    end = selected()
+    received = primary if isinstance(primary, Message) else end.primary(primary)
+    in_order(*happenings)(end)
+    return raised(lambda: end.engine.reply(received, reply))
+
+
+def replying_twice() -> HsmsError:
+    end = selected()
+    received = end.primary(data(1, 1, 5, wait=True))
+    end.engine.reply(received, S1F2)
+    return raised(lambda: end.engine.reply(received, S1F2))
+
+
+def cancelled() -> object:
+    end = selected()
+    transaction = end.engine.request(S1F1)
+    end.engine.abandon(transaction)
+    return transaction.outcome
+
+
+def gone(end: End) -> None:
+    """Lost, and the address is another now."""
+    end.engine.tcp_closed()
+    end.engine.configure(end.engine.settings.replace(port=5001))
+
+
+def again(end: End) -> None:
+    """The next attempt is selected."""
+    end.at(end.now + 10)
+    end.engine.tcp_opened()
+    end.out()
+    end.take(select_rsp(end.last))
+    assert end.engine.is_selected
+
+
+def fails(end: End) -> None:
+    end.engine.tcp_failed(REFUSED)
+
+
+def opens(end: End) -> None:
+    """The breaker, whose threshold is 2, opens."""
+    fails(end)
+    end.at(10)
+    fails(end)
+
+
+def breaker_of(happens: Happens, **changes: Any) -> HsmsError:
+    end = dialling(breaker_threshold=2, **changes)
+    happens(end)
+    error = end.engine.refused()
+    assert error is not None
+    return error
+
+
+def permit(*calls: str) -> HsmsError:
+    breaker = CircuitBreaker(1, 60, lambda: 0.0)
+    for call in calls:
+        getattr(breaker, call)()
+    return raised(breaker.permit)
+
+
+def failed_breaker() -> HsmsError:
+    breaker = CircuitBreaker(1, 60, lambda: 0.0)
+    breaker.permit().failed()
+    return raised(breaker.permit)
+
+
+def closed_by_a_call() -> End:
+    end = selected()
+    end.engine.close()
+    return end
+
+
+def settled_twice() -> HsmsError:
+    permit = CircuitBreaker(1, 60, lambda: 0.0).permit()
+    permit.succeeded()
+    return raised(permit.failed)
+
+
+def chosen(*given: object, **changes: Unpack[SettingsChanges]) -> Callable[[], object]:
+    def choose() -> object:
+        try:
+            return chosen_settings(given, changes)
+        except TypeError as error:
+            return error
+
+    return choose
+
+
+def setting(**changes: Any) -> Callable[[], object]:
+    return lambda: raised(lambda: Settings().replace(**changes))
+
+
+LOST = "tool: connection lost: the peer closed TCP"
+REFUSAL = "tool: not connected, during TCP connect: Connection refused"
+DOWN = "tool: the link is waiting, not selected; next attempt in 10.0 s"
+DOWN_FOR_GOOD = (
+    "tool: the link is waiting, not selected; no attempt will be made until it is enabled or "
+    "released"
+)
+IDLE = (
+    "tool: the link is idle, not selected; no attempt will be made until it is enabled or released"
+)
+
+# The kind of an error, what gives it, and its text.
+TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
+    # Requests; how they end with their session is above
+    (
+        ClosedError,
+        lambda: request_of(selected(), calls("close")),
+        "tool: S1F1 got no reply: it was closed by a call",
+    ),
+    (
+        ClosedError,
+        lambda: request_of(serving(), calls("stop")),
+        "tool: S1F1 got no reply: it was closed by a call",
+    ),
+    (
+        TransactionError,
+        lambda: request_of(selected(t3=20), at(20)),
+        "tool: no reply to S1F1 within T3 = 20 s; the connection stays",
+    ),
+    (
+        RejectedError,
+        lambda: request_of(selected(), lambda end: end.take(reject_req(end.last, 0, 4))),
+        "tool: rejected S1F1, reason 4 (entity not selected)",
+    ),
+    (
+        RejectedError,
+        lambda: request_of(selected(), lambda end: end.take(reject_req(end.last, 0, 0))),
+        "tool: rejected S1F1, reason 0",
+    ),
+    (
+        TransactionError,
+        lambda: request_of(selected(), lambda end: end.take(data(9, 0, end.last))),
+        "tool: aborted S1F1 with S9F0",
+    ),
+    (ClosedError, cancelled, "S1F1 was cancelled"),
+    # Sessions that were selected while our own Select.req was unanswered
+    (
+        ConnectionLostError,
+        lambda: crossed(at(5)),
+        "tool: connection lost: no response within T6 = 5 s",
+    ),
+    (
+        ConnectionLostError,
+        lambda: crossed(select_answered(3)),
+        "tool: connection lost: the peer answered Select.req with status 3 (exhausted)",
+    ),
+    (
+        ConnectionLostError,
+        lambda: crossed(select_rejected(4)),
+        "tool: connection lost: the peer rejected Select.req, reason 4 (entity not selected)",
+    ),
+    # A connection that was accepted and never selected
+    (
+        ConnectionLostError,
+        never_selected,
+        "tool: connection lost: not selected within T7 = 10 s",
+    ),
+    # Linktest.req
+    (
+        TransactionError,
+        lambda: linktest_of(selected(linktest_threshold=2), at(5)),
+        "tool: no Linktest.rsp within T6 = 5 s",
+    ),
+    (
+        RejectedError,
+        lambda: linktest_of(selected(), lambda end: end.take(reject_req(end.last, 5, 1))),
+        "tool: rejected Linktest.req, reason 1 (stype not supported)",
+    ),
+    (
+        ConnectionLostError,
+        lambda: linktest_of(selected(), at(5)),
+        (
+            "Linktest.req got no reply: tool: connection lost: 1 linktest(s) in a row unanswered "
+            "within T6 = 5 s; last sign of life 5.0 s ago"
+        ),
+    ),
+    (
+        ConnectionLostError,
+        lambda: linktest_of(selected(), closed()),
+        f"Linktest.req got no reply: {LOST}",
+    ),
+    (
+        ConnectionLostError,
+        lambda: linktest_of(selected(), takes(deselect_req(1))),
+        "Linktest.req got no reply: tool: connection lost: the peer deselected the session",
+    ),
+    (
+        ClosedError,
+        lambda: linktest_of(selected(), calls("close")),
+        "tool: Linktest.req got no reply: it was closed by a call",
+    ),
+    # Deselect.req
+    (
+        RejectedError,
+        lambda: deselect_of(selected(), lambda end: end.take(reject_req(end.last, 3, 1))),
+        "tool: rejected Deselect.req, reason 1 (stype not supported)",
+    ),
+    (
+        TransactionError,
+        lambda: deselect_of(selected(), lambda end: end.take(deselect_rsp(end.last, 2))),
+        "tool: answered Deselect.req with status 2; still selected",
+    ),
+    (
+        ConnectionLostError,
+        lambda: deselect_of(selected(), at(5)),
+        "Deselect.req got no reply: tool: connection lost: no response within T6 = 5 s",
+    ),
+    (
+        ConnectionLostError,
+        lambda: deselect_of(selected(), takes(separate_req(1))),
+        "Deselect.req got no reply: tool: connection lost: the peer separated",
+    ),
+    (
+        ClosedError,
+        lambda: deselect_of(selected(), calls("close")),
+        "tool: Deselect.req got no reply: it was closed by a call",
+    ),
+    # Select.req by hand
+    (
+        ConnectionLostError,
+        lambda: select_of(selected(), select_answered(3)),
+        "tool: connection lost: the peer answered Select.req with status 3 (exhausted)",
+    ),
+    (
+        ConnectionLostError,
+        lambda: select_of(selected(), select_answered(1)),
+        "tool: connection lost: the peer answered Select.req with status 1 (already active)",
+    ),
+    (
+        ConnectionLostError,
+        lambda: select_of(selected(), select_rejected(1)),
+        "tool: connection lost: the peer rejected Select.req, reason 1 (stype not supported)",
+    ),
+    (
+        ConnectionLostError,
+        lambda: select_of(selected(), at(5)),
+        "Select.req got no reply: tool: connection lost: no response within T6 = 5 s",
+    ),
+    (
+        ConnectionLostError,
+        lambda: select_of(selected(t7=3), at(3)),
+        "Select.req got no reply: tool: connection lost: not selected within T7 = 3 s",
+    ),
+    (
+        ConnectionLostError,
+        lambda: select_of(selected(), calls("disable")),
+        "Select.req got no reply: tool: connection lost: it was ended by a call",
+    ),
+    (
+        ClosedError,
+        lambda: select_of(selected(), calls("close")),
+        "tool: Select.req got no reply: it was closed by a call",
+    ),
+    # Sending while it is not selected
+    (LinkDownError, lambda: sending(End()), IDLE),
+    (
+        LinkDownError,
+        lambda: sending(dialling()),
+        "tool: the link is connecting, not selected",
+    ),
+    (
+        LinkDownError,
+        lambda: sending(selected(), deselects),
+        "tool: the link is not selected",
+    ),
+    (LinkDownError, lambda: sending(dialling(), fails), f"{DOWN} ({REFUSAL})"),
+    (LinkDownError, lambda: sending(selected(), closed()), f"{DOWN} ({LOST})"),
+    (
+        LinkDownError,
+        lambda: sending(dialling(breaker_threshold=1), fails, at(10)),
+        f"tool: the link is blocked, not selected; next attempt in 50.0 s ({REFUSAL})",
+    ),
+    (
+        LinkDownError,
+        lambda: sending(dialling(), calls("isolate"), at(10)),
+        (
+            "tool: the link is blocked, not selected; no attempt will be made until it is enabled "
+            "or released"
+        ),
+    ),
+    (
+        LinkDownError,
+        lambda: sending(selected(), calls("disable")),
+        "tool: the link is separating, not selected",
+    ),
+    # A reason is of the latest end, and none is left of what came before a success or a call
+    (LinkDownError, lambda: sending(selected(), closed(), again, calls("disable"), closed()), IDLE),
+    (
+        LinkDownError,
+        lambda: sending(selected(), closed(), again, closed(RESET)),
+        f"{DOWN} (tool: connection lost: TCP broke: Connection reset by peer)",
+    ),
+    (
+        LinkDownError,
+        lambda: sending(dialling(), fails, again, deselects),
+        "tool: the link is not selected",
+    ),
+    (
+        LinkDownError,
+        lambda: sending(selected(), calls("disable"), closed(), calls("enable")),
+        DOWN,
+    ),
+    (
+        LinkDownError,
+        lambda: sending(dialling(), calls("disable"), at(10), calls("enable")),
+        "tool: the link is connecting, not selected",
+    ),
+    (
+        LinkDownError,
+        lambda: sending(selected(), closed(), at(10), calls("disable")),
+        f"{IDLE} ({LOST})",
+    ),
+    # What a call of ours ends leaves no reason either
+    (LinkDownError, lambda: sending(selecting(), calls("disable")), IDLE),
+    (LinkDownError, lambda: sending(selected(), deselects, calls("disable")), IDLE),
+    (LinkDownError, lambda: sending(selecting(), calls("isolate")), DOWN_FOR_GOOD),
+    # A connection that is not dialled again
+    (
+        LocalProtocolError,
+        lambda: sending(selected(single_use=True), deselects),
+        "tool: not allowed in not selected, only while selected; nothing was sent",
+    ),
+    (
+        LocalProtocolError,
+        lambda: sending(accepted()),
+        "tool: not allowed in not selected, only while selected; nothing was sent",
+    ),
+    (ConnectionLostError, lambda: sending(selected(single_use=True), closed()), LOST),
+    (ConnectionLostError, lambda: sending(serving(), closed()), LOST),
+    (
+        ClosedError,
+        lambda: sending(selected(), calls("close")),
+        "tool: closed by a call; open another one",
+    ),
+    (
+        ClosedError,
+        lambda: sending(serving(), calls("close"), closed()),
+        "tool: closed by a call; open another one",
+    ),
+    # Calls that do not fit
+    (
+        LocalProtocolError,
+        lambda: calling(dialling(), "enable"),
+        "tool: enable is not possible in connecting",
+    ),
+    (
+        LocalProtocolError,
+        lambda: calling(selected(), "select"),
+        "tool: select is not possible in communicating",
+    ),
+    (
+        LocalProtocolError,
+        lambda: calling(selected(), "release"),
+        "tool: release is not possible in communicating",
+    ),
+    (
+        LocalProtocolError,
+        lambda: calling(serving(), "select"),
+        "tool: select is for the end that dials",
+    ),
+    (
+        ClosedError,
+        lambda: calling(closed_by_a_call(), "disable"),
+        "tool: disable after close; open another one",
+    ),
+    (
+        ClosedError,
+        lambda: raised(lambda: closed_by_a_call().engine.configure(Settings())),
+        "tool: configure after close; open another one",
+    ),
+    # Replies
+    (
+        LocalProtocolError,
+        lambda: replying(S1F2, data(1, 1, 5)),
+        "S1F1 does not want a reply",
+    ),
+    (LocalProtocolError, replying_twice, "S1F1 was answered already"),
+    (
+        LocalProtocolError,
+        lambda: replying(Message(1, 4), data(1, 1, 5, wait=True)),
+        "S1F4 does not answer S1F1: S1F2 or S1F0 does",
+    ),
+    (
+        LocalProtocolError,
+        lambda: replying(S1F2, S1F1),
+        "<Message S1F1 W> was not received on a connection",
+    ),
+    (
+        ConnectionLostError,
+        lambda: replying(S1F2, data(1, 1, 5, wait=True), gone),
+        "tool: S1F1 came over connection 1, which is gone: its reply cannot be sent over another",
+    ),
+    (
+        ConnectionLostError,
+        lambda: replying(S1F2, data(1, 1, 5, wait=True), gone, again),
+        (
+            "another: S1F1 came over connection 1, which is gone: its reply cannot be sent over "
+            "another"
+        ),
+    ),
+    (
+        LinkDownError,
+        lambda: replying(S1F2, data(1, 1, 5, wait=True), deselects),
+        "tool: the link is not selected",
+    ),
+    (
+        ClosedError,
+        lambda: replying(S1F2, data(1, 1, 5, wait=True), calls("close"), closed()),
+        "tool: closed by a call; open another one",
+    ),
+    # The breaker
+    (
+        CircuitOpenError,
+        lambda: breaker_of(opens, breaker_open_time=60),
+        (
+            "tool: the circuit breaker is open after 2 failed attempts in a row (threshold 2); an "
+            "attempt begins in 60.0 s"
+        ),
+    ),
+    (
+        CircuitOpenError,
+        lambda: breaker_of(calls("isolate")),
+        (
+            "tool: the circuit breaker is isolated by hand; release() or reset_breaker() lets "
+            "attempts begin"
+        ),
+    ),
+    (CircuitOpenError, failed_breaker, "the circuit breaker is open; retry in 60.0 s"),
+    (
+        CircuitOpenError,
+        lambda: permit("isolate"),
+        "the circuit breaker is isolated; retry in inf s",
+    ),
+    (LocalProtocolError, settled_twice, "this permit was settled already"),
+    (
+        LocalProtocolError,
+        lambda: raised(CircuitBreaker(1, 60, lambda: 0.0).release),
+        "the breaker is closed, not isolated",
+    ),
+    # Settings
+    (HsmsError, setting(host=""), "host='' is not a host name or address"),
+    (HsmsError, setting(port=-1), "port=-1 is not a whole number in 0..65535"),
+    (HsmsError, setting(backoff_factor=0), "backoff_factor=0 is not a number in 1..10"),
+    (HsmsError, setting(is_equipment=1), "is_equipment=1 is not True or False"),
+    (
+        HsmsError,
+        setting(t3=0),
+        "t3=0 is not in 1..120 s (reply: a data transaction with W is open)",
+    ),
+    (
+        HsmsError,
+        setting(t3=0, port=-1),
+        (
+            "port=-1 is not a whole number in 0..65535; t3=0 is not in 1..120 s (reply: a data "
+            "transaction with W is open)"
+        ),
+    ),
+    (
+        HsmsError,
+        setting(t9=1),
+        f"unknown setting t9; there are {', '.join(sorted(Settings.__dataclass_fields__))}",
+    ),
+    (
+        TypeError,
+        chosen("tool"),
+        (
+            "by position: settings, or host and port, or host, port and settings, not ('tool',); "
+            "all else by name"
+        ),
+    ),
+    (TypeError, chosen("tool", 1, port=2), "by position and by name: port"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "gives", "text"), TEXTS, ids=[f"{n} {t[2][:60]}" for n, t in enumerate(TEXTS)]
+)
+def test_a_text_is_whole(kind: type[Exception], gives: Callable[[], object], text: str) -> None:
+    error = gives()
+    assert text_of(error) == text
+    assert isinstance(error, kind)
+
+
+def accepting(end: End) -> None:
+    end.take(select_req(1))
+
+
+@pytest.mark.parametrize(
+    ("ask", "start", "happens"),
+    [
+        (select_of, selected, select_answered(0)),
+        (select_of, selected, accepting),
+        (deselect_of, selected, lambda end: end.take(deselect_rsp(end.last))),
+        (deselect_of, selected, lambda end: end.take(deselect_rsp(end.last, 1))),
+        (deselect_of, selected, takes(deselect_req(1))),
+        (linktest_of, serving, in_order(takes(data(6, 11, 1)), at(5))),
+    ],
+    ids=[
+        "Select.rsp",
+        "a Select that crosses ours",
+        "Deselect.rsp",
+        "Deselect.rsp 1",
+        "a Deselect that crosses ours",
+        "a frame in place of Linktest.rsp",
+    ],
+)
+def test_what_has_come_about_is_no_error(
+    ask: Callable[[End, Happens], object], start: Callable[[], End], happens: Happens
+) -> None:
+    assert ask(start(), happens) is None
+
+
+def test_an_error_that_is_raised_again_is_a_copy() -> None:
+    end = serving()
+    end.engine.tcp_closed(RESET)
+    one, other = end.engine.unusable(), end.engine.unusable()
+    assert one is not other
+    assert str(one) == str(other)
+
+
+# What needs the driver
+
+
+async def refusal(call: Awaitable[object]) -> str:
+    """What the error says that a call raises."""
+    with pytest.raises((HsmsError, OSError)) as caught:
+        await call
+    return str(caught.value)
+
+
+def of_connection(call: Callable[[HsmsConnection], Awaitable[object]]) -> Driven:
+    """What a call of a selected connection raises."""
+
+    async def scenario() -> str:
+        async with passive_end(**QUIET) as (connection, _):
+            return await refusal(call(connection))
+
+    return scenario
+
+
+def of_link(end: str, call: Callable[[HsmsLink], Awaitable[object]]) -> Driven:
+    """What a call of a link raises after ``end``."""
+
+    async def scenario() -> str:
+        async with link_end(Switchboard(), **QUIET) as link:
+            getattr(link, end)()
+            return await refusal(call(link))
+
+    return scenario
+
+
+async def wait_for_nothing(connection: HsmsConnection) -> None:
+    await connection.aclose()
+    await connection._driver.until(lambda: None)
+
+
+def no_host() -> str:
+    """In the words of the Python there is."""
+    with pytest.raises(UnicodeError) as caught:
+        NOWHERE.encode("idna")
+    return f"{NOWHERE!r} is no host name: {caught.value}"
+
+
+Driven = Callable[[], Awaitable[str]]
+NOWHERE = "a" * 70
+NO_HOST = no_host()
+DRIVEN: list[tuple[Driven, str]] = [
+    (
+        of_connection(lambda connection: connection.request(Message(1, 1))),
+        "S1F1 without W: only a primary with W has a reply; use send() or reply()",
+    ),
+    (
+        of_connection(lambda connection: connection.request(S1F2)),
+        "S1F2 is a secondary: only a primary with W has a reply; use send() or reply()",
+    ),
+    (
+        of_connection(lambda connection: connection.send(S1F1)),
+        "S1F1 asks for a reply: use request() or reply()",
+    ),
+    (
+        of_connection(lambda connection: connection.send(S1F2)),
+        "S1F2 is a secondary: use request() or reply()",
+    ),
+    (of_connection(wait_for_nothing), "memory peer 1: the link has ended"),
+    (
+        of_link("disable", HsmsLink.connect),
+        "tool:5000: the link is disabled; enable() it to connect",
+    ),
+    (
+        of_link("close_soon", HsmsLink.wait_selected),
+        "tool:5000: closed by a call; open another one",
+    ),
+    (lambda: refusal(connect_tcp(NOWHERE, 5000)), NO_HOST),
+    (lambda: refusal(listen_tcp(NOWHERE, 5000)), NO_HOST),
+]
+
+
+@pytest.mark.parametrize(("scenario", "text"), DRIVEN, ids=[f"{n}" for n in range(len(DRIVEN))])
+async def test_a_text_that_the_driver_gives_is_whole(scenario: Driven, text: str) -> None:
+    assert await scenario() == text
+
+
+# What the server logs
+
+
+async def compete(listener: MemoryListener) -> None:
+    await (await listener.raw()).select()
+    other = await listener.raw()
+    await other.send(select_req(1))
+    await other.expect(select_rsp(1, 3))
+    await other.close()
+
+
+async def close_at_once(listener: MemoryListener) -> None:
+    await (await listener.raw()).close()
+
+
+async def select_and_close(listener: MemoryListener) -> None:
+    peer = await listener.raw()
+    await peer.select()
+    await peer.close()
+
+
+LOGGED: list[tuple[Callable[[MemoryListener], Awaitable[None]], str]] = [
+    (compete, "memory peer 2: never selected: refused, or closed by a call"),
+    (
+        close_at_once,
+        "memory peer 1: never selected: memory peer 1: connection lost: the peer closed TCP",
+    ),
+    (
+        select_and_close,
+        "memory peer 1: handler ended: memory peer 1: connection lost: the peer closed TCP",
+    ),
+]
+
+
+@pytest.mark.parametrize(("happens", "line"), LOGGED, ids=[each.__name__ for each, _ in LOGGED])
+async def test_a_server_logs_how_a_connection_ended(
+    happens: Callable[[MemoryListener], Awaitable[None]],
+    line: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def handler(connection: HsmsConnection) -> None:
+        async for _ in connection:
+            pass
+
+    caplog.set_level(logging.INFO, "hsms_engine.server")
+    async with server_end(handler, **QUIET) as (_, listener):
+        await happens(listener)
+        await wait_all_tasks_blocked()
+        lines = [each.getMessage() for each in caplog.records if each.name == "hsms_engine.server"]
+    assert lines == [line]
+
+
+# Every text there is
+
+SOURCES = [
+    *sorted(Path("hsms_engine/protocol").glob("*.py")),
+    *(Path("hsms_engine", f"{name}.py") for name in ("breaker", "connection", "link", "messaging")),
+    *(Path("hsms_engine", f"{name}.py") for name in ("nursery", "server", "settings")),
+    *sorted(Path("hsms_engine/driver").glob("*.py")),
+]
+# Words for states, a socket without a name, and a defect that test_driver_streams shows.
+OTHERS = {
+    *(re.escape(each) for each in ("not selected", "tcp connect", "a Unix socket")),
+    re.escape("no duration is known for timer ") + ".*",
+}
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """The patterns of the outermost texts of several words in a source, docstrings left out."""
+    match tree:
+        case ast.Expr(value=ast.Constant()) | ast.Assert():
+            return
+        case ast.Call(func=ast.Attribute(attr="debug")):
+            return
+        case ast.Constant(value=str(text)) if " " in text:
+            yield re.escape(text).replace("%s", ".*")
+        case ast.JoinedStr(values=parts):
+            pattern = "".join(
+                re.escape(str(each.value)) if isinstance(each, ast.Constant) else ".*"
+                for each in parts
+            )
+            if "\\ " in pattern:
+                yield pattern
+            for each in parts:
+                if isinstance(each, ast.FormattedValue):
+                    yield from texts(each.value)
+        case _:
+            for child in ast.iter_child_nodes(tree):
+                yield from texts(child)
+
+
+def shown() -> list[str]:
+    """All that the tests above compare."""
+    attempts = [f"not connected, during select: {each.cause}" for each in ATTEMPTS.values()]
+    losses = [f"connection lost: {each.reason}" for each in (LOSSES | ENDS).values()]
+    logged = [line for _, line in LOGGED]
+    return [*attempts, *losses, *logged, *(text for _, _, text in TEXTS), *(t for _, t in DRIVEN)]
+
+
+def test_no_text_is_left_out() -> None:
+    sentences = shown()
+    missing = [
+        f"{source}: {pattern}"
+        for source in SOURCES
+        for pattern in texts(ast.parse((ROOT / source).read_text(encoding="utf-8")))
+        if pattern not in OTHERS and not any(re.search(pattern, each) for each in sentences)
+    ]
+    assert missing == []
