@@ -23,6 +23,7 @@ from hsms_engine.protocol import (
 from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.wire import SType, control_frame, data_frame, encode
 from tests.support.engines import End, accepted, selected
+from tests.support.raw_peer import data, select_rsp
 
 ROOT = Path(__file__).parent.parent
 SELECT_RSP = SType.SELECT_RSP
@@ -221,7 +222,8 @@ def test_a_passive_engine_that_has_ended_stays_closed() -> None:
 
 
 def test_every_gauge_is_right_before_during_and_after_a_connection() -> None:
-    engine, time = dialling(t5=10)
+    end = End(t5=10)
+    engine = end.engine
 
     def gauges() -> dict[str, object]:
         statistics = engine.statistics()
@@ -251,23 +253,22 @@ def test_every_gauge_is_right_before_during_and_after_a_connection() -> None:
     assert gauges() == connecting
     engine.tcp_opened()
     assert gauges() == connecting | {"phase": "selecting", "epoch": 1, "queued_bytes": 14}
-    (request,) = [each for each in out(engine) if isinstance(each, bytes)]
-    engine.receive(encode(control_frame(SELECT_RSP, int.from_bytes(request[10:14]))))
+    end.out()
+    end.take(select_rsp(end.last))
     up = connecting | {"phase": "selected", "epoch": 1, "times_selected": 1}
     assert gauges() == up
     engine.request(S1F1())
-    engine.receive(encode(data_frame(0, 6, 11, False, 7, b"")))
+    engine.receive(data(6, 11, 7))
     assert gauges() == up | {"open_transactions": 1, "waiting_primaries": 1, "queued_bytes": 14}
 
     # Received is received; what was queued is gone. T5 runs from one attempt to the next.
-    time.now = 3
+    end.now = 3
     engine.tcp_closed()
     down = up | {"phase": "waiting", "waiting_primaries": 1, "retry_after": 7.0}
     assert gauges() == down
-    time.now = 6
+    end.now = 6
     assert gauges() == down | {"retry_after": 4.0}
-    time.now = 10
-    engine.tick()
+    end.at(10)
     assert gauges() == down | {"phase": "connecting", "attempts": 2, "retry_after": 0.0}
     engine.tcp_failed(OSError("refused"))
     failed = {"attempts": 2, "failed_attempts": 1, "breaker_failures": 1}
