@@ -25,13 +25,23 @@ Stream = trio.abc.Stream
 Dial = Callable[[], Awaitable[Stream]]
 
 
+class _Borrowed(socket.socket):
+    """A second object for a socket that another one owns: when it is dropped, nothing is closed.
+
+    Else the descriptor would be closed twice, the second time perhaps as somebody else's.
+    """
+
+    def __del__(self) -> None:
+        self.detach()
+
+
 class DirectStream(trio.abc.HalfCloseableStream):
     """A trio socket stream, TCP or Unix, that can also send without waiting."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         # The same socket a second time, because trio's own object can only wait.
-        self._socket = socket.socket(fileno=stream.socket.fileno())
+        self._socket = _Borrowed(fileno=stream.socket.fileno())
         self._socket.setblocking(False)
 
     def send_nowait(self, data: bytes | memoryview) -> int:
