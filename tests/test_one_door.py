@@ -185,6 +185,14 @@ def test_an_abandoned_transaction_does_not_come_out() -> None:
     assert not [each for each in out(engine) if isinstance(each, Transaction | ControlTransaction)]
 
 
+def test_the_peer_is_told_once_that_no_more_bytes_follow() -> None:
+    engine, _ = selected()
+    engine.close()
+    assert FinishTcp() in out(engine)
+    engine.wrote(0)
+    assert out(engine) == []
+
+
 def test_reports_about_a_connection_that_is_over_change_nothing_and_are_counted() -> None:
     engine, _ = selected()
     engine.tcp_closed(ConnectionResetError(104, "Connection reset by peer"))

@@ -123,7 +123,8 @@ class Engine:
             return
         if was_blocked:
             life.tell("write_drained")
-        life.mention("flushed")
+        if count:
+            life.mention("flushed")
 
     def receive(self, data: bytes) -> int:
         """Bytes have come, in order. How many frames they completed."""
