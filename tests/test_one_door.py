@@ -185,6 +185,26 @@ def test_an_abandoned_transaction_does_not_come_out() -> None:
     assert not [each for each in out(engine) if isinstance(each, Transaction | ControlTransaction)]
 
 
+def test_what_is_settled_or_abandoned_is_abandoned_in_vain() -> None:
+    engine, _ = selected()
+    reply, linktest = engine.request(S1F1()), engine.linktest()
+    (sent,) = out(engine)
+    assert isinstance(sent, bytes)
+    engine.receive(encode(data_frame(0, 1, 2, False, reply.system_bytes, b"")))
+    engine.receive(encode(control_frame(SType.LINKTEST_RSP, int.from_bytes(sent[-4:]))))
+    engine.abandon(reply)
+    engine.abandon(linktest)
+    assert out(engine) == [reply, linktest]
+    assert isinstance(reply.outcome, Message)
+    assert linktest.error is None
+    request, probe = engine.request(S1F1()), engine.linktest()
+    for _ in range(2):
+        engine.abandon(request)
+        engine.abandon(probe)
+    engine.tcp_closed()
+    assert request not in out(engine)
+
+
 def test_the_peer_is_told_once_that_no_more_bytes_follow() -> None:
     engine, _ = selected()
     engine.close()

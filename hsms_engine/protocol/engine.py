@@ -252,7 +252,10 @@ class Engine:
     """The program has this primary: it no longer counts against ``inbox_size``."""
 
     def abandon(self, transaction: Transaction | ControlTransaction) -> None:
-        """Nobody waits for this open transaction any more; nothing is sent."""
+        """Nobody waits for this transaction any more; nothing is sent.
+
+        One that is settled already stays so, and comes out if it has not yet.
+        """
         match transaction:
             case Transaction():
                 self._exchange.cancel(transaction)

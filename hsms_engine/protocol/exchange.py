@@ -94,6 +94,8 @@ class Exchange:
 
     def cancel(self, transaction: Transaction) -> None:
         """The caller no longer waits. Sends nothing, and does not un-send."""
+        if transaction.is_settled:
+            return
         epoch = self._context.epoch
         # A transaction without an outcome is one of the connection that is up.
         assert epoch is not None

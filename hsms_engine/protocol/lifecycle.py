@@ -159,8 +159,8 @@ class Lifecycle:
         return transaction
 
     def forget(self, transaction: ControlTransaction) -> None:
-        """Nobody waits for it any more."""
-        self._asked.remove(transaction)
+        """Nobody waits for it any more, if anybody did."""
+        self._asked = [each for each in self._asked if each is not transaction]
 
     def configure(self, settings: Settings) -> None:
         """Other settings, from now on. Counts and running timers keep their history."""
