@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
@@ -285,6 +287,19 @@ async def test_a_timer_nobody_knows_is_a_defect_and_said_so() -> None:
 def pair() -> tuple[DirectStream, DirectStream]:
     ours, theirs = socket.socketpair()
     return direct(ours), direct(theirs)
+
+
+@pytest.mark.filterwarnings("error")
+async def test_a_stream_that_is_dropped_closes_no_descriptor_of_others() -> None:
+    ours, theirs = trio.socket.socketpair()
+    with theirs:
+        inner = trio.SocketStream(ours)
+        dropped = weakref.ref(DirectStream(inner))
+        gc.collect()
+        assert dropped() is None
+        await inner.send_all(b"alive")
+        assert await theirs.recv(9) == b"alive"
+        await inner.aclose()
 
 
 async def test_a_send_that_does_not_wait_takes_nothing_when_the_kernel_is_full() -> None:

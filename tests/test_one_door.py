@@ -149,6 +149,35 @@ def test_an_abandoned_transaction_does_not_come_out() -> None:
     assert not [each for each in end.out() if isinstance(each, Transaction | ControlTransaction)]
 
 
+def test_what_is_settled_or_abandoned_is_abandoned_in_vain() -> None:
+    end = selected()
+    engine = end.engine
+    reply, linktest = engine.request(S1F1()), engine.linktest()
+    (sent,) = end.out()
+    assert isinstance(sent, bytes)
+    engine.receive(encode(data_frame(0, 1, 2, False, reply.system_bytes, b"")))
+    engine.receive(encode(control_frame(SType.LINKTEST_RSP, int.from_bytes(sent[-4:]))))
+    engine.abandon(reply)
+    engine.abandon(linktest)
+    assert end.out() == [reply, linktest]
+    assert isinstance(reply.outcome, Message)
+    assert linktest.error is None
+    request, probe = engine.request(S1F1()), engine.linktest()
+    for _ in range(2):
+        engine.abandon(request)
+        engine.abandon(probe)
+    engine.tcp_closed()
+    assert request not in end.out()
+
+
+def test_the_peer_is_told_once_that_no_more_bytes_follow() -> None:
+    end = selected()
+    end.engine.close()
+    assert FinishTcp() in end.out()
+    end.engine.wrote(0)
+    assert end.out() == []
+
+
 def test_reports_about_a_connection_that_is_over_change_nothing_and_are_counted() -> None:
     end = selected()
     engine = end.engine

@@ -782,7 +782,7 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         LocalProtocolError,
         lambda: calling(selected(), "release"),
-        "tool: release is not possible in communicating",
+        "tool: release is not possible in breaker_closed",
     ),
     (
         LocalProtocolError,

@@ -17,7 +17,7 @@ import logging
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar, assert_never
 
 import trio
 
@@ -162,8 +162,10 @@ class Driver:
                 self._epoch_scope.cancel()
                 self._transport = None
             case FinishTcp():
-                if self._transport is not None:
-                    self._transport.finish()
+                assert self._transport is not None
+                self._transport.finish()
+            case _:
+                assert_never(wish)
 
     def turn_soon(self) -> None:
         """Like ``turn``, for a message just queued, but later when more messages are likely."""

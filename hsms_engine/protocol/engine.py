@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import assert_never
 
 from hsms_engine.errors import ClosedError, HsmsError
 from hsms_engine.message import Message
@@ -123,7 +124,8 @@ class Engine:
             return
         if was_blocked:
             life.tell("write_drained")
-        life.mention("flushed")
+        if count:
+            life.mention("flushed")
 
     def receive(self, data: bytes) -> int:
         """Bytes have come, in order. Returns how many frames they completed."""
@@ -251,12 +253,17 @@ class Engine:
     """The program has this primary: it no longer counts against ``inbox_size``."""
 
     def abandon(self, transaction: Transaction | ControlTransaction) -> None:
-        """The caller does not wait for this open transaction any more. Nothing is sent."""
+        """The caller does not wait for this transaction any more. Nothing is sent.
+
+        A transaction that is settled already stays settled, and still comes out.
+        """
         match transaction:
             case Transaction():
                 self._exchange.cancel(transaction)
             case ControlTransaction():
                 self._life.forget(transaction)
+            case _:
+                assert_never(transaction)
 
     # What it is now
 

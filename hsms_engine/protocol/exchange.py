@@ -94,6 +94,8 @@ class Exchange:
 
     def cancel(self, transaction: Transaction) -> None:
         """The caller does not wait any more. Nothing is sent, and a queued primary stays queued."""
+        if transaction.is_settled:
+            return
         epoch = self._context.epoch
         # A transaction without an outcome always belongs to the open connection.
         assert epoch is not None

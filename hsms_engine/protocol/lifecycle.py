@@ -160,8 +160,8 @@ class Lifecycle:
         return transaction
 
     def forget(self, transaction: ControlTransaction) -> None:
-        """The caller does not wait for it any more."""
-        self._asked.remove(transaction)
+        """The caller does not wait for it any more; it may be settled already."""
+        self._asked = [each for each in self._asked if each is not transaction]
 
     def configure(self, settings: Settings) -> None:
         """Use these settings from now on. Counts stay, and running timers keep their start."""

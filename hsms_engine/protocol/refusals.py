@@ -65,10 +65,11 @@ def refused(life: Lifecycle, context: Context) -> CircuitOpenError | None:
 def misplaced(life: Lifecycle, context: Context, event: str) -> HsmsError | None:
     """Why the call ``event`` does not fit the state; None when it fits."""
     what = f"{context.peer}: {event.removesuffix('_requested').replace('_', ' ')}"
-    if event not in life.router.owner:
+    owner = life.router.owner.get(event)
+    if owner is None:
         return LocalProtocolError(f"{what} is for the end that dials")
     if life.is_closing:
         return ClosedError(f"{what} after close; open another one")
     if not life.router.takes(life.snapshot, event):
-        return LocalProtocolError(f"{what} is not possible in {life.connection.leaves}")
+        return LocalProtocolError(f"{what} is not possible in {life.snapshot[owner].leaves}")
     return None
