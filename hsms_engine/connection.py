@@ -117,7 +117,7 @@ async def come_up(driver: Driver) -> None:
     engine = driver.engine
     engine.enable()
     driver.turn()
-    await driver.until(lambda: bool(engine.times_selected) or engine.is_closed or None)
+    await driver.until(lambda: engine.times_selected > 0)
     if isinstance(engine.last_error, ConnectError):
         raise engine.last_error
 

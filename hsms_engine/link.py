@@ -53,7 +53,7 @@ class HsmsLink(Messaging):
         Raises ``ClosedError`` when the link is closed meanwhile.
         """
         engine = self._engine
-        await self._driver.until(lambda: engine.is_selected or engine.is_closed or None)
+        await self._driver.until(lambda: engine.is_selected)
         if not engine.is_selected:
             raise engine.unusable()
 
@@ -68,10 +68,10 @@ class HsmsLink(Messaging):
         if engine.phase == "idle":
             raise LocalProtocolError(f"{self.peer}: the link is disabled; enable() it to connect")
 
-        def decided() -> bool | None:
+        def decided() -> bool:
             failed = engine.failed_attempts > failed_before
-            over = engine.is_closed or engine.phase == "idle"
-            return engine.is_selected or failed or over or bool(engine.refused()) or None
+            disabled = engine.phase == "idle"
+            return engine.is_selected or failed or disabled or engine.refused() is not None
 
         await self._driver.until(decided)
         if engine.is_selected:

@@ -109,7 +109,7 @@ class HsmsServer:
         engine = driver.engine
         async with open_bare_nursery() as nursery:
             nursery.start_soon(self._run, driver, connection, stream)
-            await driver.until(lambda: bool(engine.times_selected) or engine.is_closed or None)
+            await driver.until(lambda: engine.times_selected > 0)
             if not engine.times_selected:
                 self.never_selected += 1
                 why = engine.last_error or "refused, or closed by a call"
