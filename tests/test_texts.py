@@ -819,13 +819,13 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         ConnectionLostError,
         lambda: replying(S1F2, data(1, 1, 5, wait=True), gone),
-        "tool: S1F1 came over connection 1, which is gone: its reply cannot be sent over another",
+        "tool: S1F1 came over connection 1, which is over: its reply cannot be sent over another",
     ),
     (
         ConnectionLostError,
         lambda: replying(S1F2, data(1, 1, 5, wait=True), gone, again),
         (
-            "another: S1F1 came over connection 1, which is gone: its reply cannot be sent over "
+            "another: S1F1 came over connection 1, which is over: its reply cannot be sent over "
             "another"
         ),
     ),
