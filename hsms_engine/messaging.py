@@ -150,7 +150,7 @@ class Messaging:
         Waits at most ``linger`` seconds for the peer. When cancelled, it closes without waiting.
         """
         self.close_soon()
-        await self._driver.until(lambda: self._engine.is_closed or None)
+        await self._driver.until(lambda: self._engine.is_closed)
 
     def close_soon(self) -> None:
         """Begin to close, without waiting; ``aclose`` also waits until it is closed."""

@@ -21,6 +21,7 @@ from hsms_engine.protocol.engine import Engine
 from statecharts.hsms import PASSIVE_LINK
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.network import direct, patience, reset
+from tests.support.one_way import OneWay
 from tests.support.raw_peer import SEPARATE_REQ, RawPeer, data
 
 __all__ = ["leak_check", "no_task_left", "patience"]
@@ -224,25 +225,6 @@ async def test_a_kernel_that_takes_nothing_after_all_is_asked_again() -> None:
         await connection.send(Message(6, 11))
         await peer.frame()
         assert turns >= 5
-
-
-class OneWay(trio.abc.Stream):
-    """A stream that cannot be closed in one direction."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._stream.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
 
 async def test_a_stream_that_cannot_half_close_separates_all_the_same() -> None:

@@ -220,21 +220,21 @@ def test_a_primary_counts_until_it_is_taken_or_answered() -> None:
     assert engine.statistics().waiting_primaries == 0
 
 
-def test_a_reply_over_a_connection_that_is_gone_is_one_error_whatever_came_after() -> None:
+def test_a_reply_over_a_connection_that_is_over_is_one_error_whatever_came_after() -> None:
     end = selected(t5=1)
     engine = end.engine
     engine.receive(encode(data_frame(0, 1, 1, True, 9, b"")))
     (primary,) = [each for each in end.out() if isinstance(each, Primary)]
     engine.tcp_closed()
-    gone = "S1F1 came over connection 1, which is gone"
-    with pytest.raises(ConnectionLostError, match=gone):
+    over = "S1F1 came over connection 1, which is over"
+    with pytest.raises(ConnectionLostError, match=over):
         engine.reply(primary, Message(1, 2))
     end.now = 100
     engine.tick()
     engine.tcp_opened()
     (request,) = [each for each in end.out() if isinstance(each, bytes)]
     engine.receive(encode(control_frame(SELECT_RSP, int.from_bytes(request[10:14]))))
-    with pytest.raises(ConnectionLostError, match=gone):
+    with pytest.raises(ConnectionLostError, match=over):
         engine.reply(primary, Message(1, 2))
 
 

@@ -819,13 +819,13 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         ConnectionLostError,
         lambda: replying(S1F2, data(1, 1, 5, wait=True), gone),
-        "tool: S1F1 came over connection 1, which is gone: its reply cannot be sent over another",
+        "tool: S1F1 came over connection 1, which is over: its reply cannot be sent over another",
     ),
     (
         ConnectionLostError,
         lambda: replying(S1F2, data(1, 1, 5, wait=True), gone, again),
         (
-            "another: S1F1 came over connection 1, which is gone: its reply cannot be sent over "
+            "another: S1F1 came over connection 1, which is over: its reply cannot be sent over "
             "another"
         ),
     ),
@@ -980,11 +980,6 @@ def of_link(end: str, call: Callable[[HsmsLink], Awaitable[object]]) -> Driven:
     return scenario
 
 
-async def wait_for_nothing(connection: HsmsConnection) -> None:
-    await connection.aclose()
-    await connection._driver.until(lambda: None)
-
-
 def no_host() -> str:
     """In the words of the Python there is."""
     with pytest.raises(UnicodeError) as caught:
@@ -1012,7 +1007,6 @@ DRIVEN: list[tuple[Driven, str]] = [
         of_connection(lambda connection: connection.send(S1F2)),
         "S1F2 is a secondary: use request() or reply()",
     ),
-    (of_connection(wait_for_nothing), "memory peer 1: the link has ended"),
     (
         of_link("disable", HsmsLink.connect),
         "tool:5000: the link is disabled; enable() it to connect",

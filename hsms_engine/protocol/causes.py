@@ -120,7 +120,7 @@ class Cause(NamedTuple):
             case "disable_requested" | "close_requested":
                 return "it was ended by a call"
             case _:
-                # communication_failed, in the words of whoever noticed it.
+                # communication_failed: the detail is the text or the error that says why.
                 return str(self.detail)
 
     def _told(self) -> str:

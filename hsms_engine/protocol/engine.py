@@ -316,8 +316,7 @@ class Engine:
     def is_full(self) -> bool:
         """Whether so much is queued (``outbox_size``) that senders are to wait."""
         context = self._context
-        epoch = context.epoch
-        return epoch is not None and epoch.queued - epoch.written > context.settings.outbox_size
+        return context.epoch is not None and context.epoch.backlog > context.settings.outbox_size
 
     def unusable(self) -> HsmsError:
         """Why no message can be sent now: an error to be raised."""

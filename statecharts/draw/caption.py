@@ -21,8 +21,8 @@ def values(chart: Chart, machine: Machine, snapshot: Snapshot | None) -> Iterato
     """The variables and parameters of a chart, each with its range and its value now."""
     now = machine.values(snapshot) if snapshot else {}
     for variable in chart.variables:
-        told = f" = {now[variable.name]}" if now else ""
-        yield plain(f"{variable.name}{told} (0..{variable.highest})")
+        shown = f" = {now[variable.name]}" if now else ""
+        yield plain(f"{variable.name}{shown} (0..{variable.highest})")
     for parameter in chart.parameters:
         value = machine.parameters[parameter.name]
         yield plain(f"{parameter.name} = {value} ({parameter.lowest}..{parameter.highest})")
@@ -70,8 +70,8 @@ def _legend(tellers: list[Teller]) -> Iterator[str]:
             else:
                 chart = teller.view.chart
                 named = (each for each in chart.events if each in members)
-                told = " or ".join(teller.words.event(chart, each) for each in named)
-                notes.append(f"{escape(phrase)}: {escape(told)}")
+                meaning = " or ".join(teller.words.event(chart, each) for each in named)
+                notes.append(f"{escape(phrase)}: {escape(meaning)}")
     yield from _lines(list(dict.fromkeys(notes)))
 
 
@@ -81,11 +81,11 @@ def _lines(notes: list[str]) -> Iterator[str]:
         yield "; ".join(notes[start : start + 2])
 
 
-def caption(title: str, told: list[str], tellers: list[Teller], marked: Snapshot | None) -> str:
+def caption(title: str, facts: list[str], tellers: list[Teller], marked: Snapshot | None) -> str:
     """The graph's label."""
     lines = [heading(escape(title), 13, "LEFT")]
-    if told:
-        lines.append(row("".join(escape(each) + LINE for each in told)))
+    if facts:
+        lines.append(row("".join(escape(each) + LINE for each in facts)))
     legend = list(_legend(tellers))
     if marked:
         legend.append(f'<FONT COLOR="{ACCENT}">marked</FONT>: {escape(marked.leaves)} is active')

@@ -72,12 +72,12 @@ def _merged(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     def more(one: Row, other: Row) -> bool:
         return one.when == other.when and set(one.do) > set(other.do)
 
-    left = []
+    kept = []
     for each in rows:
         richer = {event for other in rows if more(other, each) for event in other.events}
         if events := tuple(event for event in each.events if event not in richer):
-            left.append(Row(events, each.when, each.do))
-    return tuple(left)
+            kept.append(Row(events, each.when, each.do))
+    return tuple(kept)
 
 
 def _initial(state: State) -> Iterator[State]:
@@ -174,15 +174,15 @@ class View:
                 )
             case Look.COARSE:
                 return _grouped(
-                    Row((on.event,), on.when, self.matter(on.do), self._speaking(on))
+                    Row((on.event,), on.when, self.matter(on.do), self._entered(on))
                     for on in self.transitions
                     if self.seen(on.source) == box.state.id and self.is_inside(on)
-                    if self.matter(on.do) or self._speaking(on)
+                    if self.matter(on.do) or self._entered(on)
                 )
             case _:
                 assert_never(box.look)
 
-    def _speaking(self, on: On) -> str | None:
+    def _entered(self, on: On) -> str | None:
         """The state that a transition inside such a box enters, if its entry matters elsewhere."""
         if on.to is None:
             return None
