@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from hsms_engine.protocol import (
     Primary,
     Transaction,
 )
+from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.wire import SType, control_frame, data_frame, encode
 from tests.support.engines import End, accepted, selected
 
@@ -245,3 +247,59 @@ def test_a_passive_engine_that_has_ended_stays_closed() -> None:
     assert events.Closed(0.0, 1) in end.out()
     with pytest.raises(ConnectionLostError, match="the peer closed TCP"):
         engine.send(Message(6, 11))
+
+
+def test_every_gauge_is_right_before_during_and_after_a_connection() -> None:
+    engine, time = dialling(t5=10)
+
+    def gauges() -> dict[str, object]:
+        statistics = engine.statistics()
+        return {
+            name: getattr(statistics, name)
+            for name in Statistics.__dataclass_fields__
+            if name not in ("state", "counts", "breaker_threshold")
+        }
+
+    before = gauges()
+    assert before == {
+        "phase": "idle",
+        "breaker_state": "breaker_closed",
+        "breaker_failures": 0,
+        "retry_after": math.inf,
+        "epoch": 0,
+        "attempts": 0,
+        "failed_attempts": 0,
+        "times_selected": 0,
+        "open_transactions": 0,
+        "waiting_primaries": 0,
+        "queued_bytes": 0,
+    }
+
+    engine.enable()
+    connecting = before | {"phase": "connecting", "attempts": 1, "retry_after": 0.0}
+    assert gauges() == connecting
+    engine.tcp_opened()
+    assert gauges() == connecting | {"phase": "selecting", "epoch": 1, "queued_bytes": 14}
+    (request,) = [each for each in out(engine) if isinstance(each, bytes)]
+    engine.receive(encode(control_frame(SELECT_RSP, int.from_bytes(request[10:14]))))
+    up = connecting | {"phase": "selected", "epoch": 1, "times_selected": 1}
+    assert gauges() == up
+    engine.request(S1F1())
+    engine.receive(encode(data_frame(0, 6, 11, False, 7, b"")))
+    assert gauges() == up | {"open_transactions": 1, "waiting_primaries": 1, "queued_bytes": 14}
+
+    # Received is received; what was queued is gone. T5 runs from one attempt to the next.
+    time.now = 3
+    engine.tcp_closed()
+    down = up | {"phase": "waiting", "waiting_primaries": 1, "retry_after": 7.0}
+    assert gauges() == down
+    time.now = 6
+    assert gauges() == down | {"retry_after": 4.0}
+    time.now = 10
+    engine.tick()
+    assert gauges() == down | {"phase": "connecting", "attempts": 2, "retry_after": 0.0}
+    engine.tcp_failed(OSError("refused"))
+    failed = {"attempts": 2, "failed_attempts": 1, "breaker_failures": 1}
+    assert gauges() == down | failed | {"retry_after": 10.0}
+    engine.close()
+    assert gauges() == down | failed | {"phase": "closed", "retry_after": math.inf}

@@ -569,6 +569,15 @@ async def test_a_graceful_close_waits_for_the_peer_no_longer_than_linger() -> No
         await peer.end()
 
 
+async def test_fin_follows_the_separate_at_once_and_only_then_linger_begins() -> None:
+    async with active_end(linger=0.5, **QUIET) as (connection, peer):
+        connection.close_soon()
+        await peer.control(SEPARATE_REQ)
+        await peer.end()
+        assert now() == 0
+        assert connection.phase == "separating"
+
+
 async def test_a_graceful_close_is_over_when_the_peer_closes() -> None:
     async with active_end(linger=0.5, **QUIET) as (connection, peer):
 
