@@ -250,7 +250,8 @@ def test_a_passive_engine_that_has_ended_stays_closed() -> None:
 
 
 def test_every_gauge_is_right_before_during_and_after_a_connection() -> None:
-    engine, time = dialling(t5=10)
+    end = End(t5=10)
+    engine = end.engine
 
     def gauges() -> dict[str, object]:
         statistics = engine.statistics()
@@ -280,7 +281,7 @@ def test_every_gauge_is_right_before_during_and_after_a_connection() -> None:
     assert gauges() == connecting
     engine.tcp_opened()
     assert gauges() == connecting | {"phase": "selecting", "epoch": 1, "queued_bytes": 14}
-    (request,) = [each for each in out(engine) if isinstance(each, bytes)]
+    (request,) = [each for each in end.out() if isinstance(each, bytes)]
     engine.receive(encode(control_frame(SELECT_RSP, int.from_bytes(request[10:14]))))
     up = connecting | {"phase": "selected", "epoch": 1, "times_selected": 1}
     assert gauges() == up
@@ -289,13 +290,13 @@ def test_every_gauge_is_right_before_during_and_after_a_connection() -> None:
     assert gauges() == up | {"open_transactions": 1, "waiting_primaries": 1, "queued_bytes": 14}
 
     # Received is received; what was queued is gone. T5 runs from one attempt to the next.
-    time.now = 3
+    end.now = 3
     engine.tcp_closed()
     down = up | {"phase": "waiting", "waiting_primaries": 1, "retry_after": 7.0}
     assert gauges() == down
-    time.now = 6
+    end.now = 6
     assert gauges() == down | {"retry_after": 4.0}
-    time.now = 10
+    end.now = 10
     engine.tick()
     assert gauges() == down | {"phase": "connecting", "attempts": 2, "retry_after": 0.0}
     engine.tcp_failed(OSError("refused"))
