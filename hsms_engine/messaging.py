@@ -28,6 +28,9 @@ class Messaging:
         self._driver = driver
         self._engine = driver.engine
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.peer} {self.phase}>"
+
     @property
     def peer(self) -> str:
         """The peer's name in messages to people."""

@@ -196,6 +196,18 @@ def test_reports_about_a_connection_that_is_over_change_nothing_and_are_counted(
     assert after.counts["bytes_sent"] == before.counts["bytes_sent"] + 5
 
 
+def test_reports_about_a_dial_that_was_given_up_change_nothing() -> None:
+    end = End()
+    end.engine.enable()
+    end.engine.disable()
+    assert AbandonTcp() in end.out()
+    end.engine.tcp_opened()
+    end.engine.tcp_failed(ConnectionRefusedError(111, "Connection refused"))
+    assert end.out() == []
+    statistics = end.engine.statistics()
+    assert (statistics.phase, statistics.failed_attempts) == ("idle", 0)
+
+
 def test_an_engine_that_nobody_runs_any_more_settles_what_waits() -> None:
     end = selected()
     engine = end.engine

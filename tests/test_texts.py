@@ -699,7 +699,10 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         LinkDownError,
         lambda: sending(dialling(breaker_threshold=1), fails, at(10)),
-        f"tool: the link is blocked, not selected; next attempt in 50.0 s ({REFUSAL})",
+        (
+            "tool: the link is blocked, not selected; the circuit breaker is open, "
+            f"next attempt in 50.0 s ({REFUSAL})"
+        ),
     ),
     (
         LinkDownError,
@@ -749,12 +752,18 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         LocalProtocolError,
         lambda: sending(selected(single_use=True), deselects),
-        "tool: not allowed in not selected, only while selected; nothing was sent",
+        (
+            "tool: the connection is not selected; messages are sent only while it is selected, "
+            "and nothing was sent"
+        ),
     ),
     (
         LocalProtocolError,
         lambda: sending(accepted()),
-        "tool: not allowed in not selected, only while selected; nothing was sent",
+        (
+            "tool: the connection is not selected; messages are sent only while it is selected, "
+            "and nothing was sent"
+        ),
     ),
     (ConnectionLostError, lambda: sending(selected(single_use=True), closed()), LOST),
     (ConnectionLostError, lambda: sending(serving(), closed()), LOST),
@@ -772,17 +781,17 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         LocalProtocolError,
         lambda: calling(dialling(), "enable"),
-        "tool: enable is not possible in connecting",
+        "tool: enable is not possible while connecting",
     ),
     (
         LocalProtocolError,
         lambda: calling(selected(), "select"),
-        "tool: select is not possible in communicating",
+        "tool: select is not possible while selected (communicating)",
     ),
     (
         LocalProtocolError,
         lambda: calling(selected(), "release"),
-        "tool: release is not possible in breaker_closed",
+        "tool: release is not possible while the circuit breaker is closed",
     ),
     (
         LocalProtocolError,

@@ -89,12 +89,14 @@ class Engine:
     # What happens: TCP, bytes, time
 
     def tcp_opened(self) -> None:
-        """The dial that ``OpenTcp`` asked for has succeeded: TCP is open."""
-        self._life.tell("tcp_opened")
+        """The dial that ``OpenTcp`` asked for came up. Ignored when the dial was given up."""
+        if self._life.takes("tcp_opened"):
+            self._life.tell("tcp_opened")
 
     def tcp_failed(self, error: Exception) -> None:
-        """The dial that ``OpenTcp`` asked for has failed."""
-        self._life.tell("tcp_failed", error)
+        """The dial that ``OpenTcp`` asked for failed. Ignored when the dial was given up."""
+        if self._life.takes("tcp_failed"):
+            self._life.tell("tcp_failed", error)
 
     def tcp_accepted(self) -> None:
         """Passive: TCP was accepted."""

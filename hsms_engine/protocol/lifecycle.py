@@ -146,6 +146,10 @@ class Lifecycle:
                 self._follow(hop, cause)
         context.outputs.put(Step(now, context.epochs, event, step.hops, step.effects))
 
+    def takes(self, event: str) -> bool:
+        """Whether a chart takes ``event`` now. Raises ``KeyError`` for an event of no chart."""
+        return self.router.takes(self.snapshot, event)
+
     def mention(self, event: str) -> None:
         """``tell``, for an event of every turn: a step that changes nothing is not recorded."""
         step = self.router.step(self.snapshot, event)
