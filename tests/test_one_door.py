@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -23,6 +24,7 @@ from hsms_engine.protocol import (
 from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.wire import SType, control_frame, data_frame, encode
 from tests.support.engines import End, accepted, selected
+from tests.support.raw_peer import data, deselect_rsp, select_rsp
 
 ROOT = Path(__file__).parent.parent
 SELECT_RSP = SType.SELECT_RSP
@@ -293,12 +295,12 @@ def test_every_gauge_is_right_before_during_and_after_a_connection() -> None:
     assert gauges() == connecting
     engine.tcp_opened()
     assert gauges() == connecting | {"phase": "selecting", "epoch": 1, "queued_bytes": 14}
-    (request,) = [each for each in end.out() if isinstance(each, bytes)]
-    engine.receive(encode(control_frame(SELECT_RSP, int.from_bytes(request[10:14]))))
+    end.out()
+    end.take(select_rsp(end.last))
     up = connecting | {"phase": "selected", "epoch": 1, "times_selected": 1}
     assert gauges() == up
     engine.request(S1F1())
-    engine.receive(encode(data_frame(0, 6, 11, False, 7, b"")))
+    engine.receive(data(6, 11, 7))
     assert gauges() == up | {"open_transactions": 1, "waiting_primaries": 1, "queued_bytes": 14}
 
     # Received is received; what was queued is gone. T5 runs from one attempt to the next.
@@ -308,11 +310,78 @@ def test_every_gauge_is_right_before_during_and_after_a_connection() -> None:
     assert gauges() == down
     end.now = 6
     assert gauges() == down | {"retry_after": 4.0}
-    end.now = 10
-    engine.tick()
+    end.at(10)
     assert gauges() == down | {"phase": "connecting", "attempts": 2, "retry_after": 0.0}
     engine.tcp_failed(OSError("refused"))
     failed = {"attempts": 2, "failed_attempts": 1, "breaker_failures": 1}
     assert gauges() == down | failed | {"retry_after": 10.0}
     engine.close()
     assert gauges() == down | failed | {"phase": "closed", "retry_after": math.inf}
+
+
+LIFE = """\
+Connecting(at=0, epoch=0, attempt=1)
+Selecting(at=1, epoch=1)
+Selected(at=2, epoch=1)
+UnexpectedSecondary(at=3, epoch=1, message=<Message S6F12 session=0 system=7>)
+Waiting(at=4, epoch=1, retry_after=6.0, error=ConnectionLostError(...))
+Connecting(at=10, epoch=1, attempt=2)
+Waiting(at=11, epoch=1, retry_after=9.0, error=ConnectError(...))
+Connecting(at=20, epoch=1, attempt=3)
+Waiting(at=21, epoch=1, retry_after=60, error=ConnectError(...))
+BreakerOpened(at=21, epoch=1, failures=2, threshold=2, retry_after=60)
+Blocked(at=30, epoch=1, retry_after=51)
+BreakerHalfOpen(at=81, epoch=1)
+BreakerProbing(at=81, epoch=1)
+Connecting(at=81, epoch=1, attempt=4)
+Selecting(at=82, epoch=2)
+Selected(at=83, epoch=2)
+BreakerClosed(at=83, epoch=2)
+NotSelected(at=85, epoch=2)
+Selected(at=87, epoch=2)
+BreakerIsolated(at=88, epoch=2)
+BreakerClosed(at=89, epoch=2)
+Separating(at=90, epoch=2)
+Idle(at=91, epoch=2)
+Closed(at=92, epoch=2)
+"""
+
+
+def test_every_event_says_when_over_which_connection_and_its_values() -> None:
+    end = End(t5=10, breaker_threshold=2, breaker_open_time=60)
+    engine = end.engine
+    refused = OSError("refused")
+    happens: dict[int, Callable[[], object]] = {
+        0: engine.enable,
+        1: engine.tcp_opened,
+        2: lambda: engine.receive(select_rsp(end.last)),
+        3: lambda: engine.receive(data(6, 12, 7)),
+        4: engine.tcp_closed,
+        11: lambda: engine.tcp_failed(refused),
+        21: lambda: engine.tcp_failed(refused),
+        82: engine.tcp_opened,
+        83: lambda: engine.receive(select_rsp(end.last)),
+        84: engine.deselect,
+        85: lambda: engine.receive(deselect_rsp(end.last)),
+        86: engine.select,
+        87: lambda: engine.receive(select_rsp(end.last)),
+        88: engine.isolate,
+        89: engine.release,
+        90: engine.disable,
+        91: engine.tcp_closed,
+        92: engine.close,
+    }
+    told: list[str] = []
+    for second in range(100):
+        outputs = end.at(second)
+        if second in happens:
+            happens[second]()
+        told += [
+            re.sub(r"Error\('.*'\)", "Error(...)", repr(output))
+            for output in outputs + end.out()
+            if isinstance(output, events.Happened)
+        ]
+    assert told == LIFE.splitlines()
+    kinds = {kind.__name__ for kind in get_args(events.LinkEvent)}
+    # A reader tells this one.
+    assert kinds - {line.partition("(")[0] for line in told} == {"Missed"}
