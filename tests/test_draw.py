@@ -28,7 +28,8 @@ NOTES = (
     "double border:",
     "broken border:",
     "an overview:",
-    "not opened",
+    "an inner state wins",
+    "at a closed box",
     "everything received:",
     "is active",
 )
@@ -317,14 +318,14 @@ def test_exactly_a_state_without_a_way_out_looks_final(chart: Chart, final: set[
             draw(ACTIVE, fold=("connected",)),
             {
                 *("received from", "called by", "reported by", "at once:", "timer:", "no arrow:"),
-                *("double border:", "an overview:", "not opened"),
+                *("double border:", "an overview:", "at a closed box"),
             },
         ),
         (
             draw(ACTIVE, page=("leaving",), fold=("selected",)),
             {
                 *("received from", "called by", "reported by", "timer:", "no arrow:", "→:"),
-                *("broken border:", "everything received:", "not opened"),
+                *("broken border:", "everything received:", "at a closed box"),
             },
         ),
         (
