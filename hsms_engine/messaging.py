@@ -56,9 +56,10 @@ class Messaging:
         return self._engine.statistics()
 
     def events(self) -> EventReader:
-        """The events from now on, in order: ``async for event in link.events()``.
+        """The events in order: ``async for event in link.events()``.
 
-        Each reader gets all events. A reader that is more than ``events_size`` events behind gets
+        The first reader gets everything from the first attempt on, each later one the events from
+        then on. A reader that is more than ``events_size`` events behind gets
         ``Missed`` with the number of dropped events. The loop ends when the link is over.
         """
         return self._driver.events()

@@ -89,7 +89,7 @@ class Timers:
                 raise KeyError(f"no duration is known for timer {timer!r}")
 
     def _linktest_due(self, started: float) -> float:
-        """The interval after the last frame in either direction.
+        """The interval after the last byte that came or the last frame that we sent.
 
         While a reply is awaited, T3 watches the link; and frames that we send are no sign of life.
         So neither may delay a linktest for longer than T3.
