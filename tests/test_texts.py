@@ -152,7 +152,7 @@ LOSSES = {
     ),
     "closed in a length": Loss(
         in_order(takes(CUT[:2]), closed()),
-        "the peer closed TCP inside a frame: declared length None, 2 bytes missing, "
+        "the peer closed TCP inside a frame: declared length not complete, 2 bytes missing, "
         r"last bytes b'\x00\x00'",
     ),
     "broken in a frame": Loss(

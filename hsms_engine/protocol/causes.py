@@ -136,7 +136,8 @@ class Cause(NamedTuple):
         assert self.epoch is not None
         decoder = self.epoch.decoder
         return (
-            f": declared length {decoder.pending_length}, {decoder.missing} bytes missing, "
+            f": declared length {decoder.pending_length or 'not complete'}, "
+            f"{decoder.missing} bytes missing, "
             f"last bytes {decoder.last_bytes!r}"
         )
 
