@@ -129,6 +129,19 @@ async def test_a_slow_reader_is_told_how_many_events_it_missed() -> None:
         assert missed.at == rest[0].at
 
 
+async def test_secondaries_that_came_before_the_first_reader_are_told_as_missed() -> None:
+    board = Switchboard()
+    async with link_end(board, **QUIET) as link:
+        peer = await up(link, board)
+        await peer.send(*(data(6, 12, number) for number in range(3)))
+        await peer.ping()
+        reader = link.events()
+        assert await anext(reader) == events.Missed(0, 0, count=3)
+        assert await anext(reader) == events.Connecting(0, 0, attempt=1)
+        await peer.send(data(6, 12, 3))
+        assert (await first(reader, events.UnexpectedSecondary)).message.system_bytes == 3
+
+
 async def test_each_reader_gets_all_events_from_its_beginning_on() -> None:
     board = Switchboard()
     async with link_end(board, **QUIET) as link:

@@ -51,7 +51,6 @@ WORDS = {
     },
     "hsms_engine/driver/transport.py": {"send_some", "send_eof", "send_nowait"},
     "hsms_engine/protocol/causes.py": {"select"},
-    "hsms_engine/protocol/control.py": {"linktest", "deselect", "select"},
     "statecharts/hsms/world.py": {"none", "opening"},
 }  # fmt: skip
 

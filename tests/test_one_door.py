@@ -319,6 +319,25 @@ def test_every_gauge_is_right_before_during_and_after_a_connection() -> None:
     assert gauges() == down | failed | {"phase": "closed", "retry_after": math.inf}
 
 
+def test_the_end_that_listens_has_no_breaker_and_begins_no_attempt() -> None:
+    statistics = accepted().engine.statistics()
+    assert statistics.breaker_state is None
+    assert statistics.breaker_failures == 0
+    assert (statistics.attempts, statistics.failed_attempts) == (0, 0)
+
+
+def test_a_control_transaction_comes_out_once_and_is_settled_once() -> None:
+    end = selected()
+    refused = end.deselect()
+    assert refused in end.take(deselect_rsp(end.last, 2))
+    error = refused.error
+    granted = end.deselect()
+    outputs = end.take(deselect_rsp(end.last))
+    assert [each for each in outputs if isinstance(each, ControlTransaction)] == [granted]
+    assert refused.error is error
+    assert granted.error is None
+
+
 LIFE = """\
 Connecting(at=0, epoch=0, attempt=1)
 Selecting(at=1, epoch=1)

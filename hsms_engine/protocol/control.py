@@ -21,12 +21,11 @@ from statecharts import Hop
 
 @dataclass(frozen=True, slots=True)
 class ControlRequest:
-    """A control request: its name, the call that sends it, and the state in which it waits.
+    """A control request: the call that sends it, and the state in which it waits.
 
     ``outcome`` makes the error of the step that exits the state; None when the peer did as asked.
     """
 
-    name: str
     call: str
     state: str
     outcome: Callable[[Hop, Cause], HsmsError | None]
@@ -94,6 +93,6 @@ def _select(hop: Hop, cause: Cause) -> HsmsError | None:
             return lost_request("Select.req", cause)
 
 
-LINKTEST = ControlRequest("linktest", "linktest_requested", "probing_link", _linktest)
-DESELECT = ControlRequest("deselect", "deselect_requested", "deselecting", _deselect)
-SELECT = ControlRequest("select", "select_requested", "reselecting", _select)
+LINKTEST = ControlRequest("linktest_requested", "probing_link", _linktest)
+DESELECT = ControlRequest("deselect_requested", "deselecting", _deselect)
+SELECT = ControlRequest("select_requested", "reselecting", _select)
