@@ -1,6 +1,6 @@
 """``open_hsms``: one connection, dialled and selected, for as long as an ``async with`` block.
 
-It is never dialled again: when it is gone, its calls say why. For a link that reconnects see
+It is never dialled again: when it is over, its calls raise the reason. A link that reconnects is in
 ``hsms_engine.link``.
 """
 
@@ -31,9 +31,10 @@ class HsmsConnection(Messaging):
         return self
 
     async def __anext__(self) -> Primary:
-        """The next primary. Ends when the peer separates; raises when the connection breaks.
+        """The next primary. Ends when the peer has separated.
 
-        Raises ``ConnectionLostError``, or ``ClosedError`` when you closed it.
+        Raises ``ConnectionLostError`` when the connection was lost, ``ClosedError`` when you closed
+        it.
         """
         primary = await self._driver.next_primary()
         if primary is not None:
@@ -75,15 +76,16 @@ async def open_hsms(
     ``open_hsms(host, port)``, ``open_hsms(settings)`` or ``open_hsms(host, port, settings)``, and
     any setting by name: ``t3=10``. ``dial`` replaces the TCP connect by any async callable that
     returns a ``trio.abc.Stream`` or raises ``OSError``; ``random`` seeds the first system bytes.
-    Raises ``ConnectError`` when it does not come up, ``SettingsError`` for a bad setting. Leaving
-    the block sends Separate.req; an exception of the block comes out as it is.
+    Raises ``ConnectError`` when it does not come up, ``SettingsError`` for a value out of range or
+    an unknown setting. The exit of the block sends Separate.req; an exception of the block comes
+    out as it is.
     """
     driver = make_driver(chosen_settings(given, changes), dial, random, single_use=True)
     async with open_bare_nursery() as nursery:
         await nursery.start(driver.run)
         connection = HsmsConnection(driver)
         async with closing(connection):
-            await come_up(driver)
+            await _connect(driver)
             yield connection
         nursery.cancel_scope.cancel()
 
@@ -91,7 +93,7 @@ async def open_hsms(
 def make_driver(
     settings: Settings, dial: Dial | None, random: Random | None, *, single_use: bool
 ) -> Driver:
-    """An active link that is not running yet."""
+    """The driver of an active link, not running yet."""
 
     def peer(current: Settings) -> str:
         return address_text((current.host, current.port))
@@ -106,28 +108,28 @@ def make_driver(
     )
 
     async def dial_tcp() -> trio.abc.Stream:
-        # Read at each attempt, so that a changed address holds for the next one.
+        # The settings are read at each attempt, because the address may have changed.
         return await connect_tcp(engine.settings.host, engine.settings.port)
 
     return Driver(engine, dial or dial_tcp)
 
 
-async def come_up(driver: Driver) -> None:
-    """Enable the link and wait until its first attempt is decided. Raises ``ConnectError``."""
+async def _connect(driver: Driver) -> None:
+    """Make the one attempt. Raises ``ConnectError`` when it fails."""
     engine = driver.engine
     engine.enable()
     driver.turn()
-    await driver.until(lambda: bool(engine.times_selected) or engine.is_closed or None)
+    await driver.until(lambda: engine.times_selected > 0)
     if isinstance(engine.last_error, ConnectError):
         raise engine.last_error
 
 
 @asynccontextmanager
 async def closing(messaging: Messaging) -> AsyncIterator[None]:
-    """Close on the way out of a block, whose own exception comes out in any case.
+    """Close at the exit of a block. An exception of the block comes out in any case.
 
-    A block that is cancelled waits for nobody: Separate.req is sent if it can be at once. One that
-    failed waits for the peer as long as one that is through, at most ``linger``.
+    The exit waits at most ``linger`` seconds for the peer, also when the block has raised. When the
+    block is cancelled, the exit does not wait: Separate.req is sent if that is possible at once.
     """
     try:
         yield

@@ -7,7 +7,8 @@ LocalProtocolError       you asked for what HSMS forbids             yes; nothin
 SettingsError            a setting is out of its range               nothing was changed
 TransactionError         one request failed                          yes
 ConnectError             it never came up                            there is none
-ConnectionLostError      its connection is gone                      no; a link makes another
+LinkDownError            a link is not selected now                  when it is selected again
+ConnectionLostError      its connection is over                      no; a link makes another
 ClosedError              you closed it                               no
 =======================  ==========================================  ========================
 
@@ -40,7 +41,7 @@ def _rebuild(
     error = kind.__new__(kind, *arguments)
     error.__dict__.update(fields)
     if cause is not None:
-        # Setting it, to None too, hides the exception that is being handled.
+        # Setting it, even to None, would hide the context of an error that has no cause.
         error.__cause__ = cause
     return error
 
@@ -76,7 +77,7 @@ class AbortedError(TransactionError):
 class ConnectError(HsmsError):
     """The connection never came up.
 
-    ``cause`` says why in words, ``phase`` how far it came: ``"tcp connect"`` or ``"select"``.
+    ``cause`` says why in words; ``phase`` is where it failed: ``"tcp connect"`` or ``"select"``.
     ``__cause__`` is the ``OSError`` behind it, where there is one.
     """
 
@@ -95,9 +96,9 @@ class SelectRefusedError(ConnectError):
 
 
 class CircuitOpenError(ConnectError):
-    """The circuit breaker lets no attempt begin. ``retry_after``: seconds until it does.
+    """The circuit breaker lets no attempt begin.
 
-    ``retry_after`` is infinite while the breaker is isolated by hand.
+    ``retry_after``: seconds until it lets one begin; infinite while it is isolated by hand.
     """
 
     def __init__(self, message: str, retry_after: float) -> None:
@@ -106,9 +107,10 @@ class CircuitOpenError(ConnectError):
 
 
 class LinkDownError(HsmsError):
-    """The link is not selected now and works on it. ``retry_after``: seconds to the next attempt.
+    """The link is not selected now. Calls that need a selected session raise this at once.
 
-    Raised at once by calls that need a selected link; nothing was sent and nothing is queued.
+    Nothing was sent and nothing is queued. ``retry_after``: seconds to the next attempt; 0 when one
+    is running, infinite when none will begin before ``enable`` or ``release``.
     """
 
     def __init__(self, message: str, retry_after: float) -> None:
@@ -117,9 +119,9 @@ class LinkDownError(HsmsError):
 
 
 class ConnectionLostError(HsmsError):
-    """The connection is gone: it was selected, or what you have came over it.
+    """The connection is over: it was selected and was lost, or the primary came over it.
 
-    ``reason`` says in words why; ``__cause__`` is the exception behind it, where there is one.
+    ``reason`` says why in words; ``__cause__`` is the exception behind it, where there is one.
     """
 
     def __init__(self, message: str, reason: str) -> None:
@@ -128,7 +130,7 @@ class ConnectionLostError(HsmsError):
 
 
 class RemoteProtocolError(ConnectionLostError):
-    """The connection is gone because the peer broke the protocol."""
+    """The connection was lost because the peer broke the protocol."""
 
 
 class ClosedError(HsmsError):

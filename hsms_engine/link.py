@@ -1,8 +1,8 @@
-"""``open_link``: a link that is kept for months: it reconnects, behind a circuit breaker.
+"""``open_link``: a link for months. It reconnects, and a circuit breaker limits its attempts.
 
-An attempt that fails waits for T5 (or longer, with a backoff) and asks the breaker for a permit
-before the next. Calls that need a selected session raise ``LinkDownError`` at once while there is
-none: nothing is queued for a connection to come.
+After a failed attempt the link waits until T5 is over (or longer, with a backoff), and then asks
+the breaker for a permit. While the session is not selected, calls that need it raise
+``LinkDownError`` at once: nothing is queued for a later connection.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
 
 
 class HsmsLink(Messaging):
-    """A link of the dialling end. Iterating yields the primaries of every connection it makes."""
+    """An active link. Iterating yields the primaries of all its connections."""
 
     def __aiter__(self) -> HsmsLink:
         return self
 
     async def __anext__(self) -> Primary:
-        """The next primary, over whichever connection; ends when the link is closed."""
+        """The next primary, of any connection. Ends when the link is closed."""
         primary = await self._driver.next_primary()
         if primary is None:
             raise StopAsyncIteration
         return primary
 
     def enable(self) -> None:
-        """Begin to connect, and keep at it. Raises ``LocalProtocolError`` when it is enabled."""
+        """Connect, and reconnect from now on. Raises ``LocalProtocolError`` when it is enabled."""
         self._call(self._engine.enable)
 
     def disable(self) -> None:
-        """End the connection or the attempt and begin no other, until ``enable``.
+        """Close the connection or abandon the attempt, and make no other until ``enable``.
 
-        An attempt cut short counts neither as a success nor as a failure of the peer. Raises
+        An abandoned attempt counts neither as a success nor as a failure. Raises
         ``LocalProtocolError`` when it is disabled.
         """
         self._call(self._engine.disable)
@@ -53,25 +53,27 @@ class HsmsLink(Messaging):
         Raises ``ClosedError`` when the link is closed meanwhile.
         """
         engine = self._engine
-        await self._driver.until(lambda: engine.is_selected or engine.is_closed or None)
+        await self._driver.until(lambda: engine.is_selected)
         if not engine.is_selected:
             raise engine.unusable()
 
     async def connect(self) -> None:
-        """Wait until the session is selected, or the attempt that runs or comes next has failed.
+        """Wait until the session is selected or one attempt, the running or the next, has failed.
 
-        All who wait see the outcome of the same attempt. Raises its ``ConnectError``,
-        ``CircuitOpenError`` at once while the breaker lets no attempt begin, or ``ClosedError``.
+        All callers that wait get the result of the same attempt. Raises its ``ConnectError``,
+        ``CircuitOpenError`` at once while the breaker lets no attempt begin, ``LocalProtocolError``
+        when the link is disabled, ``LinkDownError`` when it is disabled meanwhile, or
+        ``ClosedError``.
         """
         engine = self._engine
         failed_before = engine.failed_attempts
         if engine.phase == "idle":
             raise LocalProtocolError(f"{self.peer}: the link is disabled; enable() it to connect")
 
-        def decided() -> bool | None:
+        def decided() -> bool:
             failed = engine.failed_attempts > failed_before
-            over = engine.is_closed or engine.phase == "idle"
-            return engine.is_selected or failed or over or bool(engine.refused()) or None
+            disabled = engine.phase == "idle"
+            return engine.is_selected or failed or disabled or engine.refused() is not None
 
         await self._driver.until(decided)
         if engine.is_selected:
@@ -86,15 +88,18 @@ class HsmsLink(Messaging):
     ) -> None:
         """Change settings of the running link; all of them or, on an error, none.
 
-        They hold at once: running timers are re-timed, counts keep their history, and a failure
-        count that reaches a lowered ``breaker_threshold`` opens the breaker. ``host`` and ``port``
-        hold for the next attempt. Raises ``SettingsError``, or ``ClosedError`` when it is closed.
+        They are in force at once: running timers get new deadlines, counts stay, and the breaker
+        opens when its failures reach a lowered ``breaker_threshold``. ``host`` and ``port`` are
+        used by the next attempt. Raises ``SettingsError``, or ``ClosedError`` when it is closed.
         """
         self._engine.configure((settings or self.settings).replace(**changes))
         self._driver.turn()
 
     def isolate(self) -> None:
-        """Open the breaker by hand, until ``release``. A connection that is up stays up."""
+        """Open the breaker by hand, until ``release``. A running attempt is withdrawn.
+
+        A selected connection stays.
+        """
         self._call(self._engine.isolate)
 
     def release(self) -> None:
@@ -102,7 +107,10 @@ class HsmsLink(Messaging):
         self._call(self._engine.release)
 
     def reset_breaker(self) -> None:
-        """Close the breaker, whatever its state, and forget its failures."""
+        """Close the breaker, whatever its state, and forget its failures.
+
+        A running attempt is withdrawn when the breaker was half-open.
+        """
         self._call(self._engine.reset_breaker)
 
 
@@ -133,10 +141,10 @@ async def open_link(
     random: Random | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsLink]:
-    """Open a link, enabled: it is connecting when the block begins and reconnects until it ends.
+    """Open an enabled link: it connects when the block begins, and reconnects until its exit.
 
-    Arguments as for ``open_hsms``. Leaving the block separates; an exception of the block comes out
-    as it is.
+    The arguments and ``SettingsError`` are as for ``open_hsms``. The exit of the block sends
+    Separate.req; an exception of the block comes out as it is.
     """
     driver = make_driver(chosen_settings(given, changes), dial, random, single_use=False)
     async with open_bare_nursery() as nursery:

@@ -28,6 +28,9 @@ class Messaging:
         self._driver = driver
         self._engine = driver.engine
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.peer} {self.phase}>"
+
     @property
     def peer(self) -> str:
         """The peer's name in messages to people."""
@@ -53,9 +56,10 @@ class Messaging:
         return self._engine.statistics()
 
     def events(self) -> EventReader:
-        """The events from now on, in order: ``async for event in link.events()``.
+        """The events in order: ``async for event in link.events()``.
 
-        Each reader gets all events. A reader that is more than ``events_size`` events behind gets
+        The first reader gets everything from the first attempt on, each later one the events from
+        then on. A reader that is more than ``events_size`` events behind gets
         ``Missed`` with the number of dropped events. The loop ends when the link is over.
         """
         return self._driver.events()
@@ -150,7 +154,7 @@ class Messaging:
         Waits at most ``linger`` seconds for the peer. When cancelled, it closes without waiting.
         """
         self.close_soon()
-        await self._driver.until(lambda: self._engine.is_closed or None)
+        await self._driver.until(lambda: self._engine.is_closed)
 
     def close_soon(self) -> None:
         """Begin to close, without waiting; ``aclose`` also waits until it is closed."""

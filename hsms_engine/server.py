@@ -1,8 +1,8 @@
-"""``serve_hsms``: the passive end. One listener that stays open, a connection for each peer.
+"""``serve_hsms``: the passive end. One listener stays open, and each peer gets a connection.
 
-HSMS-SS has one session: while a connection is selected, another one's Select.req gets status 3 and
-is closed, and the first is untouched. ``max_sessions`` lets more be selected, as a simulator of
-several tools behind one port may want.
+HSMS-SS has one session: while one connection is selected, the Select.req of another is answered
+with status 3, and that other connection is closed. ``max_sessions`` allows more selected
+connections, for a simulator of several tools behind one port.
 """
 
 from __future__ import annotations
@@ -33,7 +33,12 @@ Handler = Callable[[HsmsConnection], Awaitable[object]]
 
 
 class HsmsServer:
-    """A listening passive end."""
+    """A listening passive end.
+
+    ``connections`` are the open ones, selected or not, in the order accepted. ``accepted`` counts
+    the connections that were served, ``turned_away`` those above ``max_connections``, and
+    ``never_selected`` those that were over before they were selected.
+    """
 
     def __init__(self, listener: Listening, settings: Settings, random: Random) -> None:
         self._listener = listener
@@ -41,11 +46,9 @@ class HsmsServer:
         self._scope = trio.CancelScope()
         self.settings = settings
         self.entity = Entity(settings.max_sessions)
-        # Every connection that is up, selected or not, in the order accepted.
         self.connections: list[HsmsConnection] = []
         self.accepted = 0
         self.turned_away = 0
-        # Connections that ended before they were selected: refused, silent, or no HSMS at all.
         self.never_selected = 0
 
     @property
@@ -55,11 +58,11 @@ class HsmsServer:
 
     @property
     def port(self) -> int:
-        """The TCP port; the one chosen by the system when the settings say 0."""
+        """The TCP port. When the settings have 0, it is the port that the system has chosen."""
         return self._listener.port
 
     async def aclose(self) -> None:
-        """Separate from every peer and stop listening. ``serve_hsms`` returns then."""
+        """Stop listening and separate from every peer. Then ``serve_hsms`` returns."""
         self._listener.close()
         try:
             async with trio.open_nursery() as nursery:
@@ -69,14 +72,14 @@ class HsmsServer:
             self._scope.cancel()
 
     async def serve(self, handler: Handler) -> None:
-        """Accept until closed or cancelled."""
+        """Accept connections until closed or cancelled."""
         with self._scope:
             async with open_bare_nursery() as nursery:
                 while True:
                     try:
                         stream, peer = await self._listener.accept()
                     except trio.ClosedResourceError:
-                        # Closed by ``aclose``, which cancels this when all is separated.
+                        # ``aclose`` has closed it, and cancels this task when it has separated.
                         await trio.sleep_forever()
                     if len(self.connections) >= self.settings.max_connections:
                         self.turned_away += 1
@@ -109,7 +112,7 @@ class HsmsServer:
         engine = driver.engine
         async with open_bare_nursery() as nursery:
             nursery.start_soon(self._run, driver, connection, stream)
-            await driver.until(lambda: bool(engine.times_selected) or engine.is_closed or None)
+            await driver.until(lambda: engine.times_selected > 0)
             if not engine.times_selected:
                 self.never_selected += 1
                 why = engine.last_error or "refused, or closed by a call"
@@ -118,8 +121,8 @@ class HsmsServer:
                 try:
                     await handler(connection)
                 except* HsmsError as errors:
-                    # The end of this connection is not the end of the others. As text, because a
-                    # log record that is kept must not keep the connection.
+                    # Only this connection is closed. The error is logged as text, because a log
+                    # record that is kept must not keep the connection.
                     if _LOG.isEnabledFor(logging.INFO):
                         why = "; ".join(str(error) for error in errors.exceptions)
                         _LOG.info("%s: handler ended: %s", connection.peer, why)
@@ -128,7 +131,7 @@ class HsmsServer:
     async def _run(
         self, driver: Driver, connection: HsmsConnection, stream: trio.abc.Stream
     ) -> None:
-        """Run a connection; its place is free when it is over, whatever its handler still does."""
+        """Run a connection. When it is over, its place is free, also while its handler runs on."""
         try:
             await driver.run_accepted(stream)
         finally:
@@ -171,14 +174,15 @@ async def serve_hsms(
     """Listen on the host and port of the settings and serve every peer that connects.
 
     ``serve_hsms(handler, settings)``, ``serve_hsms(handler, host, port)`` or both, and any setting
-    by name, as for ``open_hsms``; ``listener`` replaces the one of TCP.
+    by name, as for ``open_hsms``; ``listener`` replaces the TCP listener.
 
-    ``await handler(connection)`` runs in a task of its own once a connection is selected; when it
-    returns, the connection is separated. An ``HsmsError`` that leaves the handler ends its own
-    connection only and is logged; any other exception ends the server and comes out of it.
+    ``await handler(connection)`` runs in its own task when a connection is selected; when it
+    returns, the connection is separated. When the handler raises an ``HsmsError``, only its own
+    connection is closed, and the error is logged. Any other exception stops the server and comes
+    out of ``serve_hsms``.
 
-    Use ``server = await nursery.start(serve_hsms, handler, settings)``. Raises ``OSError`` when the
-    address cannot be listened on, ``SettingsError`` for a bad setting.
+    Use ``server = await nursery.start(serve_hsms, handler, settings)``. Raises ``OSError`` when it
+    cannot listen on the address, ``SettingsError`` for a value out of range or an unknown setting.
     """
     settings = chosen_settings(given, changes)
     listening = listener or await listen_tcp(settings.host, settings.port)

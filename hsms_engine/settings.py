@@ -1,7 +1,7 @@
-"""The settings of a connection or a link, validated as a whole.
+"""The settings of a connection, a link or a server, validated as a whole.
 
-The protocol timers take default and range from ``statecharts.hsms.timers``. Values below a timer's
-range are for tests and need ``allow_short_timers=True``.
+All timers have their default and range from ``statecharts.hsms.timers``. A value below the range
+of a timer is for tests and needs ``allow_short_timers=True``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hsms_engine.errors import SettingsError
 from statecharts import Timer
 from statecharts.hsms import timers
 
-_BY_FIELD = {
+_TIMERS = {
     "t3": timers.T3,
     "t5": timers.T5,
     "t6": timers.T6,
@@ -28,8 +28,8 @@ _BY_FIELD = {
     "linktest_interval": timers.LINKTEST_INTERVAL,
     "breaker_open_time": timers.OPEN_TIME,
 }
-# The shortest timer that ``allow_short_timers`` lets through, in seconds.
-SHORTEST = 0.001
+# The shortest timer that ``allow_short_timers`` allows, in seconds.
+_SHORTEST = 0.001
 
 _WHOLE = {
     "port": (0, 65_535),
@@ -53,10 +53,7 @@ _FLAGS = ("check_session_id", "is_equipment", "allow_short_timers")
 
 
 class SettingsChanges(TypedDict, total=False):
-    """Some settings by name, for type checkers: each is a field of ``Settings``, which tells of it.
-
-    A test holds the two against each other.
-    """
+    """Settings by name, for type checkers. ``Settings`` explains them; a test compares both."""
 
     host: str
     port: int
@@ -91,9 +88,9 @@ class SettingsChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All that can be chosen, with E37's defaults. Times are in seconds.
+    """Everything that can be set, with E37's defaults. Times are in seconds.
 
-    Raises ``SettingsError`` naming every field that is out of range, its value and its range.
+    Raises ``SettingsError``: it names every field that is out of range, its value and its range.
     """
 
     host: str = "127.0.0.1"
@@ -103,57 +100,60 @@ class Settings:
     check_session_id: bool = True
     """Drop and count data messages with another session id; an equipment also answers S9F1."""
     is_equipment: bool = False
-    """An equipment may report with stream 9 (S9F1 unknown device, S9F9 T3 expired); a host not."""
+    """An equipment reports with stream 9: S9F1 unknown device, S9F9 T3 expired. A host does not."""
 
     t3: float = timers.T3.seconds
-    """Reply timeout: from the primary being wholly written to its reply."""
+    """Reply timeout: the longest time from the last byte of the primary to its reply."""
     t5: float = timers.T5.seconds
     """Connect separation: the least time between the starts of two attempts."""
     t6: float = timers.T6.seconds
-    """Control transaction: Select, Deselect and Linktest await their response this long."""
+    """Control transaction: how long Select, Deselect and Linktest await their response."""
     t7: float = timers.T7.seconds
-    """Not selected: TCP may be up this long without a selected session."""
+    """Not selected: how long TCP may be open without a selected session."""
     t8: float = timers.T8.seconds
     """Inter-character: the longest pause within a frame."""
     connect_timeout: float = timers.CONNECT_TIMEOUT.seconds
     """How long the TCP connect itself may take (ours, not E37's)."""
     frame_deadline: float = timers.FRAME_DEADLINE.seconds
-    """The whole time of a frame, plus its length at 64 kB/s (ours, not E37's)."""
+    """The longest time for a whole frame, plus its length at 64 KiB/s (ours, not E37's)."""
     write_timeout: float = timers.WRITE_TIMEOUT.seconds
     """How long bytes may be queued while the peer takes none (ours, not E37's)."""
     linger: float = timers.LINGER.seconds
-    """How long a graceful close waits for the peer to close after Separate.req."""
+    """How long a graceful close waits for the peer after Separate.req (ours, not E37's)."""
     linktest_interval: float | None = timers.LINKTEST_INTERVAL.seconds
-    """Silence after which a linktest is sent; None sends none by itself."""
+    """Silence after which a linktest is sent; with None only ``linktest()`` sends one."""
     linktest_threshold: int = 1
     """Linktests in a row that may go unanswered before the connection is closed."""
 
     max_frame: int = 16_777_216
     """The longest frame accepted, header and body, in bytes."""
     inbox_size: int = 10_000
-    """Primaries that may wait for the program; one more ends the connection."""
+    """Primaries that may wait for the program; one more closes the connection."""
     inbox_bytes: int = 67_108_864
-    """Bytes of their bodies, likewise; a lone primary may be longer. Also bounds waiting events."""
+    """Bytes in the bodies of these primaries; a single one may be longer.
+
+    The messages in the waiting events of one reader have the same bound.
+    """
     outbox_size: int = 1_048_576
-    """Bytes queued for the peer above which senders wait."""
+    """Senders wait while more bytes than this are queued for the peer."""
     events_size: int = 1_000
     """Events that may wait for one reader of ``events()``; the oldest are dropped and counted."""
 
     breaker_threshold: int = 5
     """Consecutive failed attempts that open the circuit breaker."""
     breaker_open_time: float = timers.OPEN_TIME.seconds
-    """How long the breaker stays open before it lets one attempt probe."""
+    """How long the breaker is open before it lets one attempt begin, as a probe."""
     backoff_factor: float = 1.0
-    """Each consecutive failure multiplies the pause, which begins at T5, by this."""
+    """The pause between attempts is T5, multiplied by this for each failure after the first."""
     backoff_limit: float = 240.0
-    """The pause grows no longer than this; T5 itself is never undercut."""
+    """The longest pause, without its jitter; but a pause is never shorter than T5."""
     backoff_jitter: float = 0.0
-    """Up to this fraction is added to the pause at random, so that many links spread."""
+    """Up to this fraction of the pause is added at random, so that not all links dial at once."""
 
     max_sessions: int = 1
-    """Passive: connections selected at the same time; HSMS-SS has one session for an entity."""
+    """Passive: how many connections may be selected together; HSMS-SS allows one."""
     max_connections: int = 256
-    """Passive: TCP connections that may be up together; further ones are closed and counted."""
+    """Passive: how many TCP connections may be open; further ones are closed and counted."""
     allow_short_timers: bool = False
     """For tests: let timers be shorter than E37's ranges, down to 1 ms."""
 
@@ -163,7 +163,7 @@ class Settings:
 
     def _problems(self) -> list[str]:
         found: list[str] = []
-        # What a type checker would refuse may still come in.
+        # Not every caller uses a type checker.
         host: object = self.host
         if not isinstance(host, str) or not host:
             found.append(f"host={host!r} is not a host name or address")
@@ -179,7 +179,7 @@ class Settings:
             value = getattr(self, name)
             if type(value) is not bool:
                 found.append(f"{name}={value!r} is not True or False")
-        for name, timer in _BY_FIELD.items():
+        for name, timer in _TIMERS.items():
             value = getattr(self, name)
             if value is None and name == "linktest_interval":
                 continue
@@ -188,7 +188,7 @@ class Settings:
         return found
 
     def _timer_problem(self, name: str, timer: Timer, value: object) -> str | None:
-        lowest = SHORTEST if self.allow_short_timers is True else timer.lowest
+        lowest = _SHORTEST if self.allow_short_timers is True else timer.lowest
         if _is_number(value) and lowest <= value <= timer.highest:
             return None
         return f"{name}={value!r} is not in {lowest:g}..{timer.highest:g} s ({timer.meaning})"
@@ -207,11 +207,11 @@ class Settings:
 
 
 def chosen_settings(given: tuple[Any, ...], changes: SettingsChanges) -> Settings:
-    """The settings that a call means: what it gives by position, changed by what it names.
+    """The settings that a call gives by position (``given``), changed by those it gives by name.
 
-    ``given`` is nothing, settings, a host and a port, or a host, a port and settings. Raises
-    ``TypeError`` when it is anything else or ``changes`` repeats it, ``SettingsError`` when a value
-    is out of range.
+    By position: nothing, settings, a host and a port, or a host, a port and settings. Raises
+    ``TypeError`` for anything else and for a setting given twice, ``SettingsError`` for a value out
+    of range.
     """
     address: SettingsChanges = {}
     match given:

@@ -5,6 +5,10 @@ How to write a chart
 
 A chart is a ``Chart`` of ``State`` and ``On`` objects. It asks, and never acts::
 
+    from dataclasses import dataclass
+
+    from statecharts import Chart, Effect, Machine, On, State, Timer
+
     @dataclass(frozen=True, slots=True)
     class LockClamp(Effect):
         "Close the clamp."
@@ -30,7 +34,7 @@ A chart is a ``Chart`` of ``State`` and ``On`` objects. It asks, and never acts:
 
     machine = Machine(LOAD_PORT)
     step = machine.step(machine.initial, "carrier_arrived")
-    step.snapshot, step.effects      # <settling>, (Start(placing),)
+    print(step.snapshot, *step.effects)  # <settling> Start(placing)
 
 * **States** nest by ``children``; the first child is the initial one. ``parallel=True`` makes the
   children regions. ``enter`` and ``exit`` list what is asked for.
@@ -42,10 +46,14 @@ A chart is a ``Chart`` of ``State`` and ``On`` objects. It asks, and never acts:
 * **Timers** belong to states: ``State(timer=T7)`` starts T7 on entry and stops it on exit. When T7
   runs out, the event ``t7_expired`` comes; its transition must exit the state. The chart sees no
   number of seconds.
+* **Parameters**, ``Parameter(name, default, lowest, highest)``, are whole numbers that are chosen
+  when the chart is bound: ``Machine(CHART, threshold=3)``.
 * **Variables** have the domain ``0..highest`` and are changed by ``Set`` and ``Increment``; guards
-  compare them with numbers and parameters (``when="failures >= threshold"``).
-* **Events** are ``received`` (a peer may cause them at any time: total below ``total_in``),
-  ``local`` (calls: ``NotAllowedError`` where none is declared) or ``reported``. They carry nothing.
+  compare them with numbers and parameters (``when="failures >= threshold"``). The bound is a number
+  or the name of a parameter: ``Variable("failures", highest="threshold")``.
+* **Events** are ``received`` (a peer may cause them at any time: each leaf inside ``total_in`` must
+  answer each of them), ``local`` (calls) or ``reported`` (facts from the driver or another chart).
+  Where no transition takes an event, ``step`` raises ``NotAllowedError``. Events carry nothing.
 * **Charts are joined** in a ``System``: what one chart tells (``Tell("carrier_left")``) is an event
   of the chart that declares this name under ``reported``.
 
@@ -60,7 +68,9 @@ These features of python-statemachine are missing on purpose, because each is a 
 * wildcards, and internal transitions: ``to=None`` replaces them;
 * history, and final states, which stop the engine for good;
 * charts that inherit from charts;
-* a start value: ``machine.snapshot(...)`` makes any snapshot, and a step can begin from it.
+* a start value: a step can begin from any snapshot, and ``machine.snapshot`` makes one of the
+  active states, with their ancestors, and the values of the variables:
+  ``machine.snapshot(["half_open", "ready"], [0])``.
 """
 
 from .declare import (

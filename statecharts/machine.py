@@ -136,8 +136,14 @@ class Machine:
         """The snapshot with these active states (with their ancestors, in any order) and values.
 
         Raises ``ValueError`` when the chart cannot be in these states, or a value is outside its
-        domain. It does not check that the chart can ever reach this snapshot.
+        domain, ``TypeError`` for one text in place of the states. It does not check that the chart
+        can ever reach this snapshot.
         """
+        if isinstance(states, str):
+            raise TypeError(
+                f"{self.chart.id}: wanted are several ids, given is the text {states!r}: "
+                "name the state and its ancestors in a list"
+            )
         wanted, given = frozenset(states), tuple(values)
         ordered = tuple(self._configuration(self.chart.states, wanted, everyone=False))
         if len(ordered) != len(wanted):

@@ -20,6 +20,7 @@ from hsms_engine.protocol import ACTIVE_LINK, Engine, Entity
 from hsms_engine.protocol.exchange import RESERVE
 from hsms_engine.protocol.transactions import SYSTEM_BYTES
 from tests.support.engines import End, accepted, dialling, selected, selecting, serving
+from tests.support.one_way import OneWay
 from tests.support.pair import server_end
 from tests.support.raw_peer import (
     RawPeer,
@@ -434,25 +435,16 @@ async def test_after_more_than_100_frames_in_8192_bytes_others_have_a_turn() -> 
     assert await turns(8_192) == await turns(8_193) + 1
 
 
-class Pieces(trio.abc.Stream):
-    """A stream that cannot tell how far it came, and what was given to it at once."""
+class Pieces(OneWay):
+    """A stream that cannot tell how much of a write it has taken, with the size of each write."""
 
     def __init__(self, inner: trio.abc.Stream) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self.sizes: list[int] = []
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         self.sizes.append(len(data))
-        await self._inner.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._inner.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._inner.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
+        await super().send_all(data)
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ async def test_an_attempt_that_ends_without_an_exception_has_no_cause() -> None:
     assert waiting.error.__cause__ is None
 
 
-# What is gone
+# What is over
 
 
 async def test_a_length_that_cannot_be_is_the_cause_and_keeps_none_of_the_frames() -> None:
@@ -118,7 +118,7 @@ async def test_each_who_waits_for_the_attempt_gets_its_cause() -> None:
     assert one.__cause__ is two.__cause__ is board.refusal
 
 
-# A primary whose connection is gone
+# A primary whose connection is over
 
 
 async def primary_of(connection: HsmsConnection | HsmsLink, peer: RawPeer) -> Message:
@@ -141,7 +141,7 @@ async def test_a_reply_whose_connection_is_gone_fails_alike_while_down_and_when_
         when_up = await raised(lambda: link.reply(primary, S1F2()))
         for error in (while_down, when_up):
             assert type(error) is ConnectionLostError
-            assert error.reason == "S1F1 came over connection 1, which is gone"
+            assert error.reason == "S1F1 came over connection 1, which is over"
             assert str(error) == f"tool:5000: {error.reason}: its reply cannot be sent over another"
         await again.ping()
 

@@ -445,7 +445,7 @@ async def test_connect_interrupted_separates_and_exits_with_130() -> None:
         (["fake", "--linktest", "-1"], "linktest_interval=-1.0 is not in 0.1..86400 s"),
         (["fake", "--behaviour", "explode"], "unknown behaviour 'explode'; there are answer-"),
         (["fake", "--behaviour", "drop-replies=0"], "drop-replies=0 is not a whole number in 1.."),
-        (["fake", "--answers", "/no/such/file"], "No such file or directory: '/no/such/file'"),
+        (["fake", "--answers", "/no/such/file"], "cannot read --answers /no/such/file: No such"),
         (["fake", "--alarms", "0"], "alarms=0.0 is not in 0.001..86400 s"),
         (["connect"], "Missing argument 'HOST'"),
         (["connect", HOST], "Missing argument 'PORT'"),

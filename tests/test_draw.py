@@ -28,7 +28,8 @@ NOTES = (
     "double border:",
     "broken border:",
     "an overview:",
-    "not opened",
+    "an inner state wins",
+    "at a closed box",
     "everything received:",
     "is active",
 )
@@ -173,6 +174,12 @@ def test_a_folded_state_tells_where_the_timers_inside_run() -> None:
     assert "T6 = 5 s in Select unanswered, Deselecting" in told["selected"]
 
 
+def test_what_changes_nothing_is_left_out_of_an_overview_only() -> None:
+    assert "/ nothing" in in_words(draw(ACTIVE))
+    assert "/ nothing" in in_words(draw(ACTIVE, page=("disconnected",), fold=("connected",)))
+    assert "/ nothing" not in in_words(draw(ACTIVE, fold=("connected", "disconnected")))
+
+
 def test_an_arrow_of_a_folded_state_does_not_tell_an_event_twice() -> None:
     told = labels(draw(ACTIVE, fold=("not_selected", "disconnected")))
     text = told["not_selected__disconnected"]
@@ -308,7 +315,7 @@ def test_exactly_a_state_without_a_way_out_looks_final(chart: Chart, final: set[
     [
         (draw(ARROWS), {"called by"}),
         (draw(COUNTING), {"called by", "reported by", "at once:", "no arrow:"}),
-        (draw(NESTED), {"reported by", "no arrow:", "→:"}),
+        (draw(NESTED), {"reported by", "no arrow:", "→:", "an inner state wins"}),
         (
             draw(TRANSACTION),
             {"received from", "called by", "reported by", "timer:", "double border:"},
@@ -316,15 +323,15 @@ def test_exactly_a_state_without_a_way_out_looks_final(chart: Chart, final: set[
         (
             draw(ACTIVE, fold=("connected",)),
             {
-                *("received from", "called by", "reported by", "at once:", "timer:", "no arrow:"),
-                *("double border:", "an overview:", "not opened"),
+                *("received from", "called by", "reported by", "at once:", "timer:"),
+                *("double border:", "an overview:", "at a closed box"),
             },
         ),
         (
             draw(ACTIVE, page=("leaving",), fold=("selected",)),
             {
                 *("received from", "called by", "reported by", "timer:", "no arrow:", "→:"),
-                *("broken border:", "everything received:", "not opened"),
+                *("broken border:", "everything received:", "at a closed box"),
             },
         ),
         (

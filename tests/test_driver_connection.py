@@ -241,6 +241,12 @@ async def test_after_a_loss_every_call_says_why(end: Any) -> None:
 
 
 @BOTH_ENDS
+async def test_a_connection_shows_its_peer_and_its_phase(end: Any) -> None:
+    async with end(**QUIET) as (connection, _):
+        assert repr(connection) == f"<HsmsConnection {connection.peer} selected>"
+
+
+@BOTH_ENDS
 async def test_closing_from_ten_tasks_at_once_is_fine(end: Any) -> None:
     async with end(linger=0.5, **QUIET) as (connection, peer):
         async with trio.open_nursery() as nursery:
@@ -262,7 +268,7 @@ async def test_deselected_it_can_be_selected_again_by_hand() -> None:
             await peer.ping()
             with pytest.raises(
                 LocalProtocolError,
-                match="not allowed in not selected, only while selected; nothing",
+                match="the connection is not selected; messages are sent only",
             ):
                 await connection.send(Message(1, 1))
             nursery.start_soon(connection.select)
@@ -301,12 +307,14 @@ async def test_control_calls_in_the_wrong_state_send_nothing(end: Any) -> None:
         await peer.ping()
         nursery.start_soon(connection.deselect)
         system = await peer.control(DESELECT_REQ)
-        with pytest.raises(LocalProtocolError, match="deselect is not possible in deselecting"):
+        with pytest.raises(
+            LocalProtocolError, match=r"deselect is not possible while selected \(deselecting\)"
+        ):
             await connection.deselect()
         await peer.send(deselect_rsp(system))
         await peer.ping()
         for call in (connection.deselect, connection.linktest):
-            with pytest.raises(LocalProtocolError, match="not allowed in not selected"):
+            with pytest.raises(LocalProtocolError, match="the connection is not selected"):
                 await call()
         await peer.ping()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
@@ -19,6 +21,7 @@ from hsms_engine.protocol.engine import Engine
 from statecharts.hsms import PASSIVE_LINK
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.network import direct, patience, reset
+from tests.support.one_way import OneWay
 from tests.support.raw_peer import SEPARATE_REQ, RawPeer, data
 
 __all__ = ["leak_check", "no_task_left", "patience"]
@@ -224,25 +227,6 @@ async def test_a_kernel_that_takes_nothing_after_all_is_asked_again() -> None:
         assert turns >= 5
 
 
-class OneWay(trio.abc.Stream):
-    """A stream that cannot be closed in one direction."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self._stream = stream
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._stream.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
 async def test_a_stream_that_cannot_half_close_separates_all_the_same() -> None:
     ours, theirs = memory_stream_pair()
     peer = RawPeer(theirs)
@@ -285,6 +269,19 @@ async def test_a_timer_nobody_knows_is_a_defect_and_said_so() -> None:
 def pair() -> tuple[DirectStream, DirectStream]:
     ours, theirs = socket.socketpair()
     return direct(ours), direct(theirs)
+
+
+@pytest.mark.filterwarnings("error")
+async def test_a_stream_that_is_dropped_closes_no_descriptor_of_others() -> None:
+    ours, theirs = trio.socket.socketpair()
+    with theirs:
+        inner = trio.SocketStream(ours)
+        dropped = weakref.ref(DirectStream(inner))
+        gc.collect()
+        assert dropped() is None
+        await inner.send_all(b"alive")
+        assert await theirs.recv(9) == b"alive"
+        await inner.aclose()
 
 
 async def test_a_send_that_does_not_wait_takes_nothing_when_the_kernel_is_full() -> None:

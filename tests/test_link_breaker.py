@@ -239,7 +239,10 @@ async def test_isolated_it_dials_nobody_until_it_is_released() -> None:
         link.release()
         await up(link, board)
         assert now() == 10_000.5
-        with pytest.raises(LocalProtocolError, match="release is not possible"):
+        with pytest.raises(
+            LocalProtocolError,
+            match=r"release is not possible while the circuit breaker is closed$",
+        ):
             link.release()
 
 

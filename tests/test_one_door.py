@@ -153,6 +153,35 @@ def test_an_abandoned_transaction_does_not_come_out() -> None:
     assert not [each for each in end.out() if isinstance(each, Transaction | ControlTransaction)]
 
 
+def test_what_is_settled_or_abandoned_is_abandoned_in_vain() -> None:
+    end = selected()
+    engine = end.engine
+    reply, linktest = engine.request(S1F1()), engine.linktest()
+    (sent,) = end.out()
+    assert isinstance(sent, bytes)
+    engine.receive(encode(data_frame(0, 1, 2, False, reply.system_bytes, b"")))
+    engine.receive(encode(control_frame(SType.LINKTEST_RSP, int.from_bytes(sent[-4:]))))
+    engine.abandon(reply)
+    engine.abandon(linktest)
+    assert end.out() == [reply, linktest]
+    assert isinstance(reply.outcome, Message)
+    assert linktest.error is None
+    request, probe = engine.request(S1F1()), engine.linktest()
+    for _ in range(2):
+        engine.abandon(request)
+        engine.abandon(probe)
+    engine.tcp_closed()
+    assert request not in end.out()
+
+
+def test_the_peer_is_told_once_that_no_more_bytes_follow() -> None:
+    end = selected()
+    end.engine.close()
+    assert FinishTcp() in end.out()
+    end.engine.wrote(0)
+    assert end.out() == []
+
+
 def test_reports_about_a_connection_that_is_over_change_nothing_and_are_counted() -> None:
     end = selected()
     engine = end.engine
@@ -167,6 +196,18 @@ def test_reports_about_a_connection_that_is_over_change_nothing_and_are_counted(
     assert after.phase == before.phase == "waiting"
     assert after.counts["bytes_after_the_end"] == before.counts["bytes_after_the_end"] + 7
     assert after.counts["bytes_sent"] == before.counts["bytes_sent"] + 5
+
+
+def test_reports_about_a_dial_that_was_given_up_change_nothing() -> None:
+    end = End()
+    end.engine.enable()
+    end.engine.disable()
+    assert AbandonTcp() in end.out()
+    end.engine.tcp_opened()
+    end.engine.tcp_failed(ConnectionRefusedError(111, "Connection refused"))
+    assert end.out() == []
+    statistics = end.engine.statistics()
+    assert (statistics.phase, statistics.failed_attempts) == ("idle", 0)
 
 
 def test_an_engine_that_nobody_runs_any_more_settles_what_waits() -> None:
@@ -195,21 +236,21 @@ def test_a_primary_counts_until_it_is_taken_or_answered() -> None:
     assert engine.statistics().waiting_primaries == 0
 
 
-def test_a_reply_over_a_connection_that_is_gone_is_one_error_whatever_came_after() -> None:
+def test_a_reply_over_a_connection_that_is_over_is_one_error_whatever_came_after() -> None:
     end = selected(t5=1)
     engine = end.engine
     engine.receive(encode(data_frame(0, 1, 1, True, 9, b"")))
     (primary,) = [each for each in end.out() if isinstance(each, Primary)]
     engine.tcp_closed()
-    gone = "S1F1 came over connection 1, which is gone"
-    with pytest.raises(ConnectionLostError, match=gone):
+    over = "S1F1 came over connection 1, which is over"
+    with pytest.raises(ConnectionLostError, match=over):
         engine.reply(primary, Message(1, 2))
     end.now = 100
     engine.tick()
     engine.tcp_opened()
     (request,) = [each for each in end.out() if isinstance(each, bytes)]
     engine.receive(encode(control_frame(SELECT_RSP, int.from_bytes(request[10:14]))))
-    with pytest.raises(ConnectionLostError, match=gone):
+    with pytest.raises(ConnectionLostError, match=over):
         engine.reply(primary, Message(1, 2))
 
 

@@ -152,7 +152,7 @@ LOSSES = {
     ),
     "closed in a length": Loss(
         in_order(takes(CUT[:2]), closed()),
-        "the peer closed TCP inside a frame: declared length None, 2 bytes missing, "
+        "the peer closed TCP inside a frame: declared length not complete, 2 bytes missing, "
         r"last bytes b'\x00\x00'",
     ),
     "broken in a frame": Loss(
@@ -699,7 +699,10 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         LinkDownError,
         lambda: sending(dialling(breaker_threshold=1), fails, at(10)),
-        f"tool: the link is blocked, not selected; next attempt in 50.0 s ({REFUSAL})",
+        (
+            "tool: the link is blocked, not selected; the circuit breaker is open, "
+            f"next attempt in 50.0 s ({REFUSAL})"
+        ),
     ),
     (
         LinkDownError,
@@ -749,12 +752,18 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         LocalProtocolError,
         lambda: sending(selected(single_use=True), deselects),
-        "tool: not allowed in not selected, only while selected; nothing was sent",
+        (
+            "tool: the connection is not selected; messages are sent only while it is selected, "
+            "and nothing was sent"
+        ),
     ),
     (
         LocalProtocolError,
         lambda: sending(accepted()),
-        "tool: not allowed in not selected, only while selected; nothing was sent",
+        (
+            "tool: the connection is not selected; messages are sent only while it is selected, "
+            "and nothing was sent"
+        ),
     ),
     (ConnectionLostError, lambda: sending(selected(single_use=True), closed()), LOST),
     (ConnectionLostError, lambda: sending(serving(), closed()), LOST),
@@ -772,17 +781,17 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         LocalProtocolError,
         lambda: calling(dialling(), "enable"),
-        "tool: enable is not possible in connecting",
+        "tool: enable is not possible while connecting",
     ),
     (
         LocalProtocolError,
         lambda: calling(selected(), "select"),
-        "tool: select is not possible in communicating",
+        "tool: select is not possible while selected (communicating)",
     ),
     (
         LocalProtocolError,
         lambda: calling(selected(), "release"),
-        "tool: release is not possible in communicating",
+        "tool: release is not possible while the circuit breaker is closed",
     ),
     (
         LocalProtocolError,
@@ -819,13 +828,13 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         ConnectionLostError,
         lambda: replying(S1F2, data(1, 1, 5, wait=True), gone),
-        "tool: S1F1 came over connection 1, which is gone: its reply cannot be sent over another",
+        "tool: S1F1 came over connection 1, which is over: its reply cannot be sent over another",
     ),
     (
         ConnectionLostError,
         lambda: replying(S1F2, data(1, 1, 5, wait=True), gone, again),
         (
-            "another: S1F1 came over connection 1, which is gone: its reply cannot be sent over "
+            "another: S1F1 came over connection 1, which is over: its reply cannot be sent over "
             "another"
         ),
     ),
@@ -980,11 +989,6 @@ def of_link(end: str, call: Callable[[HsmsLink], Awaitable[object]]) -> Driven:
     return scenario
 
 
-async def wait_for_nothing(connection: HsmsConnection) -> None:
-    await connection.aclose()
-    await connection._driver.until(lambda: None)
-
-
 def no_host() -> str:
     """In the words of the Python there is."""
     with pytest.raises(UnicodeError) as caught:
@@ -1012,7 +1016,6 @@ DRIVEN: list[tuple[Driven, str]] = [
         of_connection(lambda connection: connection.send(S1F2)),
         "S1F2 is a secondary: use request() or reply()",
     ),
-    (of_connection(wait_for_nothing), "memory peer 1: the link has ended"),
     (
         of_link("disable", HsmsLink.connect),
         "tool:5000: the link is disabled; enable() it to connect",

@@ -368,7 +368,7 @@ async def test_a_reply_does_not_reach_a_later_connection() -> None:
         peer = await board.peer()
         await peer.select_by_answering()
         await link.wait_selected()
-        with pytest.raises(ConnectionLostError, match="S1F1 came over connection 1, which is gone"):
+        with pytest.raises(ConnectionLostError, match="S1F1 came over connection 1, which is over"):
             await link.reply(primary, Message(1, 2))
         await peer.ping()
 

@@ -160,6 +160,12 @@ async def test_nobody_there_is_a_connect_error(path: str) -> None:
         await connect()
 
 
+async def test_a_unix_socket_has_a_path_and_no_port(path: str) -> None:
+    listener = await listen_unix(path)
+    assert (listener.address, listener.port) == (path, 0)
+    listener.close()
+
+
 async def test_the_socket_file_goes_with_its_listener(path: str) -> None:
     async with server(path):
         assert stat.S_ISSOCK((await trio.Path(path).stat()).st_mode)

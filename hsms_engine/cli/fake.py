@@ -65,14 +65,17 @@ def fake(
     protocol: Protocol,
     as_json: AsJson = False,
 ) -> int:
-    """Be an equipment that is not there, until SIGINT."""
+    """Play an equipment until Ctrl-C."""
     settings = protocol.settings(host, port)
     try:
         Behaviours.parse(behaviour)
         emissions(alarms, events)
         book = AnswerBook.load(answers)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise CommandError(error, 2) from error
+    except OSError as error:
+        why = error.strerror or error
+        raise CommandError(f"cannot read --answers {answers}: {why}", 2) from error
 
     output = Output()
 

@@ -17,14 +17,13 @@ import logging
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, assert_never
 
 import trio
 
 from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.driver.tcp import BROKEN, RECEIVE_SIZE, Dial, Stream, system_error
 from hsms_engine.driver.transport import Transport
-from hsms_engine.errors import ClosedError
 from hsms_engine.events import LinkEvent, UnexpectedSecondary
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.control import ControlTransaction
@@ -36,8 +35,6 @@ from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp
 
 if TYPE_CHECKING:
     from trio import TaskStatus
-
-T = TypeVar("T")
 
 _LOG = logging.getLogger("hsms_engine.charts")
 
@@ -162,8 +159,10 @@ class Driver:
                 self._epoch_scope.cancel()
                 self._transport = None
             case FinishTcp():
-                if self._transport is not None:
-                    self._transport.finish()
+                assert self._transport is not None
+                self._transport.finish()
+            case _:
+                assert_never(wish)
 
     def turn_soon(self) -> None:
         """Like ``turn``, for a message just queued, but later when more messages are likely."""
@@ -232,17 +231,14 @@ class Driver:
 
     # Waiting
 
-    async def until(self, ready: Callable[[], T | None]) -> T:
-        """Wait until ``ready`` gives something; it is called again after each step of the charts.
+    async def until(self, ready: Callable[[], bool]) -> None:
+        """Wait until ``ready()`` is true, or the link is closed.
 
-        Raises ``ClosedError`` when that cannot happen, because the link is closed.
+        ``ready`` is called again after each step of the charts.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        while (found := ready()) is None:
-            if self.engine.is_closed:
-                raise ClosedError(f"{self.engine.peer}: the link has ended")
+        while not (ready() or self.engine.is_closed):
             await self._moved.park()
-        return found
 
     async def until_room(self) -> None:
         """Wait until the outbox is not full, or its connection is over.

@@ -25,13 +25,23 @@ Stream = trio.abc.Stream
 Dial = Callable[[], Awaitable[Stream]]
 
 
+class _Borrowed(socket.socket):
+    """A second object for a socket that another object owns: it closes nothing when dropped.
+
+    Otherwise the descriptor would be closed twice, and by then it may belong to somebody else.
+    """
+
+    def __del__(self) -> None:
+        self.detach()
+
+
 class DirectStream(trio.abc.HalfCloseableStream):
     """A trio socket stream, TCP or Unix, that can also send without waiting."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
         # A second socket object on the same descriptor, because trio's own send always may wait.
-        self._socket = socket.socket(fileno=stream.socket.fileno())
+        self._socket = _Borrowed(fileno=stream.socket.fileno())
         self._socket.setblocking(False)
 
     def send_nowait(self, data: bytes | memoryview) -> int:

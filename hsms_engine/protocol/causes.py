@@ -120,7 +120,7 @@ class Cause(NamedTuple):
             case "disable_requested" | "close_requested":
                 return "it was ended by a call"
             case _:
-                # communication_failed, in the words of whoever noticed it.
+                # communication_failed: the detail is the text or the error that says why.
                 return str(self.detail)
 
     def _told(self) -> str:
@@ -136,7 +136,8 @@ class Cause(NamedTuple):
         assert self.epoch is not None
         decoder = self.epoch.decoder
         return (
-            f": declared length {decoder.pending_length}, {decoder.missing} bytes missing, "
+            f": declared length {decoder.pending_length or 'not complete'}, "
+            f"{decoder.missing} bytes missing, "
             f"last bytes {decoder.last_bytes!r}"
         )
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import assert_never
 
 from hsms_engine.errors import ClosedError, HsmsError
 from hsms_engine.message import Message
@@ -88,12 +89,14 @@ class Engine:
     # What happens: TCP, bytes, time
 
     def tcp_opened(self) -> None:
-        """The dial that ``OpenTcp`` asked for has succeeded: TCP is open."""
-        self._life.tell("tcp_opened")
+        """The dial that ``OpenTcp`` asked for came up. Ignored when the dial was given up."""
+        if self._life.takes("tcp_opened"):
+            self._life.tell("tcp_opened")
 
     def tcp_failed(self, error: Exception) -> None:
-        """The dial that ``OpenTcp`` asked for has failed."""
-        self._life.tell("tcp_failed", error)
+        """The dial that ``OpenTcp`` asked for failed. Ignored when the dial was given up."""
+        if self._life.takes("tcp_failed"):
+            self._life.tell("tcp_failed", error)
 
     def tcp_accepted(self) -> None:
         """Passive: TCP was accepted."""
@@ -123,7 +126,8 @@ class Engine:
             return
         if was_blocked:
             life.tell("write_drained")
-        life.mention("flushed")
+        if count:
+            life.mention("flushed")
 
     def receive(self, data: bytes) -> int:
         """Bytes have come, in order. Returns how many frames they completed."""
@@ -251,12 +255,17 @@ class Engine:
     """The program has this primary: it no longer counts against ``inbox_size``."""
 
     def abandon(self, transaction: Transaction | ControlTransaction) -> None:
-        """The caller does not wait for this open transaction any more. Nothing is sent."""
+        """The caller does not wait for this transaction any more. Nothing is sent.
+
+        A transaction that is settled already stays settled, and still comes out.
+        """
         match transaction:
             case Transaction():
                 self._exchange.cancel(transaction)
             case ControlTransaction():
                 self._life.forget(transaction)
+            case _:
+                assert_never(transaction)
 
     # What it is now
 
@@ -309,8 +318,7 @@ class Engine:
     def is_full(self) -> bool:
         """Whether so much is queued (``outbox_size``) that senders are to wait."""
         context = self._context
-        epoch = context.epoch
-        return epoch is not None and epoch.queued - epoch.written > context.settings.outbox_size
+        return context.epoch is not None and context.epoch.backlog > context.settings.outbox_size
 
     def unusable(self) -> HsmsError:
         """Why no message can be sent now: an error to be raised."""

@@ -80,7 +80,7 @@ class Exchange:
         """Why a primary that did not come over the open connection cannot be answered."""
         if not isinstance(primary, Primary):
             return LocalProtocolError(f"{primary!r} was not received on a connection")
-        reason = f"{primary.name} came over connection {primary.epoch.number}, which is gone"
+        reason = f"{primary.name} came over connection {primary.epoch.number}, which is over"
         return ConnectionLostError(
             f"{self._context.peer}: {reason}: its reply cannot be sent over another", reason
         )
@@ -94,6 +94,8 @@ class Exchange:
 
     def cancel(self, transaction: Transaction) -> None:
         """The caller does not wait any more. Nothing is sent, and a queued primary stays queued."""
+        if transaction.is_settled:
+            return
         epoch = self._context.epoch
         # A transaction without an outcome always belongs to the open connection.
         assert epoch is not None

@@ -146,6 +146,10 @@ class Lifecycle:
                 self._follow(hop, cause)
         context.outputs.put(Step(now, context.epochs, event, step.hops, step.effects))
 
+    def takes(self, event: str) -> bool:
+        """Whether a chart takes ``event`` now. Raises ``KeyError`` for an event of no chart."""
+        return self.router.takes(self.snapshot, event)
+
     def mention(self, event: str) -> None:
         """``tell``, for an event of every turn: a step that changes nothing is not recorded."""
         step = self.router.step(self.snapshot, event)
@@ -160,8 +164,8 @@ class Lifecycle:
         return transaction
 
     def forget(self, transaction: ControlTransaction) -> None:
-        """The caller does not wait for it any more."""
-        self._asked.remove(transaction)
+        """The caller does not wait for it any more; it may be settled already."""
+        self._asked = [each for each in self._asked if each is not transaction]
 
     def configure(self, settings: Settings) -> None:
         """Use these settings from now on. Counts stay, and running timers keep their start."""

@@ -15,6 +15,7 @@ from hsms_engine.errors import (
 )
 from hsms_engine.protocol.context import Context
 from hsms_engine.protocol.lifecycle import Lifecycle
+from statecharts.hsms import BREAKER
 
 
 def unusable(life: Lifecycle, context: Context) -> HsmsError:
@@ -27,7 +28,8 @@ def unusable(life: Lifecycle, context: Context) -> HsmsError:
         return ClosedError(f"{peer}: closed by a call; open another one")
     if context.epoch is not None and not life.reconnects:
         return LocalProtocolError(
-            f"{peer}: not allowed in {life.phase}, only while selected; nothing was sent"
+            f"{peer}: the connection is {life.phase}; messages are sent only while it is selected, "
+            "and nothing was sent"
         )
     retry_after = life.retry_after()
     where = life.phase if life.phase == "not selected" else f"{life.phase}, not selected"
@@ -37,7 +39,9 @@ def unusable(life: Lifecycle, context: Context) -> HsmsError:
         case math.inf:
             follows = "; no attempt will be made until it is enabled or released"
         case _:
-            follows = f"; next attempt in {retry_after:.1f} s"
+            is_open = life.breaker is not None and "breaker_open" in life.breaker
+            breaker = "the circuit breaker is open, " if is_open else ""
+            follows = f"; {breaker}next attempt in {retry_after:.1f} s"
     why = f" ({life.last_error})" if life.last_error else ""
     return LinkDownError(f"{peer}: the link is {where}{follows}{why}", retry_after)
 
@@ -65,10 +69,16 @@ def refused(life: Lifecycle, context: Context) -> CircuitOpenError | None:
 def misplaced(life: Lifecycle, context: Context, event: str) -> HsmsError | None:
     """Why the call ``event`` does not fit the state; None when it fits."""
     what = f"{context.peer}: {event.removesuffix('_requested').replace('_', ' ')}"
-    if event not in life.router.owner:
+    owner = life.router.owner.get(event)
+    if owner is None:
         return LocalProtocolError(f"{what} is for the end that dials")
     if life.is_closing:
         return ClosedError(f"{what} after close; open another one")
-    if not life.router.takes(life.snapshot, event):
-        return LocalProtocolError(f"{what} is not possible in {life.connection.leaves}")
+    if not life.takes(event):
+        leaf = life.snapshot[owner].leaves
+        if owner == BREAKER.id:
+            while_it_is = f"the circuit breaker is {leaf.removeprefix('breaker_')}"
+        else:
+            while_it_is = life.phase if life.phase == leaf else f"{life.phase} ({leaf})"
+        return LocalProtocolError(f"{what} is not possible while {while_it_is}")
     return None

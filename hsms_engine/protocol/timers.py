@@ -52,8 +52,9 @@ class Timers:
     def _pause(self) -> float:
         """Seconds between the starts of two attempts: T5, or longer after failures in a row."""
         settings = self._context.settings
-        doublings = max(self._failures() - 1, 0)
-        grown = settings.t5 * settings.backoff_factor ** min(doublings, 64)
+        more_failures = max(self._failures() - 1, 0)
+        # Bounded, because a float cannot hold every power.
+        grown = settings.t5 * settings.backoff_factor ** min(more_failures, 64)
         pause = max(settings.t5, min(grown, settings.backoff_limit))
         return pause * (1 + settings.backoff_jitter * self._jitter)
 
@@ -88,7 +89,7 @@ class Timers:
                 raise KeyError(f"no duration is known for timer {timer!r}")
 
     def _linktest_due(self, started: float) -> float:
-        """The interval after the last frame in either direction.
+        """The interval after the last byte that came or the last frame that we sent.
 
         While a reply is awaited, T3 watches the link; and frames that we send are no sign of life.
         So neither may delay a linktest for longer than T3.

@@ -46,6 +46,7 @@ class Transaction:
 
     @property
     def name(self) -> str:
+        """The primary's name: ``S1F13``."""
         return f"S{self.stream}F{self.function}"
 
     @property

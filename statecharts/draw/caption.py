@@ -13,7 +13,7 @@ from statecharts.machine import Machine, Snapshot
 
 from .markup import ACCENT, LINE, heading, row, table
 from .rows import EVERYTHING, Teller
-from .view import Look
+from .view import Box, Look, View
 from .words import plain
 
 
@@ -21,11 +21,19 @@ def values(chart: Chart, machine: Machine, snapshot: Snapshot | None) -> Iterato
     """The variables and parameters of a chart, each with its range and its value now."""
     now = machine.values(snapshot) if snapshot else {}
     for variable in chart.variables:
-        told = f" = {now[variable.name]}" if now else ""
-        yield plain(f"{variable.name}{told} (0..{variable.highest})")
+        shown = f" = {now[variable.name]}" if now else ""
+        yield plain(f"{variable.name}{shown} (0..{variable.highest})")
     for parameter in chart.parameters:
         value = machine.parameters[parameter.name]
         yield plain(f"{parameter.name} = {value} ({parameter.lowest}..{parameter.highest})")
+
+
+def _wins(view: View, box: Box, around: frozenset[str | None]) -> bool:
+    """Whether a state in this box takes an event that a box around it takes too."""
+    led = (rows for (source, _), rows in view.arrows().items() if source == box.state.id)
+    shown = (*view.rows(box), *(row for rows in led for row in rows))
+    own = frozenset(event for row in shown for event in row.events if event is not None)
+    return bool(own & around) or any(_wins(view, each, around | own) for each in box.children)
 
 
 def _legend(tellers: list[Teller]) -> Iterator[str]:
@@ -53,6 +61,8 @@ def _legend(tellers: list[Teller]) -> Iterator[str]:
         notes.append("no arrow: stays in the state")
     if any(each.to is not None for each in rows):
         notes.append("\N{RIGHTWARDS ARROW}: goes there")
+    if any(_wins(view, top, frozenset()) for view in views for top in view.boxes):
+        notes.append("a row of an inner state wins over the same event of the box around it")
     if any(box.is_final for _, box in boxes):
         notes.append("double border: final, without a way out")
     if any(box.look is Look.ASIDE for _, box in boxes):
@@ -62,7 +72,10 @@ def _legend(tellers: list[Teller]) -> Iterator[str]:
             "an overview: of what stays inside a box, only what is remembered or told is shown"
         )
     if any(box.is_folded for _, box in boxes):
-        notes.append("an arrow of a box not opened leads from or to states inside, some do less")
+        notes.append(
+            "an arrow at a closed box begins or ends at a state inside it; "
+            "not every state there has all its effects"
+        )
     for teller in tellers:
         for phrase, members in teller.used.items():
             if phrase == EVERYTHING:
@@ -70,8 +83,8 @@ def _legend(tellers: list[Teller]) -> Iterator[str]:
             else:
                 chart = teller.view.chart
                 named = (each for each in chart.events if each in members)
-                told = " or ".join(teller.words.event(chart, each) for each in named)
-                notes.append(f"{escape(phrase)}: {escape(told)}")
+                meaning = " or ".join(teller.words.event(chart, each) for each in named)
+                notes.append(f"{escape(phrase)}: {escape(meaning)}")
     yield from _lines(list(dict.fromkeys(notes)))
 
 
@@ -81,11 +94,11 @@ def _lines(notes: list[str]) -> Iterator[str]:
         yield "; ".join(notes[start : start + 2])
 
 
-def caption(title: str, told: list[str], tellers: list[Teller], marked: Snapshot | None) -> str:
+def caption(title: str, facts: list[str], tellers: list[Teller], marked: Snapshot | None) -> str:
     """The graph's label."""
     lines = [heading(escape(title), 13, "LEFT")]
-    if told:
-        lines.append(row("".join(escape(each) + LINE for each in told)))
+    if facts:
+        lines.append(row("".join(escape(each) + LINE for each in facts)))
     legend = list(_legend(tellers))
     if marked:
         legend.append(f'<FONT COLOR="{ACCENT}">marked</FONT>: {escape(marked.leaves)} is active')

@@ -66,8 +66,8 @@ def draw(
     teller = Teller(View(chart, frozenset(fold), frozenset(page), frozenset()), words)
     active = frozenset(snapshot.states) if snapshot else frozenset()
     lines = list(Picture(teller, active, 1).whole())
-    told = list(values(chart, machine, snapshot))
-    return _document(chart.id, caption(title or chart.title, told, [teller], snapshot), lines)
+    facts = list(values(chart, machine, snapshot))
+    return _document(chart.id, caption(title or chart.title, facts, [teller], snapshot), lines)
 
 
 def draw_system(system: System, *, fold: Collection[str] = (), words: Words = PLAIN) -> str:
@@ -96,8 +96,8 @@ def draw_system(system: System, *, fold: Collection[str] = (), words: Words = PL
             *Picture(tellers[-1], frozenset(), 2).whole(),
             "  }",
         ]
-    told = list(_tellings(system, words))
-    return _document(system.id, caption(system.title, told, tellers, None), lines)
+    facts = list(_tellings(system, words))
+    return _document(system.id, caption(system.title, facts, tellers, None), lines)
 
 
 def _tellings(system: System, words: Words) -> Iterator[str]:

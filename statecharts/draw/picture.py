@@ -131,13 +131,13 @@ class Picture:
             one, other = self.boxes[source], self.boxes[target]
             middle = f"{source}__{target}"
             if self.order[source] < self.order[target]:
-                self.hop(_last(one), middle, one, "tail")
-                self.hop(middle, _first(other), other, "head")
+                self.half_arrow(_last(one), middle, one, "tail")
+                self.half_arrow(middle, _first(other), other, "head")
             else:
-                self.hop(_last(other), middle, other, "tail", back=True)
-                self.hop(middle, _first(one), one, "head", back=True)
+                self.half_arrow(_last(other), middle, other, "tail", back=True)
+                self.half_arrow(middle, _first(one), one, "head", back=True)
 
-    def hop(self, tail: str, head: str, box: Box, end: str, *, back: bool = False) -> None:
+    def half_arrow(self, tail: str, head: str, box: Box, end: str, *, back: bool = False) -> None:
         """Half an arrow. ``end``: the side where ``box`` is; ``back``: it points the other way."""
         parts = [f"l{end}=cluster_{box.state.id}"] if box.children else []
         if back:

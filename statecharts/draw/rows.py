@@ -118,12 +118,12 @@ class Teller:
     def arrow(self, rows: tuple[Row, ...]) -> list[str]:
         """The text on an arrow: for each row the events, and below them the effects."""
         width = 18 if self.view.is_overview else 22
-        told = []
+        lines = []
         for row in rows:
             events, actions = self.events(row), self.actions(row.do)
             parts = [wrapped(words, width) for words in (events, actions) if words]
-            told.append(LINE.join(part.removesuffix(LINE) for part in parts) + LINE)
-        return told
+            lines.append(LINE.join(part.removesuffix(LINE) for part in parts) + LINE)
+        return lines
 
     def facts(self, box: Box, width: int) -> list[str]:
         """The timer of a state, and its actions on entry and exit."""
@@ -131,37 +131,37 @@ class Teller:
             case Look.ASIDE:
                 return []
             case Look.WHOLE:
-                told = self._own(box.state, box.state.enter, box.state.exit, [])
+                lines = self._own(box.state, box.state.enter, box.state.exit, [])
             case Look.COARSE:
-                told = self._coarse(box)
+                lines = self._coarse(box)
             case _:
                 assert_never(box.look)
-        return [wrapped(words, width) for words in told]
+        return [wrapped(words, width) for words in lines]
 
     def _own(
         self, state: State, entry: tuple[Action, ...], exits: tuple[Action, ...], where: list[Word]
     ) -> list[list[Word]]:
-        told = []
+        lines = []
         for name, actions in (("entry", entry), ("exit", exits)):
             if actions:
-                told.append([*where, Word(name, color=PALE), *self.actions(actions)])
+                lines.append([*where, Word(name, color=PALE), *self.actions(actions)])
         if state.timer and not where:
-            told.insert(0, [Word("timer", color=PALE), Word(timer_words(state.timer))])
-        return told
+            lines.insert(0, [Word("timer", color=PALE), Word(timer_words(state.timer))])
+        return lines
 
     def _coarse(self, box: Box) -> list[list[Word]]:
         matter, state = self.view.matter, box.state
-        told = self._own(state, matter(state.enter), matter(state.exit), [])
+        lines = self._own(state, matter(state.enter), matter(state.exit), [])
         inner: dict[Timer, list[str]] = {}
         hidden = () if box.children else state.children
         for each in (below for child in hidden for below in child.walk()):
-            told += self._own(each, matter(each.enter), matter(each.exit), [Word(f"{each.name}:")])
+            lines += self._own(each, matter(each.enter), matter(each.exit), [Word(f"{each.name}:")])
             if each.timer:
                 inner.setdefault(each.timer, []).append(each.name)
         for timer, names in inner.items():
             words = [Word("timer", color=PALE), Word(timer_words(timer)), Word("in")]
-            told.append([*words, *_separated([Word(name) for name in names], ",")])
-        return told
+            lines.append([*words, *_separated([Word(name) for name in names], ",")])
+        return lines
 
     def answers(self, box: Box, width: int) -> list[str]:
         """The lines of what a state answers inside its box."""

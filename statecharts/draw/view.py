@@ -3,7 +3,8 @@
 * ``fold`` names states that are shown as one closed box. A transition out of such a state, from
   anywhere inside, is an arrow out of the box. A transition that stays inside is shown only when it
   matters elsewhere: when it changes a variable or tells another chart of the picture something. In
-  an overview all boxes are shown in this way.
+  an overview all boxes are shown in this way. A picture with closed boxes that is no page leaves
+  out what changes nothing, also in its open boxes.
 * ``page`` names the states that a picture is about; none means all. A page shows these states and
   every transition into or out of them; of the states beyond it shows only the names.
 
@@ -72,12 +73,12 @@ def _merged(rows: tuple[Row, ...]) -> tuple[Row, ...]:
     def more(one: Row, other: Row) -> bool:
         return one.when == other.when and set(one.do) > set(other.do)
 
-    left = []
+    kept = []
     for each in rows:
         richer = {event for other in rows if more(other, each) for event in other.events}
         if events := tuple(event for event in each.events if event not in richer):
-            left.append(Row(events, each.when, each.do))
-    return tuple(left)
+            kept.append(Row(events, each.when, each.do))
+    return tuple(kept)
 
 
 def _initial(state: State) -> Iterator[State]:
@@ -103,6 +104,7 @@ class View:
         self.told = told
         self.is_overview = is_overview
         self._fold = fold
+        self._is_brief = bool(fold) and not page
         self._paths = {
             state.id: [each.id for each in chart.path(state.id)] for state in chart.walk()
         }
@@ -171,18 +173,19 @@ class View:
                     Row((on.event,), on.when, on.do, on.to)
                     for on in self.transitions
                     if on.source == box.state.id and self.is_inside(on)
+                    if on.do or on.to is not None or not self._is_brief
                 )
             case Look.COARSE:
                 return _grouped(
-                    Row((on.event,), on.when, self.matter(on.do), self._speaking(on))
+                    Row((on.event,), on.when, self.matter(on.do), self._entered(on))
                     for on in self.transitions
                     if self.seen(on.source) == box.state.id and self.is_inside(on)
-                    if self.matter(on.do) or self._speaking(on)
+                    if self.matter(on.do) or self._entered(on)
                 )
             case _:
                 assert_never(box.look)
 
-    def _speaking(self, on: On) -> str | None:
+    def _entered(self, on: On) -> str | None:
         """The state that a transition inside such a box enters, if its entry matters elsewhere."""
         if on.to is None:
             return None

@@ -5,9 +5,9 @@
   caller that it has refused.
 * In half-open exactly one attempt has the permit (``probing``). Each transition out of it closes
   or opens the breaker, or takes the permit back.
-* A result of an earlier period is never used. Isolating or resetting the breaker, or lowering its
-  threshold to the count of failures, withdraws the attempt that has a permit, and the withdrawn
-  attempt reports no result.
+* A result of an earlier period is never used. Isolating the breaker, resetting it while half-open,
+  or lowering its threshold to the count of failures, withdraws the attempt that has a permit, and
+  the withdrawn attempt reports no result.
 
 A new ``threshold`` for a running breaker converts its snapshot to a machine with the new value and
 reports ``reconfigured``: when the count has reached the new threshold, the breaker opens at once.

@@ -1,9 +1,9 @@
 """Linktest: finds a dead link while the session is selected.
 
-The interval runs from the last frame in either direction. Its deadline follows the traffic, so no
-message goes through this chart. A probe waits T6 for its response. ``linktest_threshold`` probes in
-a row without any sign of life close the connection, so at most ``threshold * (interval + T6)``
-after the last sign of life.
+The interval runs from the last byte that came or the last frame that we sent. Its deadline follows
+the traffic, so no message goes through this chart. A probe waits T6 for its response.
+``linktest_threshold`` probes in a row without any sign of life close the connection, so at most
+``threshold * (interval + T6)`` after the last sign of life.
 
 ``traffic_seen`` comes whenever bytes have come. It clears the misses, as a response does, and it
 excuses the running probe: when T6 is over, that probe is no miss.
@@ -48,7 +48,7 @@ LINKTEST = Chart(
                     timer=T6_LINKTEST,
                     children=(
                         State("probe_unanswered", "No sign of life yet"),
-                        State("probe_excused", "A frame came instead"),
+                        State("probe_excused", "Bytes came instead"),
                     ),
                 ),
                 State("silent", "Silent"),

@@ -27,7 +27,7 @@ _SELECTED = ("selected", "leaving"), ("not_selected",), "SELECTED, and the ways 
 PAGES = {
     f"{ACTIVE.id}_not_connected": (
         ACTIVE,
-        ("disconnected", "connecting"),
+        ("disconnected", "connecting", "closed"),
         ("connected",),
         "NOT CONNECTED",
     ),

@@ -1,7 +1,8 @@
 """The receiver: T8 and the frame deadline run exactly while a frame has begun and is not complete.
 
-Every byte starts T8 again. Nothing extends the frame deadline; without it, one byte every few
-seconds could hold a connection for years. Between frames, the first byte has no deadline.
+Every byte starts T8 again. No byte starts the frame deadline again; without it, one byte every few
+seconds could hold a connection for years. The driver adds the length of the frame at 64 KiB/s to
+it, so that a long frame has the time it needs. Between frames, the first byte has no deadline.
 
 Diagram: ``diagrams/receiver.svg``.
 """
@@ -33,6 +34,7 @@ RECEIVER = Chart(
         rule("receive/begins", "frame_began", "between_frames", "in_frame"),
         rule("receive/byte", "frame_progressed", "receiving", "receiving"),
         rule("receive/complete", "frame_completed", "in_frame", "between_frames"),
+        # ``communication_failed`` is taken in ``connected.py`` (LOST): the connection ends there.
         rule("receive/late-ns receive/late-s", T8.expired, "receiving", "broken_off", _FAILED),
         rule(
             "receive/late-ns receive/late-s",

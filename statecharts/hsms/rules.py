@@ -72,6 +72,8 @@ class Word:
 
 
 Row = Clause | Elsewhere | Runs | Word
+# A line of the text with its number.
+Line = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +134,6 @@ def _row(header: str, lines: list[Line], words: dict[str, str]) -> Row:
 
 def _cells(line: str) -> tuple[str, ...]:
     return tuple(cell.strip() for cell in line.split("|"))
-
-
-Line = tuple[int, str]
 
 
 def _cut(lines: list[Line], begins: Callable[[str], bool]) -> list[list[Line]]:

@@ -113,13 +113,13 @@ def _changes(router: Router, step: SystemStep) -> str:
     before: dict[str, Snapshot] = {}
     for hop in step.hops:
         before.setdefault(hop.chart, hop.before)
-    told = []
+    lines = []
     for id, snapshot in before.items():
         chart = router.system.chart(id)
         new = set(step.snapshot[id].states) - set(snapshot.states)
         if names := ", ".join(state.name for state in chart.walk() if state.id in new):
-            told.append(f"{chart.title.partition(',')[0]}: {names}")
-    return "\n".join(told)
+            lines.append(f"{chart.title.partition(',')[0]}: {names}")
+    return "\n".join(lines)
 
 
 def _drawn(run: Run) -> str:

@@ -32,6 +32,6 @@ LINGER = Timer(
     "linger", "linger", "the last frame is sent, and the peer has not closed", 0.5, 0.01, 10
 )
 LINKTEST_INTERVAL = Timer(
-    "linktest_interval", "linktest interval", "no frame in either direction", 30, 0.1, 86400
+    "linktest_interval", "linktest interval", "no byte came, no frame was sent", 30, 0.1, 86400
 )
 OPEN_TIME = Timer("open_time", "open time", "the breaker refuses attempts", 60, 0.01, 86400)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import assert_never
 
+from hsms_engine.protocol.phases import PHASES
 from statecharts.declare import Timer
 from statecharts.hsms import CHARTS
 from statecharts.hsms.rules import SECTIONS, Clause, Elsewhere, Row, Runs, Section, Word
@@ -18,7 +19,7 @@ PAGE = ROOT / "docs" / "protocol.md"
 
 # For each section, the names of its pictures in ``diagrams/``.
 PICTURES: dict[str, tuple[str, ...]] = {
-    "TCP": ("lifecycle", "connection_active", "connection_active_not_connected"),
+    "TCP": ("lifecycle", "connection_passive", "connection_active_not_connected"),
     "Select": ("connection_active_not_selected", "connection_passive_not_selected"),
     "Deselect and Separate": ("connection_active_selected", "connection_passive_selected"),
     "Linktest": ("linktest",),
@@ -42,7 +43,29 @@ _COLUMNS = ("clause", "rule", "event", "in", "answer", "then", "starts")
 
 def page() -> str:
     """The text of the page."""
-    return "\n".join([_TOP, *(line for section in SECTIONS for line in _section(section))])
+    lines = [_TOP]
+    for section in SECTIONS:
+        lines += _section(section)
+        if section.title == "Words":
+            lines += _states()
+    return "\n".join(lines)
+
+
+def _states() -> Iterator[str]:
+    """Every state of the charts, each once; the two connections have many in common."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for chart in CHARTS:
+        for state in chart.walk():
+            inside = "".join(each.id for each in chart.path(state.id)[-2:-1])
+            found.setdefault((state.id, state.name, inside), []).append(chart.id)
+    yield "## States\n"
+    yield "`conn.phase` is what a program sees of the connection.\n"
+    header = ("state", "in the pictures", "inside", "`conn.phase`", "charts")
+    yield from (_line(header), _line("---" for _ in header))
+    for (id, name, inside), charts in found.items():
+        phase = PHASES.get(id)
+        yield _line((f"`{id}`", name, inside, f'"{phase}"' if phase else "", ", ".join(charts)))
+    yield ""
 
 
 def _section(section: Section) -> Iterator[str]:

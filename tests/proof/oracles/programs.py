@@ -25,7 +25,7 @@ def run(*command: str, directory: Path, given: str = "") -> str:
         done = subprocess.run(
             command, cwd=directory, input=given, capture_output=True, text=True, check=False
         )
-    except FileNotFoundError as error:
+    except (FileNotFoundError, PermissionError) as error:
         raise OracleError(f"{command[0]} is not installed") from error
     if done.returncode != 0:
         raise OracleError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
