@@ -23,7 +23,7 @@ from hsms_engine.protocol import (
 )
 from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.wire import SType, control_frame, data_frame, encode
-from tests.support.engines import End, accepted, selected
+from tests.support.engines import End, accepted, dialling, selected
 from tests.support.raw_peer import data, deselect_rsp, select_rsp
 
 ROOT = Path(__file__).parent.parent
@@ -336,6 +336,23 @@ def test_a_control_transaction_comes_out_once_and_is_settled_once() -> None:
     assert [each for each in outputs if isinstance(each, ControlTransaction)] == [granted]
     assert refused.error is error
     assert granted.error is None
+
+
+@pytest.mark.parametrize("during", ["TCP connect", "select"])
+def test_a_lowered_threshold_that_withdraws_an_attempt_is_no_error(during: str) -> None:
+    end = dialling(t5=1, breaker_threshold=5)
+    end.engine.tcp_failed(OSError("refused"))
+    end.out()
+    end.at(1)
+    error = end.engine.last_error
+    if during == "select":
+        end.engine.tcp_opened()
+        end.out()
+    end.engine.configure(end.engine.settings.replace(breaker_threshold=1))
+    (waiting,) = [each for each in end.out() if isinstance(each, events.Waiting)]
+    assert waiting.error is None
+    assert end.engine.last_error is error
+    assert end.engine.failed_attempts == 1
 
 
 LIFE = """\
