@@ -107,7 +107,7 @@ def _nodes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
 
 def mutants_of(path: Path) -> Iterator[Mutant]:
     """All mutants of one file, in the order of the file."""
-    wrapper = MetadataWrapper(cst.parse_module(path.read_text()))
+    wrapper = MetadataWrapper(cst.parse_module(path.read_text(encoding="utf-8")))
     places = wrapper.resolve(PositionProvider)
     for node in _nodes(wrapper.module):
         for kind, operator in _OPERATORS:

@@ -29,6 +29,7 @@ from tests.support.raw_peer import (
     linktest_req,
     raw,
     select_req,
+    select_rsp,
 )
 from tests.support.virtual import virtual_time
 
@@ -480,3 +481,15 @@ async def test_who_sends_waits_above_outbox_size_and_not_at_it() -> None:
                 await connection.send(Message(6, 13))
             assert patience.cancelled_caught == waits
             await wait_all_tasks_blocked()
+
+
+def test_every_connection_that_a_full_inbox_ends_is_counted() -> None:
+    end = selected(inbox_size=1, t5=1)
+    end.take(data(1, 1, 1))
+    for connection in (1, 2):
+        end.take(data(1, 1, 2))
+        assert end.counts()["primaries_without_room"] == connection
+        end.at(100.0 * connection)
+        end.engine.tcp_opened()
+        end.out()
+        end.take(select_rsp(end.last))

@@ -104,7 +104,7 @@ def shown_by_hand() -> set[str]:
     """The clauses that some test names with ``pytest.mark.clause``."""
     found: set[str] = set()
     for path in Path(__file__).parent.glob("test_*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
                 case ast.Call(func=ast.Attribute(attr="clause"), args=arguments):
                     found |= {str(ast.literal_eval(each)) for each in arguments}

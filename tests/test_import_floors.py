@@ -151,12 +151,15 @@ FILES = sorted(
 
 @pytest.mark.parametrize("path", FILES)
 def test_a_file_imports_only_what_its_floor_may(path: str) -> None:
-    assert offences(path, (ROOT / path).read_text()) == []
+    assert offences(path, (ROOT / path).read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.startswith("statecharts/")])
 def test_the_charts_and_their_kit_name_no_test(path: str) -> None:
-    assert re.findall(r"\btests[./]\w+|\btest_\w+\.py", (ROOT / path).read_text()) == []
+    assert (
+        re.findall(r"\btests[./]\w+|\btest_\w+\.py", (ROOT / path).read_text(encoding="utf-8"))
+        == []
+    )
 
 
 @pytest.mark.parametrize(

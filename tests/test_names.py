@@ -73,7 +73,9 @@ ALL_CHARTED = re.compile(r"hsms_engine/(protocol|driver)/")
 ENDINGS = frozenset(event.rpartition("_")[2] for event in EVENTS)
 
 FILES = [*sorted((ROOT / "hsms_engine").rglob("*.py")), ROOT / "statecharts/hsms/world.py"]
-SOURCES = {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text()) for file in FILES}
+SOURCES = {
+    file.relative_to(ROOT).as_posix(): ast.parse(file.read_text(encoding="utf-8")) for file in FILES
+}
 
 
 def speaks_of_charts(path: str) -> bool:

@@ -126,7 +126,7 @@ def test_nothing_else_is_in_the_folder_of_the_pictures() -> None:
 
 @pytest.mark.parametrize("name", sorted(name.replace(".dot", ".svg") for name in DOTS))
 def test_a_committed_picture_says_what_its_text_does_with_all_spaces(name: str) -> None:
-    picture = (ROOT / "diagrams" / name).read_text()
+    picture = (ROOT / "diagrams" / name).read_text(encoding="utf-8")
     lines = [in_words(text) for text in re.findall(r"<text[^>]*>(.*?)</text>", picture)]
     said = " ".join(lines).split()
     dot = DOTS[name.replace(".svg", ".dot")]
@@ -170,7 +170,7 @@ def test_the_command_writes_everything_and_its_check_names_what_differs(tmp_path
     needs("dot")
     main([str(tmp_path)])
     main([str(tmp_path), "--check"])
-    assert (tmp_path / "lifecycle.svg").read_text().rstrip().endswith("</svg>")
+    assert (tmp_path / "lifecycle.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
     (tmp_path / "breaker.dot").write_text("another")
     (tmp_path / "linktest.xstate.json").unlink()
     (tmp_path / "receiver.svg").unlink()

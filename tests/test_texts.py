@@ -35,6 +35,7 @@ from hsms_engine import (
 )
 from hsms_engine.driver.tcp import connect_tcp, listen_tcp
 from hsms_engine.protocol.causes import Cause
+from hsms_engine.protocol.epoch import Epoch
 from hsms_engine.protocol.exchange import RESERVE
 from hsms_engine.settings import SettingsChanges, chosen_settings
 from hsms_engine.wire import Frame, FrameLengthError
@@ -354,8 +355,9 @@ def test_every_event_that_ends_a_connection_has_words_of_its_own(system: System)
     ends -= {"isolate_requested", "reset_requested", "reconfigured"}
     frame = Frame(0, 0, 3, 0, 2, 7, b"")
     before = End(system).engine._life.snapshot
+    epoch = Epoch(1, 0.0, max_frame=100, first_system_bytes=0)
     for event in ends:
-        words = Cause(event, frame, "tool", Settings(), before, None, 0.0).words()
+        words = Cause(event, frame, "tool", Settings(), before, epoch, 0.0).words()
         assert words != str(frame), event
     assert {"tcp_closed", "separate_req_received", "close_requested"} <= ends
 

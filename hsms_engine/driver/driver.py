@@ -75,7 +75,7 @@ class Driver:
     # Running
 
     async def run(self, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run an active link until it is closed or cancelled. The charts decide what it does."""
+        """Run an active link until cancelled. The charts decide what it does."""
         try:
             async with open_bare_nursery() as nursery:
                 nursery.start_soon(self._keep_time)

@@ -91,7 +91,7 @@ class Cause(NamedTuple):
                 return f"not selected within T7 = {settings.t7:g} s"
             # A lowered linktest_threshold may be reached by the misses there are.
             case "t6_linktest_expired" | "linktest_reconfigured":
-                silent_for = self.now - self.epoch.last_received if self.epoch else 0.0
+                silent_for = self.now - self._open_epoch().last_received
                 return (
                     f"{settings.linktest_threshold} linktest(s) in a row unanswered within T6 = "
                     f"{settings.t6:g} s; last sign of life {silent_for:.1f} s ago"
@@ -101,10 +101,9 @@ class Cause(NamedTuple):
             case "frame_deadline_expired":
                 return f"a frame was not complete by its deadline{self._frame_in_progress()}"
             case "write_timeout_expired":
-                queued = self.epoch.backlog if self.epoch else 0
                 return (
                     f"the peer took no byte for {settings.write_timeout:g} s (write_timeout), "
-                    f"{queued} bytes are queued"
+                    f"{self._open_epoch().backlog} bytes are queued"
                 )
             case "select_rsp_refused" | "select_rsp_already_active":
                 status = status_name(status_of(self.detail))
@@ -131,10 +130,13 @@ class Cause(NamedTuple):
             case other:
                 return str(other)
 
-    def _frame_in_progress(self) -> str:
-        # Only an open connection can be in the middle of a frame.
+    def _open_epoch(self) -> Epoch:
+        """The connection of an event that only an open connection can have."""
         assert self.epoch is not None
-        decoder = self.epoch.decoder
+        return self.epoch
+
+    def _frame_in_progress(self) -> str:
+        decoder = self._open_epoch().decoder
         return (
             f": declared length {decoder.pending_length or 'not complete'}, "
             f"{decoder.missing} bytes missing, "

@@ -71,7 +71,7 @@ def stale(directory: Path) -> list[str]:
     found = []
     for name, text in texts().items():
         path = directory / name
-        if not path.is_file() or path.read_text() != text:
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
             found.append(name)
         if path.suffix == ".dot" and not path.with_suffix(".svg").is_file():
             found.append(path.with_suffix(".svg").name)
