@@ -18,10 +18,22 @@ from statecharts.explore import (
 )
 from statecharts.explore.report import messages
 from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS
+from statecharts.hsms.vocabulary import Outgoing
 from tests.proof.assumptions import SETTLED
 from tests.proof.binding import machine, with_chart
 from tests.proof.end_properties import TWO_ENDS
-from tests.proof.model import CLOSE, DATA, End, Marker, Scenario, two_ends
+from tests.proof.model import (
+    CLOSE,
+    CONNECT,
+    CUT,
+    DATA,
+    HEALTHY,
+    End,
+    Item,
+    Marker,
+    Scenario,
+    two_ends,
+)
 from tests.proof.outside import link_alone
 from tests.proof.searches import (
     CHARTS_ALONE,
@@ -49,14 +61,14 @@ FOUND = {
 @pytest.mark.parametrize(
     ("name", "states", "transitions", "diameter", "out_degree", "deadlocks"),
     [
-        ("dialling end", 405, 11_696, 16, 40, 0),
-        ("dialling end, once", 294, 10_007, 12, 40, 0),
-        ("listening end", 108, 2_858, 10, 31, 3),
+        ("dialling end", 405, 11_996, 16, 42, 0),
+        ("dialling end, once", 294, 10_279, 12, 42, 0),
+        ("listening end", 108, 2_962, 10, 33, 3),
         ("breaker", 8, 68, 4, 9, 0),
         ("transaction", 8, 12, 2, 6, 6),
-        ("two ends, cable cut", 506, 2_567, 19, 7, 0),
-        ("two ends, users", 4_764, 33_505, 20, 11, 0),
-        ("two ends, deselecting", 9_115, 43_109, 28, 6, 0),
+        ("two ends, cable cut", 1_900, 10_448, 22, 17, 0),
+        ("two ends, users", 6_028, 44_261, 20, 14, 0),
+        ("two ends, deselecting", 11_563, 59_823, 28, 10, 0),
     ],
 )
 def test_a_search_has_exactly_this_many_states(
@@ -158,6 +170,53 @@ def test_a_graceful_close_is_half_a_close_first() -> None:
 
     assert any(inbox[-1:] == (Marker.FINISH,) for inbox in inboxes)
     assert not any(Marker.FINISH in inbox[:-1] for inbox in inboxes if CLOSE in inbox[-1:])
+
+
+@pytest.fixture(scope="module")
+def cut_cable() -> Graph[int, Both[End]]:
+    """Two ends whose resets may destroy frames, and may be lost."""
+    return Graph(SMALL_ENDS[0].model(machine))
+
+
+UNREAD = (Outgoing.SELECT_REQ,)
+
+
+@pytest.mark.parametrize("left", [UNREAD, ()], ids=["left", "destroyed"])
+@pytest.mark.parametrize("cut", [HEALTHY, CUT], ids=["healthy", "cut"])
+@pytest.mark.parametrize("last", [CLOSE, Marker.GONE], ids=["told", "lost"])
+def test_a_reset_leaves_what_is_unread_or_destroys_it_and_is_lost_only_on_a_cut_cable(
+    cut_cable: Graph[int, Both[End]], left: tuple[Item, ...], cut: int, last: Marker
+) -> None:
+    found = {
+        cut_cable.model.view(after).right.inbox
+        for number, state in enumerate(cut_cable.states)
+        for before in [cut_cable.model.view(state)]
+        if before.shared == cut and before.right.inbox == (CONNECT, *UNREAD)
+        for move, target in cut_cable.edges(number)
+        if (cut_cable.model.moves[move].actor, cut_cable.model.moves[move].event)
+        == ("active", "t6_expired")
+        for after in [cut_cable.states[target]]
+    }
+
+    assert ((CONNECT, *left, last) in found) == (last is CLOSE or cut == CUT)
+
+
+def test_an_end_learns_of_a_lost_reset_when_it_sends(cut_cable: Graph[int, Both[End]]) -> None:
+    gone, learned = (Marker.GONE,), set()
+    for number, state in enumerate(cut_cable.states):
+        before = cut_cable.model.view(state)
+        if before.right.inbox != gone:
+            continue
+        for move, target in cut_cable.edges(number):
+            made = cut_cable.model.moves[move]
+            after = cut_cable.model.view(cut_cable.states[target])
+            if made.actor == "passive":
+                assert made.kind is not Kind.DELIVERY
+                # Nothing that it sends arrives.
+                assert after.left == before.left
+                learned |= {made.event} if after.right.inbox == (CLOSE,) else set()
+
+    assert learned == {"linktest_interval_expired"}
 
 
 def test_a_listener_outlives_its_connections_until_its_user_closes() -> None:

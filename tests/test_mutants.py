@@ -1,14 +1,21 @@
 """Mutants are noticed. `make prove` tries all of them; here stand those of the small charts."""
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from statecharts import Chart, Increment, On, Parameter, Set, State, Timer, Variable
+from statecharts import Chart, Effect, Increment, On, Parameter, Set, State, Timer, Variable
+from statecharts.explore import Checker, Graph, Outcome
 from statecharts.explore.mutants import Mutant, mutants
 from statecharts.hsms import ACTIVE, BREAKER, LINKTEST, PASSIVE, TRANSACTION, TRANSMITTER
+from statecharts.hsms.vocabulary import ResetTcp
 from tests.proof import mutation
+from tests.proof.binding import with_chart
 from tests.proof.mutation import EQUIVALENT, Trial, all_mutants
+from tests.proof.properties import DIALLING_LINK
+from tests.proof.searches import LINKS_WITHOUT_TRAFFIC
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +38,35 @@ def test_no_mutant_of_a_sample_of_a_large_chart_lives(trial: Trial, chart: Chart
     every = list(mutants(chart))
 
     assert living(trial, every[:: len(every) // 25]) == []
+
+
+def otherwise(chart: Chart, effect: Effect) -> Iterator[Mutant]:
+    """Each transition without the effect if it has it, and with it if it has not."""
+    for number, on in enumerate(chart.transitions):
+        rest = tuple(each for each in on.do if each != effect)
+        changed = replace(on, do=rest if rest != on.do else (*on.do, effect))
+        transitions = (*chart.transitions[:number], changed, *chart.transitions[number + 1 :])
+        yield Mutant(str(on), replace(chart, transitions=transitions), number)
+
+
+@pytest.mark.parametrize("chart", [ACTIVE, PASSIVE], ids=lambda chart: chart.id)
+def test_a_reset_too_many_or_too_few_is_noticed_at_every_transition(
+    trial: Trial, chart: Chart
+) -> None:
+    fates = [trial.fate(mutant) for mutant in otherwise(chart, ResetTcp())]
+
+    assert [fate.mutant for fate in fates if not fate.killer.startswith("obligation")] == []
+
+
+@pytest.mark.parametrize(
+    "transition", ["waiting: disable_requested -> resting", "selecting: tcp_closed -> waiting"]
+)
+def test_a_reset_is_for_a_connection_that_its_own_step_ends_unasked(transition: str) -> None:
+    (claim,) = (each for each in DIALLING_LINK if each.name == "resets")
+    (mutant,) = (each for each in otherwise(ACTIVE, ResetTcp()) if each.fault == transition)
+    graph = Graph(LINKS_WITHOUT_TRAFFIC[0].model(with_chart(mutant.chart)))
+
+    assert Checker(graph).check((claim,))[0].outcome is Outcome.FAILED
 
 
 def the(chart: Chart, fault: str) -> Mutant:

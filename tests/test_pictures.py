@@ -51,8 +51,6 @@ def test_every_event_and_every_effect_has_its_words_and_nothing_else_has() -> No
     assert set(WORDS.effects) == {
         effect for chart in CHARTS for effect in effects(chart) if not isinstance(effect, Tell)
     }
-    for together in WORDS.together.values():
-        assert together <= events
 
 
 @pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: str(chart.id))
@@ -76,10 +74,6 @@ def test_every_rule_of_a_connection_is_told_in_full_on_one_of_its_pages(chart: C
     pages.append(labels(DOTS[f"{chart.id}.dot"]))
     for on in chart.transitions:
         words = [WORDS.event(chart, on.event), *map(WORDS.action, on.do)]
-        words = [
-            next((w for w, m in WORDS.together.items() if on.event in m), words[0]),
-            *words[1:],
-        ]
         if on.event in chart.received and on.source == "leaving":
             words[0] = "everything received"
         target = chart.state(on.to).name if on.to else ""

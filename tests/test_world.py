@@ -13,6 +13,7 @@ from statecharts.hsms.vocabulary import (
     OpenGate,
     OpenTcp,
     Outgoing,
+    ResetTcp,
     Send,
 )
 from statecharts.hsms.world import ImpossibleEffectError, Tcp, World, after, after_all, informed
@@ -42,6 +43,8 @@ SELECT, SEPARATE = Send(Outgoing.SELECT_REQ), Send(Outgoing.SEPARATE_REQ)
         (FINISHED, CloseTcp(), CLOSED),
         (OPEN, CloseTcp(), CLOSED),
         (SEPARATED, CloseTcp(), CLOSED),
+        (CLOSED, ResetTcp(), CLOSED),
+        (TIMED, ResetTcp(), TIMED),
         (OPEN, OpenGate(), SELECTED),
         (SELECTED, CloseGate(), OPEN),
         (CLOSED, Tell("permit_requested"), CLOSED),
@@ -71,6 +74,8 @@ def test_effect_that_fits_changes_the_world(before: World, effect: Effect, expec
         (CLOSED, CloseTcp(), r"CloseTcp\(\) needs TCP open; TCP is closed"),
         (OPENING, CloseTcp(), r"CloseTcp\(\) needs TCP open; TCP is opening"),
         (SELECTED, CloseTcp(), r"CloseTcp\(\) needs the gate closed; .* the gate is open"),
+        (OPEN, ResetTcp(), r"ResetTcp\(\) needs TCP closed; TCP is open"),
+        (OPENING, ResetTcp(), r"ResetTcp\(\) needs TCP closed; TCP is opening"),
         (CLOSED, OpenGate(), r"OpenGate\(\) needs TCP open"),
         (SELECTED, OpenGate(), r"OpenGate\(\) needs the gate closed; .* the gate is open"),
         (OPEN, CloseGate(), r"CloseGate\(\) needs the gate open; .* the gate is closed"),
@@ -116,6 +121,9 @@ def test_effects_are_applied_after_the_event_and_in_order() -> None:
     assert after_all(OPENING, "tcp_opened", (SELECT, Start(T7), SEPARATE)) == World(
         tcp=Tcp.OPEN, timers=frozenset({"t7"}), separated=True
     )
+    assert after_all(OPEN, "t6_expired", (CloseTcp(), ResetTcp())) == CLOSED
+    with pytest.raises(ImpossibleEffectError, match="needs TCP closed"):
+        after_all(OPEN, "t6_expired", (ResetTcp(), CloseTcp()))
     with pytest.raises(ImpossibleEffectError, match="nothing sent after"):
         after_all(OPENING, "tcp_opened", (SEPARATE, SELECT))
 

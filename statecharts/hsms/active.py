@@ -16,9 +16,9 @@ from statecharts.declare import Chart, On, Parameter, State, Tell
 
 from .connected import (
     DESELECT_UNANSWERED,
-    LOST,
     NOT_OPEN,
     RECEIVED,
+    RESET,
     SEPARATE_REQ,
     UNKNOWN,
     connected,
@@ -182,9 +182,10 @@ ACTIVE = Chart(
             rule("select-rsp/failed", event, "selecting", "waiting", _FAILED)
             for event in ("select_rsp_already_active", "select_rsp_refused", "select_rejected")
         ),
-        rule("t6/select", "t6_expired", "selecting", "waiting", _FAILED),
-        rule("t7/over", "t7_expired", "selecting", "waiting", _FAILED),
-        *(rule("tcp/lost-ns", event, "selecting", "waiting", _FAILED) for event in LOST),
+        rule("t6/select", "t6_expired", "selecting", "waiting", RESET, _FAILED),
+        rule("t7/over", "t7_expired", "selecting", "waiting", RESET, _FAILED),
+        rule("tcp/lost-ns", "tcp_closed", "selecting", "waiting", _FAILED),
+        rule("tcp/failed-ns", "communication_failed", "selecting", "waiting", RESET, _FAILED),
         rule("permit/withdrawn-selecting", "permit_withdrawn", "selecting", "waiting"),
         rule("disable/ns", "disable_requested", "selecting", "resting", _CANCELLED),
         rule("close/ns", "close_requested", "selecting", "closed", _CANCELLED),
@@ -196,7 +197,7 @@ ACTIVE = Chart(
             rule("select-rsp/failed", event, "reselecting", "waiting")
             for event in ("select_rsp_already_active", "select_rsp_refused", "select_rejected")
         ),
-        rule("t6/select", "t6_expired", "reselecting", "waiting"),
+        rule("t6/select", "t6_expired", "reselecting", "waiting", RESET),
         *_select_unawaited("not_selected"),
         *not_selected(lost="waiting"),
         rule("disable/ns", "disable_requested", "not_selected", "resting"),
@@ -208,7 +209,7 @@ ACTIVE = Chart(
         ),
         rule("select-rsp/disagreed", "select_rsp_refused", "select_unanswered", "waiting"),
         rule("select-rsp/disagreed", "select_rejected", "select_unanswered", "waiting"),
-        rule("t6/select-crossed", "t6_expired", "select_unanswered", "waiting"),
+        rule("t6/select-crossed", "t6_expired", "select_unanswered", "waiting", RESET),
         rule(
             "deselect-req/unanswered",
             "deselect_req_received",

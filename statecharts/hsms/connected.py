@@ -29,6 +29,7 @@ from .vocabulary import (
     FinishTcp,
     OpenGate,
     Outgoing,
+    ResetTcp,
     Send,
     rule,
 )
@@ -53,9 +54,9 @@ RECEIVED = (
     "control_with_body_received",
     "data_received",
 )
-# The connection is over, and no call asked for it: the peer or the network has closed TCP, or we
-# cannot go on (a bad length, T8, a deadline, a full inbox).
-LOST = ("tcp_closed", "communication_failed")
+# The last act of a connection on which we cannot go on (a bad length, T8, a deadline, a full inbox,
+# no response): the peer is told by a reset, which passes where data is stuck.
+RESET = ResetTcp()
 
 DESELECT_RSP = ("deselect_rsp_ended", "deselect_rsp_busy")
 
@@ -98,9 +99,10 @@ def not_selected(lost: str) -> tuple[On, ...]:
             rule("deselect-rsp/crossed", event, "deselect_unanswered", "unselected")
             for event in (*DESELECT_RSP, "deselect_rejected")
         ),
-        rule("t6/deselect-crossed", "t6_expired", "deselect_unanswered", lost),
-        rule("t7/over", "t7_expired", here, lost),
-        *(rule("tcp/lost-ns", event, here, lost) for event in LOST),
+        rule("t6/deselect-crossed", "t6_expired", "deselect_unanswered", lost, RESET),
+        rule("t7/over", "t7_expired", here, lost, RESET),
+        rule("tcp/lost-ns", "tcp_closed", here, lost),
+        rule("tcp/failed-ns", "communication_failed", here, lost, RESET),
         rule("flushed/meanwhile", "flushed", here),
     )
 
@@ -145,10 +147,11 @@ def selected(lost: str) -> tuple[On, ...]:
         rule("deselect-rsp/ended", "deselect_rsp_ended", "deselecting", "unselected"),
         rule("deselect-rsp/refused", "deselect_rsp_busy", "deselecting", "communicating"),
         rule("deselect-rsp/refused", "deselect_rejected", "deselecting", "communicating"),
-        rule("t6/deselect", "t6_expired", "deselecting", lost),
+        rule("t6/deselect", "t6_expired", "deselecting", lost, RESET),
         rule("separate-req/s", "separate_req_received", here, lost),
-        rule("linktest/last-miss", "linktest_failed", here, lost),
-        *(rule("tcp/lost-s", event, here, lost) for event in LOST),
+        rule("linktest/last-miss", "linktest_failed", here, lost, RESET),
+        rule("tcp/lost-s", "tcp_closed", here, lost),
+        rule("tcp/failed-s", "communication_failed", here, lost, RESET),
         rule("flushed/meanwhile", "flushed", here),
     )
 
@@ -164,7 +167,11 @@ def leaving(received: tuple[str, ...], ways: dict[str, tuple[str, str]]) -> tupl
         *(
             rule(clause, event, child, follows)
             for child, (clause, follows) in ways.items()
-            for event in (LINGER.expired, *LOST)
+            for event in (LINGER.expired, "tcp_closed")
+        ),
+        *(
+            rule(f"{child}/stuck", "communication_failed", child, follows, RESET)
+            for child, (_, follows) in ways.items()
         ),
         # The peer closes when it has read our last frame. If we closed first while data of the peer
         # is unread here, the kernel would send a reset, and that could destroy our last frame.

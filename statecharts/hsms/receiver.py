@@ -34,7 +34,7 @@ RECEIVER = Chart(
         rule("receive/begins", "frame_began", "between_frames", "in_frame"),
         rule("receive/byte", "frame_progressed", "receiving", "receiving"),
         rule("receive/complete", "frame_completed", "in_frame", "between_frames"),
-        # ``communication_failed`` is taken in ``connected.py`` (LOST): the connection ends there.
+        # ``communication_failed`` is taken in ``connected.py``: the connection ends there.
         rule("receive/late-ns receive/late-s", T8.expired, "receiving", "broken_off", _FAILED),
         rule(
             "receive/late-ns receive/late-s",

@@ -28,8 +28,16 @@ FRAME_DEADLINE = Timer(
 WRITE_TIMEOUT = Timer(
     "write_timeout", "write timeout", "bytes are queued and the peer takes none", 30, 0.1, 3600
 )
+WRITE_DEADLINE = Timer(
+    "write_deadline",
+    "write deadline",
+    "bytes are queued; taking one at a time does not extend it",
+    60,
+    1,
+    3600,
+)
 LINGER = Timer(
-    "linger", "linger", "the last frame is sent, and the peer has not closed", 0.5, 0.01, 10
+    "linger", "linger", "the last frame is written, and the peer has not closed", 0.5, 0.01, 10
 )
 LINKTEST_INTERVAL = Timer(
     "linktest_interval", "linktest interval", "no byte came, no frame was sent", 30, 0.1, 86400

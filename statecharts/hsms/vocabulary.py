@@ -84,6 +84,14 @@ class CloseTcp(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class ResetTcp(Effect):
+    """The connection that this step has closed had failed: close its socket with a reset (RST).
+
+    So the peer hears of it even where its data, or ours, is stuck.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class OpenGate(Effect):
     """Let data messages pass: SELECTED begins."""
 
@@ -99,7 +107,17 @@ class SettleTransaction(Effect):
 
 
 DriverEffect = (
-    Start | Stop | Send | Count | OpenTcp | AbandonTcp | FinishTcp | CloseTcp | OpenGate | CloseGate
+    Start
+    | Stop
+    | Send
+    | Count
+    | OpenTcp
+    | AbandonTcp
+    | FinishTcp
+    | CloseTcp
+    | ResetTcp
+    | OpenGate
+    | CloseGate
 )
 
 

@@ -19,6 +19,7 @@ from .vocabulary import (
     OpenGate,
     OpenTcp,
     Outgoing,
+    ResetTcp,
     Send,
     SettleTransaction,
 )
@@ -69,6 +70,7 @@ _EVENTS = {
     "receiving_ended": "receiving ended",
     "write_blocked": "bytes are queued",
     "write_progressed": "the peer takes some",
+    "write_caught_up": "the peer took what was queued first",
     "write_drained": "the peer took all",
     "transmitting_ended": "transmitting ended",
     # The circuit breaker.
@@ -127,13 +129,10 @@ _EFFECTS: dict[Effect, str] = {
     AbandonTcp(): "give up TCP",
     FinishTcp(): "send FIN",
     CloseTcp(): "close TCP",
+    ResetTcp(): "reset TCP",
     OpenGate(): "let data pass",
     CloseGate(): "let no data pass",
     SettleTransaction(): "wake the caller",
 }
 
-WORDS = Words(
-    events=_EVENTS,
-    effects=_EFFECTS,
-    together={"connection lost": frozenset({"tcp_closed", "communication_failed"})},
-)
+WORDS = Words(events=_EVENTS, effects=_EFFECTS)

@@ -22,6 +22,7 @@ from .vocabulary import (
     OpenGate,
     OpenTcp,
     Outgoing,
+    ResetTcp,
     Send,
 )
 
@@ -103,6 +104,9 @@ def after(world: World, effect: Effect) -> World:
             _need(world.tcp is Tcp.OPEN, effect, "TCP open", world)
             _need(not world.gate, effect, "the gate closed", world)
             return world._replace(tcp=Tcp.CLOSED, separated=False, finished=False)
+        case ResetTcp():
+            _need(world.tcp is Tcp.CLOSED, effect, "TCP closed", world)
+            return world
         case OpenGate():
             _need(world.tcp is Tcp.OPEN, effect, "TCP open", world)
             _need(not world.gate, effect, "the gate closed", world)

@@ -6,6 +6,13 @@ and this end has not read. A state of the whole is both ends, and whether the ca
 * Frames are delivered in order, one at a time, never while the cable is cut. A frame is lost only
   with its connection: the end that closes empties its own inbox, and CLOSE becomes the last item in
   the other inbox. After CLOSE nothing more arrives: a frame sent then is lost.
+* A reset (``ResetTcp``) closes too, and may destroy what the other end has not read. Systems
+  differ, so there are two moves: in one all of it is left, in the other nothing. That only the last
+  frames of it are destroyed is as if the other end had read the first ones before the reset.
+* A reset is sent once and not repeated. With ``lost_resets`` it may be lost while the cable is cut:
+  then GONE is the last item in place of CLOSE. It cannot be read, and becomes CLOSE when that end
+  sends, because a frame without a connection is answered by a reset. If that end sends nothing, its
+  timers must notice.
 * The listener stays open. An accepted connection is used once. When its chart reaches Closed
   without a call to close, fresh charts listen in the same move. When a user closes, nothing listens
   any more.
@@ -36,7 +43,7 @@ from statecharts.explore.pair import Offer, Pair
 from statecharts.hsms.breaker import BREAKER
 from statecharts.hsms.linktest import LINKTEST
 from statecharts.hsms.systems import ACTIVE_LINK, PASSIVE_LINK
-from statecharts.hsms.vocabulary import CloseTcp, FinishTcp, Outgoing, Send
+from statecharts.hsms.vocabulary import CloseTcp, FinishTcp, Outgoing, ResetTcp, Send
 from statecharts.hsms.world import ImpossibleEffectError, Tcp, World, after_all
 from statecharts.machine import NotAllowedError
 from statecharts.native import ChartFaultError
@@ -52,6 +59,8 @@ class Marker(Enum):
     CLOSE = "close"
     # The sender writes no more and still reads: the first half of a graceful close.
     FINISH = "finish"
+    # The sender has closed with a reset that was lost. This item cannot be read.
+    GONE = "gone"
     DATA = "data"
     # A Linktest.req after which its sender has sent another: its response matches no request.
     OLD_LINKTEST_REQ = "Linktest.req (old)"
@@ -60,6 +69,7 @@ class Marker(Enum):
 
 Item = Outgoing | Marker
 CONNECT, CLOSE, DATA = Marker.CONNECT, Marker.CLOSE, Marker.DATA
+FINISH, GONE = Marker.FINISH, Marker.GONE
 _LINKTEST_REQ, _LINKTEST_RSP = Outgoing.LINKTEST_REQ, Outgoing.LINKTEST_RSP
 _GROWN_OLD: dict[Item, Item] = {
     _LINKTEST_REQ: Marker.OLD_LINKTEST_REQ,
@@ -68,7 +78,7 @@ _GROWN_OLD: dict[Item, Item] = {
 
 _READ_BY_BOTH: dict[Item, str] = {
     CLOSE: "tcp_closed",
-    Marker.FINISH: "tcp_closed",
+    FINISH: "tcp_closed",
     DATA: "data_received",
     Outgoing.SELECT_REQ: "select_req_received",
     Outgoing.DESELECT_REQ: "deselect_req_received",
@@ -93,6 +103,24 @@ READ_BY_ACTIVE: dict[Item, str] = {
 READ_BY_PASSIVE: dict[Item, str] = {**_READ_BY_BOTH, CONNECT: "tcp_accepted"}
 
 
+class Mail(NamedTuple):
+    """What a step sends. ``destroys``: what is unread of this connection is destroyed first."""
+
+    items: tuple[Item, ...]
+    destroys: bool = False
+
+
+def _end_of(inbox: tuple[Item, ...]) -> Item | None:
+    """CLOSE or GONE when the other end has closed, so that nothing reaches it any more."""
+    return next((item for item in inbox if item is CLOSE or item is GONE), None)
+
+
+def _noticed(inbox: tuple[Item, ...]) -> tuple[Item, ...]:
+    """The inbox of an end that has sent to one that is gone."""
+    at = inbox.index(GONE)
+    return (*inbox[:at], CLOSE, *inbox[at + 1 :])
+
+
 def _aged(inbox: tuple[Item, ...], frame: Outgoing) -> tuple[Item, ...]:
     return tuple(_GROWN_OLD[item] if item is frame else item for item in inbox)
 
@@ -111,13 +139,17 @@ PASSIVE_END = _part(PASSIVE_LINK, "passive_end", "receiver", "transmitter")
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What may happen besides frames and timers, and the thresholds in force."""
+    """What may happen besides frames and timers, and the thresholds in force.
+
+    ``lost_resets`` changes something only together with ``cable``.
+    """
 
     active_calls: tuple[str, ...] = ("enable_requested",)
     passive_calls: tuple[str, ...] = ()
     data: bool = False
     cable: bool = False
     failures: bool = False
+    lost_resets: bool = False
     threshold: int = 1
     linktest_threshold: int = 1
 
@@ -152,77 +184,102 @@ class Side:
     calls: tuple[str, ...]
     reports: tuple[tuple[str, Kind, Tcp], ...]
     data: bool
+    lost_resets: bool
     listens: bool
 
     @property
     def initial(self) -> End:
         return End(self.router.initial, World())
 
-    def offers(self, end: End, cut: int) -> Iterator[Offer[End, tuple[Item, ...]]]:
+    def offers(self, end: End, cut: int) -> Iterator[Offer[End, Mail]]:
         """Everything that this end can do now."""
         snapshot, world, inbox = end
         if inbox and not cut:
             head = inbox[0]
             if head is DATA and world.gate:
                 yield Offer(Move(self.name, "data", Kind.DELIVERY), end._replace(inbox=inbox[1:]))
-            elif head is not CONNECT or self.router.takes(snapshot, "tcp_accepted"):
-                yield self._step(end, self.reads[head], Kind.DELIVERY, head.value)
+            elif head is CONNECT and not self.router.takes(snapshot, "tcp_accepted"):
+                pass
+            elif head is not GONE:
+                yield from self._step(end, cut, self.reads[head], Kind.DELIVERY, head.value)
         for timer in sorted(world.timers):
-            yield self._step(end, f"{timer}_expired", Kind.TIMER)
+            yield from self._step(end, cut, f"{timer}_expired", Kind.TIMER)
         for event, kind, tcp in self.reports:
             if world.tcp is tcp and not (cut and event == "tcp_opened"):
-                yield self._step(end, event, kind)
+                yield from self._step(end, cut, event, kind)
         if self.router.takes(snapshot, "flushed") and not world.finished:
-            flushed = self._step(end, "flushed", Kind.REPORT)
-            if (flushed.after, flushed.mail) != (end, None):
-                yield flushed
+            for flushed in self._step(end, cut, "flushed", Kind.REPORT):
+                if (flushed.after, flushed.mail) != (end, None):
+                    yield flushed
         for event in self.calls:
             if self.router.takes(snapshot, event):
-                yield self._step(end, event, Kind.USER)
-        if self.data and world.gate and not {CLOSE, Outgoing.REJECT_NOT_SELECTED} & set(inbox):
-            yield Offer(Move(self.name, "data_sent", Kind.USER), end, (DATA,))
+                yield from self._step(end, cut, event, Kind.USER)
+        if self.data and world.gate and Outgoing.REJECT_NOT_SELECTED not in inbox:
+            sent = Move(self.name, "data_sent", Kind.USER)
+            if (over := _end_of(inbox)) is None:
+                yield Offer(sent, end, Mail((DATA,)))
+            elif over is GONE:
+                yield Offer(sent, end._replace(inbox=_noticed(inbox)))
 
-    def receive(self, end: End, mail: tuple[Item, ...]) -> End | None:
-        """The end with ``mail`` queued; None while it already has one CONNECT or DATA."""
-        if CONNECT in mail and (CONNECT in end.inbox or "closed" in end.snapshot):
+    def receive(self, end: End, mail: Mail) -> End | None:
+        """The end with ``mail`` queued; None when that cannot be, or changes nothing.
+
+        It has at most one CONNECT and one DATA. There may be nothing to destroy. After FINISH, a
+        lost reset is not missed.
+        """
+        inbox, (items, destroys) = end.inbox, mail
+        if CONNECT in items and (CONNECT in inbox or "closed" in end.snapshot):
             return None
-        if DATA in mail and DATA in end.inbox:
+        if DATA in items and DATA in inbox:
             return None
-        if mail[-1] is CLOSE and end.inbox[-1:] == (Marker.FINISH,):
-            return end._replace(inbox=(*end.inbox[:-1], *mail))
-        waiting = _aged(end.inbox, _LINKTEST_REQ) if _LINKTEST_REQ in mail else end.inbox
-        return end._replace(inbox=waiting + mail)
+        if destroys:
+            read = inbox[: inbox.index(CONNECT) + 1] if CONNECT in inbox else ()
+            return end._replace(inbox=read + items) if read != inbox else None
+        if inbox[-1:] == (FINISH,) and items[-1] is GONE:
+            return None
+        if inbox[-1:] == (FINISH,) and items[-1] is CLOSE:
+            return end._replace(inbox=(*inbox[:-1], *items))
+        waiting = _aged(inbox, _LINKTEST_REQ) if _LINKTEST_REQ in items else inbox
+        return end._replace(inbox=waiting + items)
 
     def _step(
-        self, end: End, event: str, kind: Kind, carries: str = ""
-    ) -> Offer[End, tuple[Item, ...]]:
+        self, end: End, cut: int, event: str, kind: Kind, carries: str = ""
+    ) -> Iterator[Offer[End, Mail]]:
         inbox = end.inbox[1:] if kind is Kind.DELIVERY else end.inbox
-        deaf = CLOSE in end.inbox
+        over = _end_of(end.inbox)
         try:
             after, effects, hops = self.router.step(end.snapshot, event)
             world = after_all(end.world, event, effects)
         except (ImpossibleEffectError, NotAllowedError, ChartFaultError) as error:
             raise ImpossibleMoveError(Move(self.name, event, kind), str(error)) from error
         answers_old = inbox != end.inbox and end.inbox[0] is Marker.OLD_LINKTEST_REQ
-        mail: list[Item] = [CONNECT] if event == "tcp_opened" else []
+        sent: list[Item] = [CONNECT] if event == "tcp_opened" else []
         for effect in effects:
             match effect:
-                case Send(frame) if not deaf:
-                    mail.append(_GROWN_OLD.get(frame, frame) if answers_old else frame)
+                case Send() | FinishTcp() if over is not None:
+                    inbox = _noticed(inbox) if GONE in inbox and over is GONE else inbox
+                case Send(frame):
+                    sent.append(_GROWN_OLD.get(frame, frame) if answers_old else frame)
                     if frame is _LINKTEST_REQ:
                         inbox = _aged(inbox, _LINKTEST_RSP)
-                case FinishTcp() if not deaf:
-                    mail.append(Marker.FINISH)
+                case FinishTcp():
+                    sent.append(FINISH)
                 case CloseTcp():
                     inbox = inbox[inbox.index(CONNECT) :] if CONNECT in inbox else ()
-                    if not deaf:
-                        mail.append(CLOSE)
+                    if over is None:
+                        sent.append(CLOSE)
         taken = tuple((hop.chart, each) for hop in hops for each in hop.taken)
         if self.listens and "closed" in after:
             chosen = event == "close_requested" or "closing" in end.snapshot
             after = after if chosen else self.router.initial
         move = Move(self.name, event, kind, effects, taken, carries)
-        return Offer(move, End(after, world, inbox), tuple(mail) or None)
+        changed = End(after, world, inbox)
+        yield Offer(move, changed, Mail(tuple(sent)) if sent else None)
+        if over is None and ResetTcp() in effects:
+            yield Offer(move, changed, Mail((CLOSE,), destroys=True))
+            if cut and self.lost_resets:
+                yield Offer(move, changed, Mail((*sent[:-1], GONE)))
+                yield Offer(move, changed, Mail((GONE,), destroys=True))
 
     def describe(self, end: End) -> dict[str, str]:
         """The parts of an end, for people."""
@@ -248,7 +305,7 @@ _CUTS = Move("cable", "cut", Kind.FAULT)
 _HEALS = Move("cable", "healed", Kind.REPAIR)
 
 
-Ends = Pair[End, tuple[Item, ...]]
+Ends = Pair[End, Mail]
 
 
 def two_ends(scenario: Scenario, bind: Bind = machine) -> Ends:
@@ -261,6 +318,7 @@ def two_ends(scenario: Scenario, bind: Bind = machine) -> Ends:
         scenario.active_calls,
         _ACTIVE_REPORTS + failing,
         scenario.data,
+        scenario.lost_resets,
         listens=False,
     )
     passive = Side(
@@ -270,6 +328,7 @@ def two_ends(scenario: Scenario, bind: Bind = machine) -> Ends:
         scenario.passive_calls,
         failing,
         scenario.data,
+        scenario.lost_resets,
         listens=True,
     )
     weather = {HEALTHY: ((_CUTS, CUT),) if scenario.cable else (), CUT: ((_HEALS, HEALTHY),)}

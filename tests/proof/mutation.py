@@ -54,7 +54,7 @@ EQUIVALENT: dict[str, str] = {
     r"swap (misses \+= 1 and Count|failures := 0 and Tell|Tell\(permit_withdrawn\) and fail)": (
         "the moment within a step at which a variable is set cannot be seen"
     ),
-    r"swap (AbandonTcp\(\) and Tell|Tell\(\w+\) and |OpenGate\(\) and Tell)": (
+    r"swap ((Abandon|Reset)Tcp\(\) and Tell|Tell\(\w+\) and |OpenGate\(\) and Tell)": (
         "a chart gets what it is told after all effects, and then only stops its timers"
     ),
     r"start in \w+ of state": "the state is always entered by the name of one of its children",
@@ -63,6 +63,9 @@ EQUIVALENT: dict[str, str] = {
     ),
     r"target between_frames instead of transition .*(t8|frame_deadline)_expired": (
         "the connection is closed in the same step, and the partial frame is dropped with it"
+    ),
+    r"target drained instead of transition .*(write_timeout|write_deadline)_expired": (
+        "the connection is closed in the same step, and the unwritten bytes are dropped with it"
     ),
     r"transition connecting: permit_offered": "never taken: see NEVER_TAKEN",
 }

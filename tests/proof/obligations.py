@@ -25,6 +25,7 @@ from statecharts.hsms.vocabulary import (
     OpenGate,
     OpenTcp,
     Outgoing,
+    ResetTcp,
     Send,
     SettleTransaction,
 )
@@ -36,6 +37,7 @@ _ANSWERS: dict[str, Effect] = {
     "abandon TCP": AbandonTcp(),
     "finish TCP": FinishTcp(),
     "close TCP": CloseTcp(),
+    "reset TCP": ResetTcp(),
     "open gate": OpenGate(),
     "close gate": CloseGate(),
     "settle request": SettleTransaction(),

@@ -31,6 +31,7 @@ _TRAFFIC = dict.fromkeys(
         "frame_completed",
         "write_blocked",
         "write_progressed",
+        "write_caught_up",
         "write_drained",
     ),
     May.IF_TAKEN,

@@ -25,7 +25,7 @@ from statecharts.explore.properties import (
 )
 from statecharts.hsms.rules import SECTIONS, Runs
 from statecharts.hsms.systems import ACTIVE_LINK, PASSIVE_LINK
-from statecharts.hsms.vocabulary import OpenGate, OpenTcp, Outgoing, Send
+from statecharts.hsms.vocabulary import CloseTcp, OpenGate, OpenTcp, Outgoing, ResetTcp, Send
 from statecharts.hsms.world import Tcp, World
 from statecharts.router import System, SystemSnapshot
 
@@ -97,6 +97,12 @@ def _permit_is_held(here: Link) -> bool:
     return "probing" not in here.snapshot
 
 
+def _resets_what_it_closed(_before: Link, move: Move, _after: Link) -> bool:
+    """``World`` knows that TCP is closed, but not that this step has closed it."""
+    closed = move.effects[: move.effects.index(ResetTcp())]
+    return CloseTcp() in closed and move.event != "tcp_closed"
+
+
 _REJECTS = frozenset(
     {"unknown_reject_received", "select_rejected", "deselect_rejected", "linktest_rejected"}
 )
@@ -153,6 +159,13 @@ def _link(
             "Separate.req is sent only in SELECTED, and a graceful close follows",
             lambda before, _, after: before.world.gate and "leaving" in after.snapshot,
             _asks(Send(Outgoing.SEPARATE_REQ)),
+        ),
+        EveryStep(
+            "resets",
+            "a reset is for the connection that the same step has closed, and not for one that the "
+            "peer has closed",
+            _resets_what_it_closed,
+            _asks(ResetTcp()),
         ),
         EveryStep(
             "rejects end",

@@ -26,8 +26,8 @@ PERMIT_IS_HELD = Implication("breaker", "probing", "connection_active", ("connec
 CALLS = ("enable_requested", "disable_requested", "close_requested")
 SCENARIOS = (
     Scenario(),
-    Scenario(active_calls=CALLS, cable=True, failures=True),
-    Scenario(active_calls=CALLS[:2], data=True, cable=True),
+    Scenario(active_calls=CALLS, cable=True, failures=True, lost_resets=True),
+    Scenario(active_calls=CALLS[:2], data=True, cable=True, lost_resets=True),
 )
 # A failed attempt is not reported: the breaker waits for its probe for ever.
 FAULTY = replace(

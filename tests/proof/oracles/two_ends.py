@@ -22,6 +22,7 @@ from statecharts.hsms.vocabulary import (
     OpenGate,
     OpenTcp,
     Outgoing,
+    ResetTcp,
     Send,
 )
 from statecharts.hsms.world import Tcp
@@ -55,10 +56,12 @@ _REPORTED = {
 _SHARED = f"""\
 #define ROOM {ROOM}
 bit cut;
-/* Of one step, and zero between steps: what was read, whether nothing can be sent any more, whether
-   a Linktest.req was sent, whether TCP was closed, whether a user closed or had closed, and what is
-   sent to the other end. */
-byte got; bit deaf; bit probed; bit closed; bit chosen; byte i; byte mail[6]; byte mails;
+/* Of one step, and zero between steps: what was read, whether nothing sent can arrive any more,
+   whether the answer to it is a reset, whether something was sent that is answered so, whether a
+   Linktest.req was sent, whether TCP was closed, whether by a reset, whether a user closed or had
+   closed, and what is sent to the other end. */
+byte got; bit deaf; bit gone; bit noticed; bit probed; bit closed; bit resets; bit chosen;
+byte i; byte mail[6]; byte mails;
 inline post(item) {{ assert(mails < 6); mail[mails] = item; mails++ }}
 #define MAILED(x) ({" || ".join(f"mail[{n}] == x" for n in range(6))})
 """
@@ -67,6 +70,17 @@ inline post(item) {{ assert(mails < 6); mail[mails] = item; mails++ }}
 _INBOX = f"""\
 byte @_box[ROOM]; byte @_n;
 #define @_HAS(x) ({" || ".join(f"@_box[{n}] == x" for n in range(ROOM))})
+#define @_OVER (@_HAS(I_CLOSE) || @_HAS(I_GONE))
+#define @_GONE ({
+    " || ".join(
+        " && ".join(
+            (*(f"@_box[{before}] != I_CLOSE" for before in range(n)), f"@_box[{n}] == I_GONE")
+        )
+        for n in range(ROOM)
+    )
+})
+#define @_LAST(x) (@_n > 0 && @_box[@_n - 1] == x)
+#define @_UNREAD (@_n > 0 && @_box[@_n - 1] != I_CONNECT)
 inline @_take() {{
     i = 0;
     do :: i < ROOM - 1 -> @_box[i] = @_box[i + 1]; i++ :: else -> break od;
@@ -83,9 +97,17 @@ inline @_age(young, old) {{
 inline @_forget() {{
     do :: @_n > 0 && @_box[0] != I_CONNECT -> @_take() :: else -> break od
 }}
+inline @_notice() {{
+    do :: @_box[i] != I_GONE -> i++ :: else -> break od;
+    @_box[i] = I_CLOSE; i = 0
+}}
+inline @_destroy() {{
+    do :: @_UNREAD -> @_n--; @_box[@_n] = 0 :: else -> break od;
+    do :: mails > 0 -> mails--; mail[mails] = 0 :: else -> break od;
+}}
 inline @_receive() {{
     if
-    :: mails > 0 && mail[mails - 1] == I_CLOSE && @_n > 0 && @_box[@_n - 1] == I_FINISH ->
+    :: mails > 0 && mail[mails - 1] == I_CLOSE && @_LAST(I_FINISH) ->
         @_n--; @_box[@_n] = 0
     :: else ->
         if :: MAILED(I_LINKTEST_REQ) -> @_age(I_LINKTEST_REQ, I_OLD_LINKTEST_REQ) :: else fi
@@ -139,13 +161,15 @@ class _End:
             case AbandonTcp():
                 return f"assert({m}_tcp == 1); {m}_tcp = 0"
             case FinishTcp():
-                posted = "if :: !deaf -> post(I_FINISH) :: else fi"
+                posted = "if :: !deaf -> post(I_FINISH) :: else -> noticed = gone fi"
                 return f"assert({m}_tcp == 2); {m}_finished = 1; {posted}"
             case CloseTcp():
                 return (
                     f"assert({m}_tcp == 2 && !{m}_gate); {m}_tcp = 0; {m}_separated = 0; "
                     f"{m}_finished = 0; closed = 1; if :: !deaf -> post(I_CLOSE) :: else fi"
                 )
+            case ResetTcp():
+                return f"assert({m}_tcp == 0); resets = 1"
             case OpenGate():
                 return f"assert({m}_tcp == 2 && !{m}_gate); {m}_gate = 1"
             case CloseGate():
@@ -166,7 +190,7 @@ class _End:
             )
         if frame is Outgoing.LINKTEST_REQ:
             posted += "; probed = 1"
-        return text + f"if :: !deaf -> {posted} :: else fi"
+        return text + f"if :: !deaf -> {posted} :: else -> noticed = gone fi"
 
     def declarations(self) -> Iterator[str]:
         m = self.mine
@@ -191,8 +215,9 @@ class _End:
             if item is Marker.CONNECT:
                 condition += f" && {part.takes('tcp_accepted')}"
             yield f"{condition} -> got = {_item(item)}; {m}_now = {part.event(event)}"
-        unread = " && ".join(f"{m}_box[0] != {_item(item)}" for item in self.reads)
-        yield f"{reads} && {unread} -> assert(false)"
+        known = (*self.reads, Marker.GONE)
+        unknown = " && ".join(f"{m}_box[0] != {_item(item)}" for item in known)
+        yield f"{reads} && {unknown} -> assert(false)"
         for timer in self.timers:
             yield f"{m}_t_{timer} -> {m}_now = {part.event(f'{timer}_expired')}"
         if "tcp_opened" in part.events:
@@ -206,14 +231,25 @@ class _End:
         for event in self.calls:
             yield f"{part.takes(event)} -> {m}_now = {part.event(event)}"
         if self.scenario.data:
-            rejected = f"{m}_HAS(I_CLOSE) || {m}_HAS(I_REJECT_NOT_SELECTED)"
-            yield f"{m}_gate && !({rejected}) && !{o}_HAS(I_DATA) -> post(I_DATA)"
+            sends = f"{m}_gate && !{m}_HAS(I_REJECT_NOT_SELECTED)"
+            yield f"{sends} && !{m}_OVER && !{o}_HAS(I_DATA) -> post(I_DATA)"
+            yield f"{sends} && {m}_GONE -> noticed = 1"
+
+    def resets(self) -> Iterator[str]:
+        """The ways of a reset: a condition, and what it does to the other end and to the mail."""
+        o = self.other
+        destroyed = f"{o}_UNREAD -> {o}_destroy(); post"
+        yield "true -> skip"
+        yield f"{destroyed}(I_CLOSE)"
+        if self.scenario.lost_resets:
+            yield f"cut && !{o}_LAST(I_FINISH) -> mail[mails - 1] = I_GONE"
+            yield f"cut && {destroyed}(I_GONE)"
 
     def process(self, invariant: str) -> Iterator[str]:
         m, o, part = self.mine, self.other, self.part
         yield f"active proctype {m}() {{\n    do\n    :: atomic {{\n        if"
         yield from (f"        :: {choice}" for choice in self.choices())
-        yield f"        fi;\n        deaf = {m}_HAS(I_CLOSE);"
+        yield f"        fi;\n        deaf = {m}_OVER; gone = {m}_GONE;"
         yield f"        if :: got -> {m}_take() :: else fi;"
         yield "        if"
         for event, (before, after) in _REPORTED.items():
@@ -230,8 +266,13 @@ class _End:
         if self.listens:
             yield f"        if :: {m}_gone && !chosen -> {m}_listen() :: else fi;"
         yield f"        if :: probed -> {m}_age(I_LINKTEST_RSP, I_OLD_LINKTEST_RSP) :: else fi;"
+        yield f"        if :: noticed -> {m}_notice() :: else fi;"
         yield f"        if :: closed -> {m}_forget() :: else fi;"
-        yield f"        {o}_receive(); got = 0; deaf = 0; probed = 0; closed = 0; chosen = 0;"
+        yield "        if :: resets && !deaf ->\n            if"
+        yield from (f"            :: {way}" for way in self.resets())
+        yield "            fi\n        :: else fi;"
+        yield f"        {o}_receive(); got = 0; deaf = 0; gone = 0; noticed = 0; probed = 0;"
+        yield "        closed = 0; resets = 0; chosen = 0;"
         yield f"        assert({invariant})\n    }}\n    od\n}}"
 
 
