@@ -5,17 +5,18 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check diagrams prove mutants bench clean tools
+.PHONY: help demo test check diagrams prove mutants bench bench-faults clean tools
 
 help:
-	@echo 'make demo      two processes, a lost link, the breaker, and the link back: under 30 s'
-	@echo 'make test      the tests: three to five minutes'
-	@echo 'make check     what CI runs: format, lint, types, tests, coverage'
-	@echo 'make diagrams  draw the charts into diagrams/, write docs/protocol.md'
-	@echo 'make prove     model-check the charts and print what holds: two to three minutes'
-	@echo 'make mutants   try COUNT=200 small faults of the code, chosen by SEED=0: 20 to 40 minutes'
-	@echo 'make bench     measure the speed of items, beside another implementation'
-	@echo 'make clean     remove everything that the other targets made, also .venv'
+	@echo 'make demo          two processes, a lost link, the breaker, and the link back: under 30 s'
+	@echo 'make test          the tests: three to five minutes'
+	@echo 'make check         what CI runs: format, lint, types, tests, coverage'
+	@echo 'make diagrams      draw the charts into diagrams/, write docs/protocol.md'
+	@echo 'make prove         model-check the charts and print what holds: three to five minutes'
+	@echo 'make mutants       try COUNT=200 small faults of the code, chosen by SEED=0: 20 to 40 minutes'
+	@echo 'make bench         measure the speed of items, beside another implementation'
+	@echo 'make bench-faults  what slow, hostile and late peers cost the others: under two minutes'
+	@echo 'make clean         remove everything that the other targets made, also .venv'
 
 $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -69,6 +70,9 @@ mutants: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@$(PY) -m benchmarks
+
+bench-faults: $(INSTALLED)
+	@$(PY) -m benchmarks.faults
 
 clean:
 	@rm -rf .venv build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache \
