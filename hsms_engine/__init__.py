@@ -6,6 +6,10 @@ Reading order for the code: ``statecharts/hsms/rules.txt`` (every rule), then ``
 without I/O), ``driver/driver.py`` (trio), ``messaging.py`` (what a user calls).
 """
 
+# First, so that it acts during the imports below.
+from hsms_engine import interrupt  # noqa: F401
+
+# isort: split
 from hsms_engine import events
 from hsms_engine.breaker import CircuitBreaker
 from hsms_engine.connection import HsmsConnection, open_hsms

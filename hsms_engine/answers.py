@@ -17,12 +17,16 @@ from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
+from typing import Final
 
 from hsms_engine.message import Message
 from hsms_engine.secs2 import Item
 from hsms_engine.sml import SmlError, Template, fill, parse_templates
 
-__all__ = ["AnswerBook", "AnswersError"]
+__all__ = ["LONGEST", "AnswerBook", "AnswersError"]
+
+LONGEST: Final = 4_000_000
+"""The longest file of answers that is read, in bytes. A device may have no end."""
 
 
 class AnswersError(ValueError):
@@ -44,13 +48,18 @@ class AnswerBook:
     def load(cls, path: str | PathLike[str] | None = None) -> AnswerBook:
         """The book in a file, or the one that comes with the engine.
 
-        Raises :class:`AnswersError` for text that is no answer book or no UTF-8, ``OSError``
-        when the file cannot be read.
+        Raises :class:`AnswersError` for text that is no answer book or no UTF-8, and for more than
+        ``LONGEST`` bytes; ``OSError`` when the file cannot be read. A pipe is read to its end.
         """
         if path is None:
             default = files("hsms_engine") / "answers.sml"
             return cls.parse(default.read_text("utf-8"), default.name)
-        data = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            data = file.read(LONGEST + 1)
+        if len(data) > LONGEST:
+            raise AnswersError(
+                f"{path}: longer than {LONGEST / 1e6:g} MB, the limit of an answer book"
+            )
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError as error:

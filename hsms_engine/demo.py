@@ -18,6 +18,7 @@ from functools import partial
 
 import trio
 
+from hsms_engine import process
 from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.errors import CircuitOpenError, HsmsError, LinkDownError
 from hsms_engine.fake.equipment import FakeEquipment, serve_fake
@@ -25,6 +26,7 @@ from hsms_engine.fake.program import run_fake
 from hsms_engine.link import HsmsLink, open_link
 from hsms_engine.messages import S1F1, S1F13, S1F14, S6F12
 from hsms_engine.nursery import open_bare_nursery
+from hsms_engine.process import OutputError, Process, complain
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.settings import Settings
 from statecharts.hsms import ACTIVE, BREAKER
@@ -46,26 +48,19 @@ class WrongStepError(Exception):
 class Timeline:
     """A line for everything that happens: elapsed time, what, and the states of both charts."""
 
-    def __init__(self) -> None:
+    def __init__(self, this: Process) -> None:
+        self._process = this
         self._start = trio.current_time()
         self._states = {"chart": "-", "breaker": "-"}
-        # Lines to print with the next note: a recorder of steps must not raise, and print may.
-        self._pending = [self._line("elapsed", "what happened", "chart state", "breaker state")]
+        self._line("elapsed", "what happened", "chart state", "breaker state")
 
-    @staticmethod
-    def _line(elapsed: str, what: str, chart: str, breaker: str) -> str:
-        return f"{elapsed:>8}  {what:<72}  {chart:<14}  {breaker}".rstrip()
-
-    def _add(self, what: str) -> None:
-        elapsed = f"{trio.current_time() - self._start:.3f}"
-        line = self._line(elapsed, what, self._states["chart"], self._states["breaker"])
-        self._pending.append(line)
+    def _line(self, elapsed: str, what: str, chart: str, breaker: str) -> None:
+        self._process.line(f"{elapsed:>8}  {what:<72}  {chart:<14}  {breaker}".rstrip())
 
     def note(self, what: str) -> None:
         """Print one line."""
-        self._add(what)
-        lines, self._pending = self._pending, []
-        print("\n".join(lines), flush=True)
+        elapsed = f"{trio.current_time() - self._start:.3f}"
+        self._line(elapsed, what, self._states["chart"], self._states["breaker"])
 
     def watch(self, link: HsmsLink) -> None:
         """Add a line for every change of state of ``link``, from now on."""
@@ -79,7 +74,7 @@ class Timeline:
             _SHOWN[hop.chart]: hop.after.leaves for hop in record.hops if hop.chart in _SHOWN
         }
         if self._states != before:
-            self._add(f"    {record.event}")
+            self.note(f"    {record.event}")
 
     def check(self, what: str, seen: object, expected: object) -> None:
         """A step of the demo. Raises ``WrongStepError`` when it is not as expected."""
@@ -88,16 +83,14 @@ class Timeline:
         self.note(f"{what}: {seen}")
 
 
-def serve(port: int) -> None:
+async def serve(port: int, this: Process) -> int:
     """The other process: a fake equipment that reports its connections as JSON."""
 
     def report(event: str, details: Mapping[str, object]) -> None:
         if "message" not in details:
-            print(json.dumps({"event": event, **details}), flush=True)
+            this.json({"event": event, **details})
 
-    # When the demo does not read it any more, this process has no purpose and may stop.
-    with suppress(BrokenPipeError):
-        trio.run(partial(run_fake, Settings(host=HOST, port=port), events=0.1, report=report))
+    return await run_fake(this, Settings(host=HOST, port=port), events=0.1, report=report)
 
 
 class Server:
@@ -202,7 +195,8 @@ async def refused(timeline: Timeline, link: HsmsLink) -> None:
             again = error.retry_after
             kind = type(error).__name__
             timeline.note(f"{name}: {kind} in {took:.1f} ms, retry_after={again:.1f}")
-            timeline.check("  which is within the open time", 0 < again <= MINUTE, True)
+            longest = MINUTE * (1 + link.settings.backoff_jitter)
+            timeline.check("  which is within the open time", 0 < again <= longest, True)
         else:
             raise WrongStepError(f"{name}: expected to be refused, seen to succeed")
     timeline.check("attempts these calls have caused", link.statistics().attempts - attempts, 0)
@@ -282,34 +276,39 @@ async def demonstrate(timeline: Timeline) -> None:
                 )
 
 
-def main() -> int:
-    """Run the demo and return its exit code."""
-
-    async def run() -> None:
-        with trio.fail_after(PATIENCE):
-            await demonstrate(Timeline())
-
-    try:
-        trio.run(run)
-    except trio.TooSlowError:
-        return _wrong(f"no end within {PATIENCE:g} s")
-    except (WrongStepError, HsmsError) as error:
-        return _wrong(str(error))
-    except BrokenPipeError:
-        # The reader of the timeline has closed the pipe: there is nobody to tell.
-        return 1
-    print("demo: ok", flush=True)
+async def show(this: Process) -> int:
+    """The demo. Raises like ``demonstrate``, and ``trio.TooSlowError``."""
+    with trio.fail_after(PATIENCE):
+        await demonstrate(Timeline(this))
+    this.line("demo: ok")
     return 0
 
 
+def main(*arguments: str) -> int:
+    """Run the demo, or with a port its other process, and return the exit code."""
+    match arguments:
+        case []:
+            run = show
+        case [port] if port.isdecimal():
+            run = partial(serve, int(port))
+        case _:
+            complain(f"demo: it takes no arguments, not {' '.join(arguments)!r}")
+            return 2
+    try:
+        return process.run(run)
+    except trio.TooSlowError:
+        return _wrong(f"no end within {PATIENCE:g} s")
+    except (WrongStepError, HsmsError, OSError) as error:
+        return _wrong(str(error))
+    except OutputError as error:
+        complain(f"demo: {error}")
+        return 1
+
+
 def _wrong(why: str) -> int:
-    print(f"demo: WRONG: {why}", file=sys.stderr, flush=True)
+    complain(f"demo: WRONG: {why}")
     return 1
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case [port]:
-            serve(int(port))
-        case _:
-            sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -1,11 +1,13 @@
 """The answer book: replies from SML, with values of the request where the text says so."""
 
+import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from hsms_engine import messages
-from hsms_engine.answers import AnswerBook, AnswersError
+from hsms_engine.answers import LONGEST, AnswerBook, AnswersError
 from hsms_engine.message import Message
 from hsms_engine.messages import S1F1, S1F3, S1F11, S1F13, S2F13, S2F25, S2F41
 
@@ -150,6 +152,37 @@ def test_a_book_that_is_not_utf8_says_where(tmp_path: Path) -> None:
         AnswerBook.load(path)
     with pytest.raises(FileNotFoundError):
         AnswerBook.load(tmp_path / "missing.sml")
+
+
+def test_a_book_that_is_too_long_or_has_no_end_is_read_up_to_its_limit(tmp_path: Path) -> None:
+    sparse = tmp_path / "sparse"
+    sparse.touch()
+    os.truncate(sparse, 5_000_000_000)
+    for path in (sparse, Path("/dev/zero")):
+        tracemalloc.start()
+        with pytest.raises(AnswersError) as raised:
+            AnswerBook.load(path)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 4 * LONGEST
+        assert str(raised.value) == f"{path}: longer than 4 MB, the limit of an answer book"
+
+
+def test_the_longest_book_is_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "long"
+    answer = b"S1F2 <L> ."
+    path.write_bytes(b" " * (LONGEST - len(answer)) + answer)
+    assert list(AnswerBook.load(path)) == ["S1F1"]
+
+
+def test_a_book_may_come_through_a_pipe_and_not_from_a_directory(tmp_path: Path) -> None:
+    ours, theirs = os.pipe()
+    os.write(theirs, b"S1F2 <L> .")
+    os.close(theirs)
+    assert list(AnswerBook.load(f"/dev/fd/{ours}")) == ["S1F1"]
+    os.close(ours)
+    with pytest.raises(IsADirectoryError):
+        AnswerBook.load(tmp_path)
 
 
 def test_a_book_says_what_it_answers() -> None:

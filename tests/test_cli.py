@@ -5,13 +5,14 @@ What is wrong with the command line is checked inside this process, by the same 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ import trio
 from hsms_engine import (
     AbortedError,
     HsmsConnection,
+    HsmsError,
     Message,
     Settings,
     cli,
     open_hsms,
+    process,
     serve_hsms,
 )
 from hsms_engine.cli import program
@@ -33,13 +36,24 @@ from hsms_engine.cli.command import Command
 from hsms_engine.driver.tcp import connect_tcp, listen_tcp
 from hsms_engine.fake import FakeEquipment, serve_fake
 from hsms_engine.fake.behaviours import KNOWN, listing
+from hsms_engine.interrupt import starts_program
 from hsms_engine.messages import S1F1, S1F2, S5F1, S6F11
+from hsms_engine.process import Process
 from tests.support.patience import PATIENCE
+from tests.support.raw_peer import (
+    SELECT_REQ,
+    SEPARATE_REQ,
+    RawPeer,
+)
 
 ROOT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
 FULL = Path("/dev/full")
+DATA = 0
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+# Unbuffered, a program does not fail once more at its end.
+ENVIRONMENT.pop("PYTHONUNBUFFERED", None)
+ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 def command(*arguments: object) -> list[str]:
@@ -49,15 +63,14 @@ def command(*arguments: object) -> list[str]:
 class Lines:
     """What a process prints, line by line."""
 
-    def __init__(self, process: trio.Process) -> None:
-        assert process.stdout is not None
+    def __init__(self, process: trio.Process, stream: trio.abc.ReceiveStream) -> None:
         self.process = process
-        self._stream = process.stdout
+        self.stream = stream
         self._rest = b""
 
     async def next(self) -> str:
         while b"\n" not in self._rest:
-            more = await self._stream.receive_some()
+            more = await self.stream.receive_some()
             assert more, f"it ended after {self._rest!r}"
             self._rest += more
         line, _, self._rest = self._rest.partition(b"\n")
@@ -71,32 +84,50 @@ class Lines:
                 return told
 
     async def rest(self) -> str:
-        while more := await self._stream.receive_some():
+        while more := await self.stream.receive_some():
             self._rest += more
         return self._rest.decode()
 
 
 @asynccontextmanager
-async def started(*arguments: object) -> AsyncIterator[Lines]:
+async def running(
+    words: list[str],
+    *,
+    ignored: Collection[signal.Signals] = (),
+    env: Mapping[str, str] = ENVIRONMENT,
+    on_terminal: bool = False,
+) -> AsyncIterator[Lines]:
     """A program that runs until the block is over, if it does not end by itself."""
+
+    def prepare() -> None:
+        # The shell that started the tests may ignore some, and what ignores them hands that on.
+        for each in ENDING:
+            signal.signal(each, signal.SIG_IGN if each in ignored else signal.SIG_DFL)
+
     with trio.fail_after(PATIENCE):
+        ours, theirs = os.openpty() if on_terminal else os.pipe()
         process = await trio.lowlevel.open_process(
-            command(*arguments),
-            stdout=subprocess.PIPE,
+            words,
+            stdout=theirs,
             stderr=subprocess.PIPE,
-            env=ENVIRONMENT,
-            # The shell that started the tests may ignore it, and what ignores it hands that on.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            env=env,
+            preexec_fn=prepare,
         )
+        os.close(theirs)
+        lines = Lines(process, trio.lowlevel.FdStream(ours))
         try:
-            yield Lines(process)
+            yield lines
         finally:
             process.kill()
             with trio.CancelScope(shield=True):
                 await process.wait()
-            for pipe in (process.stdout, process.stderr):
-                assert pipe is not None
-                await pipe.aclose()
+            for stream in (lines.stream, process.stderr):
+                assert stream is not None
+                await stream.aclose()
+
+
+def started(*arguments: object, **options: Any) -> AbstractAsyncContextManager[Lines]:
+    return running(command(*arguments), **options)
 
 
 @asynccontextmanager
@@ -162,7 +193,7 @@ async def test_fake_says_first_where_it_listens_and_then_what_happens() -> None:
         assert await lines.rest() == "stopped\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ENDING)
 async def test_fake_separates_on_a_signal_and_exits_with_0(number: signal.Signals) -> None:
     async with fake() as (lines, port), open_hsms(HOST, port) as connection:
         lines.process.send_signal(number)
@@ -231,8 +262,7 @@ async def test_fake_on_a_port_in_use_says_so_and_exits_with_1() -> None:
 
 async def test_fake_ends_when_nobody_reads_its_output() -> None:
     async with fake() as (lines, port):
-        assert lines.process.stdout is not None
-        await lines.process.stdout.aclose()
+        await lines.stream.aclose()
         stream = await connect_tcp(HOST, port)
         assert await lines.process.wait() == 1
         assert await errors_of(lines) == ""
@@ -244,8 +274,7 @@ async def test_fake_ends_in_order_when_nobody_reads_what_its_end_has_to_say() ->
         held = [await connect_tcp(HOST, port) for _ in range(2)]
         for _ in held:
             await lines.until("accepted")
-        assert lines.process.stdout is not None
-        await lines.process.stdout.aclose()
+        await lines.stream.aclose()
         # Nobody hears of this one, and nobody that the others are let go.
         held.append(await connect_tcp(HOST, port))
         assert await lines.process.wait() == 1
@@ -254,29 +283,157 @@ async def test_fake_ends_in_order_when_nobody_reads_what_its_end_has_to_say() ->
             stream.close()
 
 
+# What cannot be written
+
+
+def shell(redirection: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a program whose output goes where a shell sends it."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", *command(*arguments)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+
+
 @pytest.mark.skipif(not FULL.exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("arguments", [["fake", "--port", "0"], ["connect"], ["--help"]])
 @pytest.mark.parametrize(
-    ("arguments", "where"),
+    ("redirection", "why"),
     [
-        (["fake", "--port", "0"], "hsms-engine fake: cannot write the output: "),
-        (["connect"], "hsms-engine connect: cannot write the output: "),
-        (["--help"], "hsms-engine: [Errno 28] "),
+        (">/dev/full", "No space left on device"),
+        (">/dev/full 2>/dev/full", None),
+        (">/dev/full 2>&-", None),
+        ("1</dev/null", "Bad file descriptor"),
+        (">&-", "standard output is closed"),
+        (">&- 2>&-", None),
     ],
 )
-async def test_a_full_device_is_a_failure_in_one_line(arguments: list[str], where: str) -> None:
-    async with equipment_here() as equipment, await trio.open_file(FULL, "wb") as full:
+async def test_an_output_that_cannot_be_written_is_a_failure_in_one_line(
+    arguments: list[str], redirection: str, why: str | None
+) -> None:
+    async with equipment_here() as equipment:
         if arguments == ["connect"]:
             arguments = [*arguments, HOST, str(equipment.port)]
-        with trio.fail_after(PATIENCE):
-            done = await trio.run_process(
-                command(*arguments),
-                stdout=full.fileno(),
-                capture_stderr=True,
-                check=False,
-                env=ENVIRONMENT,
-            )
-    assert done.returncode == 1
-    assert one_line(done.stderr.decode()) == f"{where}No space left on device"
+        done = await trio.to_thread.run_sync(shell, redirection, *arguments)
+        await equipment.until(lambda: equipment.counts["ended"] == equipment.counts["selected"])
+    assert (done.returncode, done.stdout) == (1, "")
+    if why is None:
+        assert done.stderr == ""
+    else:
+        line = one_line(done.stderr)
+        assert line.startswith("hsms-engine")
+        assert line.endswith(why)
+        assert "listen" not in line
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+def test_a_complaint_that_cannot_be_written_leaves_the_exit_code(redirection: str) -> None:
+    done = shell(redirection, "bogus")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+
+
+async def test_an_output_that_breaks_lets_fake_separate() -> None:
+    async with started("fake", "--port", 0, "--json", on_terminal=True) as lines:
+        port = json.loads(await lines.next())["port"]
+        async with open_hsms(HOST, port) as connection:
+            await lines.until("selected")
+            await lines.stream.aclose()
+            # It says in a handler what it has received.
+            with suppress(HsmsError):
+                await connection.request(S1F1())
+            # It has separated; anything else would raise.
+            assert [primary async for primary in connection] == []
+        assert await lines.process.wait() == 1
+        where = "hsms-engine fake: cannot write the output: "
+        assert one_line(await errors_of(lines)) == f"{where}Input/output error"
+
+
+async def test_an_output_that_breaks_lets_connect_separate() -> None:
+    told: list[tuple[str, object]] = []
+
+    def report(event: str, details: Mapping[str, object]) -> None:
+        told.append((event, details.get("why")))
+
+    async with equipment_here(report=report) as equipment:
+        sends = ("--send", "S1F1", "--count", 1_000_000_000, "--json")
+        arguments = ("connect", HOST, equipment.port, *sends)
+        async with started(*arguments, on_terminal=True) as lines:
+            await lines.until("reply")
+            await lines.stream.aclose()
+            assert await lines.process.wait() == 1
+            where = "hsms-engine connect: cannot write the output: "
+            assert one_line(await errors_of(lines)) == f"{where}Input/output error"
+        await equipment.until(lambda: equipment.counts["ended"] == 1)
+    assert ("ended", "separated") in told
+
+
+def test_a_signal_frees_a_program_whose_reader_does_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(theirs, bytes(65_536))
+    os.set_blocking(theirs, True)
+
+    class Blocked(io.FileIO):
+        interrupted = False
+
+        def write(self, data: Any, /) -> int:
+            if not self.interrupted:
+                # As the system does it when it comes while this waits for the reader.
+                self.interrupted = True
+                signal.raise_signal(signal.SIGTERM)
+            return super().write(data)
+
+    async def main(this: Process) -> int:
+        with this.until_stopped():
+            this.line("blocked")
+            this.line("dropped")
+            await trio.Event().wait()
+        return this.exit_code
+
+    with io.TextIOWrapper(io.BufferedWriter(Blocked(theirs, "w"))) as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert process.run(main) == 128 + signal.SIGTERM
+        monkeypatch.undo()
+    os.close(ours)
+
+
+def test_a_signal_does_not_cut_a_line_that_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(io.StringIO):
+        encoding = "ascii"
+
+        def write(self, text: str, /) -> int:
+            if not self.getvalue():
+                signal.raise_signal(signal.SIGTERM)
+            return super().write(text)
+
+    async def main(this: Process) -> int:
+        with this.until_stopped():
+            this.line("h\u00f6st")
+            await trio.Event().wait()
+        this.line("stopped")
+        return 0
+
+    written = Interrupted()
+    monkeypatch.setattr(sys, "stdout", written)
+    assert process.run(main) == 0
+    assert written.getvalue() == "h\\xf6st\nstopped\n"
+
+
+def test_a_program_runs_in_a_thread_too_where_no_signal_is_heard() -> None:
+    async def main(this: Process) -> int:
+        return this.exit_code
+
+    async def run() -> int:
+        return await trio.to_thread.run_sync(process.run, main)
+
+    assert trio.run(run) == 0
 
 
 # connect
@@ -309,6 +466,13 @@ async def test_connect_without_a_message_selects_and_separates() -> None:
         {"event": "selected", "peer": peer},
         {"event": "separated", "peer": peer},
     ]
+
+
+async def test_connect_sends_nothing_as_often_as_asked() -> None:
+    async with equipment_here() as equipment:
+        code, out, errors = await connect(equipment.port, "--count", 1_000_000_000)
+    peer = f"{HOST}:{equipment.port}"
+    assert (code, out, errors) == (0, f"// selected: {peer}\n// separated: {peer}\n", "")
 
 
 async def test_connect_sends_as_often_as_asked_and_prints_json() -> None:
@@ -407,22 +571,182 @@ async def test_connect_goes_on_when_what_it_is_told_is_not_secs() -> None:
     assert "S1F2" in told
 
 
-async def test_connect_interrupted_separates_and_exits_with_130() -> None:
+# Signals
+
+
+@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize(
+    ("behaviour", "sends"),
+    [
+        ("answer-everything", ("--count", 1_000_000_000)),
+        ("delay-replies=3600", ()),
+    ],
+)
+async def test_connect_separates_on_a_signal(
+    behaviour: str, sends: tuple[object, ...], number: signal.Signals
+) -> None:
     told: list[tuple[str, object]] = []
 
     def report(event: str, details: Mapping[str, object]) -> None:
         told.append((event, details.get("why")))
 
     async with (
-        equipment_here("delay-replies=3600", report=report) as equipment,
-        started("connect", HOST, equipment.port, "--send", "S1F1") as lines,
+        equipment_here(behaviour, report=report) as equipment,
+        started("connect", HOST, equipment.port, "--send", "S1F1", "--json", *sends) as lines,
     ):
-        await equipment.until(lambda: equipment.counts["received"] == 1)
-        lines.process.send_signal(signal.SIGINT)
-        assert await lines.process.wait() == 130
+        await equipment.until(lambda: equipment.counts["received"] >= 1)
+        lines.process.send_signal(number)
+        *_, last = (await lines.rest()).splitlines()
+        assert await lines.process.wait() == 128 + number
+        assert json.loads(last)["event"] == "separated"
         assert await errors_of(lines) == ""
         await equipment.until(lambda: equipment.counts["ended"] == 1)
         assert told[-1] == ("ended", "separated")
+
+
+@asynccontextmanager
+async def dialled_by_connect(*arguments: object, **options: Any) -> AsyncIterator[Dialled]:
+    """A peer made of bytes that ``connect`` has reached, its Select.req not taken."""
+    listener = await listen_tcp(HOST, 0)
+    async with started("connect", HOST, listener.port, *arguments, **options) as lines:
+        stream, _ = await listener.accept()
+        listener.close()
+        yield lines, RawPeer(stream)
+        stream.close()
+
+
+Dialled = tuple[Lines, RawPeer]
+
+
+@pytest.mark.parametrize("number", ENDING)
+async def test_connect_ends_on_a_signal_while_it_selects(number: signal.Signals) -> None:
+    async with dialled_by_connect("--t6", 240) as (lines, peer):
+        assert (await peer.frame()).stype == SELECT_REQ
+        lines.process.send_signal(number)
+        assert await lines.process.wait() == 128 + number
+        await peer.end()
+        assert await lines.rest() == await errors_of(lines) == ""
+
+
+def test_a_second_signal_ends_the_goodbye_and_a_third_has_the_effect_of_the_system() -> None:
+    said: list[str] = []
+    before = {each: signal.getsignal(each) for each in ENDING}
+
+    async def main(this: Process) -> int:
+        try:
+            with this.until_stopped():
+                signal.raise_signal(signal.SIGHUP)
+                await trio.Event().wait()
+            said.append("goodbye")
+            signal.raise_signal(signal.SIGTERM)
+            await trio.Event().wait()
+            return 0
+        finally:
+            said.append("over")
+            assert signal.getsignal(signal.SIGTERM) is before[signal.SIGTERM]
+
+    assert process.run(main) == 128 + signal.SIGHUP
+    assert said == ["goodbye", "over"]
+    assert {each: signal.getsignal(each) for each in ENDING} == before
+
+
+def send_in_one_go(process: trio.Process, *numbers: signal.Signals) -> None:
+    for each in (signal.SIGSTOP, *numbers, signal.SIGCONT):
+        process.send_signal(each)
+
+
+async def test_two_signals_in_one_go_do_not_prevent_the_separate_of_connect() -> None:
+    async with dialled_by_connect("--send", "S1F1") as (lines, peer):
+        await peer.select_by_answering()
+        assert (await peer.frame()).stype == DATA
+        send_in_one_go(lines.process, signal.SIGHUP, signal.SIGTERM)
+        assert (await peer.frame()).stype == SEPARATE_REQ
+        assert await lines.process.wait() == 128 + signal.SIGHUP
+
+
+async def test_two_signals_in_one_go_do_not_prevent_the_separate_of_fake() -> None:
+    async with fake() as (lines, port):
+        peer = RawPeer(await connect_tcp(HOST, port))
+        await peer.select()
+        await lines.until("selected")
+        send_in_one_go(lines.process, signal.SIGHUP, signal.SIGTERM)
+        assert (await peer.frame()).stype == SEPARATE_REQ
+        await peer.close()
+        assert await lines.process.wait() == 128 + signal.SIGHUP
+
+
+@pytest.mark.parametrize("others", [{signal.SIGHUP}, {signal.SIGHUP, signal.SIGINT}])
+async def test_a_signal_that_is_ignored_from_the_start_stays_ignored(
+    others: set[signal.Signals],
+) -> None:
+    # As ``nohup`` and a shell do it.
+    async with dialled_by_connect("--send", "S1F1", ignored=others) as (lines, peer):
+        await peer.select_by_answering()
+        assert (await peer.frame()).stype == DATA
+        for each in (*others, signal.SIGTERM):
+            lines.process.send_signal(each)
+        assert (await peer.frame()).stype == SEPARATE_REQ
+        await peer.close()
+        assert await lines.process.wait() == 128 + signal.SIGTERM
+
+
+SCRIPT = "import sys\nfrom hsms_engine.cli import main\nsys.exit(main())\n"
+
+
+@pytest.mark.parametrize("module", ["trio", "statemachine", "typer"])
+@pytest.mark.parametrize("start", ["-m hsms_engine", "-mhsms_engine", "hsms-engine"])
+async def test_ctrl_c_while_a_program_is_imported_is_quiet(
+    module: str, start: str, tmp_path: Path
+) -> None:
+    # In place of a module, one whose import does not end.
+    (tmp_path / f"{module}.py").write_text(
+        "import signal\nprint('importing', flush=True)\nsignal.pause()\n"
+    )
+    words = start.split()
+    if start == "hsms-engine":
+        script = tmp_path / start
+        script.write_text(SCRIPT)
+        words = [str(script)]
+    environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    async with running([sys.executable, *words, "--help"], env=environment) as lines:
+        assert await lines.next() == "importing"
+        lines.process.send_signal(signal.SIGINT)
+        assert await lines.process.wait() == 130
+        assert await errors_of(lines) == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "original", "starts"),
+    [
+        (["-m", "--help"], ["python", "-X", "dev", "-m", "hsms_engine", "--help"], True),
+        (["-m"], ["python", "-m", "hsms_engine.demo"], True),
+        (["-m"], ["python", "-Im", "hsms_engine"], True),
+        (["-m", "hsms_engine"], ["python", "-m", "pytest", "hsms_engine"], False),
+        (["-m"], ["python", "-m", "hsms_engine_user"], False),
+        (["/usr/bin/hsms-engine", "fake"], [], True),
+        (["C:\\bin\\hsms-engine.exe"], [], True),
+        (["/home/me/hsms-engine.py"], [], False),
+        (["-c"], ["python", "-c", "import hsms_engine"], False),
+        ([], [], False),
+    ],
+)
+def test_only_a_program_of_this_package_changes_what_ctrl_c_does(
+    arguments: list[str], original: list[str], starts: bool
+) -> None:
+    assert starts_program(arguments, original) is starts
+
+
+def test_the_library_leaves_ctrl_c_alone() -> None:
+    code = "import hsms_engine, signal\nprint(signal.getsignal(signal.SIGINT).__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert done.stdout == "default_int_handler\n"
 
 
 # The command line
@@ -446,6 +770,8 @@ async def test_connect_interrupted_separates_and_exits_with_130() -> None:
         (["fake", "--behaviour", "explode"], "unknown behaviour 'explode'; there are answer-"),
         (["fake", "--behaviour", "drop-replies=0"], "drop-replies=0 is not a whole number in 1.."),
         (["fake", "--answers", "/no/such/file"], "cannot read --answers /no/such/file: No such"),
+        (["fake", "--answers", "/"], "cannot read --answers /: Is a directory"),
+        (["fake", "--answers", "/dev/zero"], "/dev/zero: longer than 4 MB, the limit of an answer"),
         (["fake", "--alarms", "0"], "alarms=0.0 is not in 0.001..86400 s"),
         (["connect"], "Missing argument 'HOST'"),
         (["connect", HOST], "Missing argument 'PORT'"),

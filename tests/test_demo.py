@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,8 +17,9 @@ import pytest
 import trio
 
 from hsms_engine import HsmsError, HsmsLink, Message, Settings, demo, open_link
-from hsms_engine.driver.tcp import connect_tcp
+from hsms_engine.driver.tcp import connect_tcp, listen_tcp
 from hsms_engine.fake import serve_fake
+from hsms_engine.process import Process
 from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
@@ -84,10 +87,77 @@ async def test_the_equipment_of_a_demo_that_is_gone_ends_too() -> None:
         await process.stdout.aclose()
         # The first event that nobody hears of.
         stream = await connect_tcp(demo.HOST, port)
-        assert await process.wait() == 0
+        assert await process.wait() == 1
         stream.close()
         assert b"".join([each async for each in process.stderr]) == b""
         await process.stderr.aclose()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_signal_ends_the_demo_and_its_equipment(number: signal.Signals) -> None:
+    with trio.fail_after(PATIENCE):
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "hsms_engine.demo"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            # The shell that started the tests may ignore it.
+            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        told = b""
+        while not (found := re.search(rb"listens on .*, process (\d+)", told)):
+            told += await process.stdout.receive_some()
+        process.send_signal(number)
+        assert await process.wait() == 128 + number
+        assert b"".join([each async for each in process.stderr]) == b""
+        await process.stderr.aclose()
+        await process.stdout.aclose()
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(found[1]), 0)
+
+
+@pytest.mark.parametrize("arguments", [[], ["0"]])
+@pytest.mark.parametrize(
+    ("redirection", "why"),
+    [
+        (">/dev/full", "No space left on device"),
+        (">/dev/full 2>/dev/full", None),
+        (">&-", "standard output is closed"),
+    ],
+)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has this device")
+def test_a_demo_that_cannot_be_shown_says_so(
+    redirection: str, why: str | None, arguments: list[str]
+) -> None:
+    words = [sys.executable, "-m", "hsms_engine.demo", *arguments]
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", *words],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 1
+    told = "" if why is None else f"demo: cannot write the output: {why}\n"
+    assert (done.stdout, done.stderr) == ("", told)
+
+
+async def test_the_equipment_of_the_demo_says_when_it_cannot_listen(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    listener = await listen_tcp(demo.HOST, 0)
+    assert await trio.to_thread.run_sync(demo.main, str(listener.port)) == 1
+    listener.close()
+    assert capsys.readouterr().err == "demo: WRONG: [Errno 98] Address already in use\n"
+
+
+def test_the_demo_takes_no_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert demo.main("--help", "x") == 2
+    assert capsys.readouterr().err == "demo: it takes no arguments, not '--help x'\n"
 
 
 @pytest.fixture
@@ -120,16 +190,11 @@ def _wrong() -> None:
     raise HsmsError("it broke")
 
 
-def _unread() -> None:
-    raise BrokenPipeError
-
-
 @pytest.mark.parametrize(
     ("happens", "told"),
     [
         (trio.sleep_forever, "demo: WRONG: no end within 0.01 s\n"),
         (_wrong, "demo: WRONG: it broke\n"),
-        (_unread, ""),
     ],
 )
 def test_a_story_that_breaks_or_never_ends_is_wrong(
@@ -154,7 +219,7 @@ async def test_a_call_that_should_be_refused_and_is_not_is_wrong() -> None:
             async with open_link(Settings(port=equipment.port)) as link:
                 await link.wait_selected()
                 with pytest.raises(demo.WrongStepError, match="seen to succeed"):
-                    await demo.refused(demo.Timeline(), link)
+                    await demo.refused(demo.Timeline(Process()), link)
             await equipment.aclose()
 
 

@@ -6,8 +6,10 @@ back for an hour, and the timer that ends the waiting is a short one.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -22,6 +24,7 @@ from hsms_engine import (
     HsmsConnection,
     HsmsError,
     HsmsLink,
+    LocalProtocolError,
     Message,
     RemoteProtocolError,
     ReplyTimeoutError,
@@ -31,15 +34,17 @@ from hsms_engine import (
     open_link,
 )
 from hsms_engine.answers import AnswerBook
-from hsms_engine.driver.tcp import connect_tcp
+from hsms_engine.driver.tcp import connect_tcp, listen_tcp
 from hsms_engine.fake import BehaviourError, Behaviours, FakeEquipment, serve_fake
 from hsms_engine.fake.behaviours import KNOWN
 from hsms_engine.fake.listener import FakeListener
+from hsms_engine.fake.stream import GARBAGE
 from hsms_engine.messages import S1F1, S1F13, S5F2
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.patience import PATIENCE
 from tests.support.raw_peer import (
     LINKTEST_RSP,
+    SEPARATE_REQ,
     RawPeer,
     data,
     linktest_req,
@@ -629,6 +634,232 @@ async def test_what_happens_is_counted_by_name_and_nothing_else_is() -> None:
         await equipment.kill()
         await equipment.restart()
         assert equipment.counts == {"killed": 1, "listening": 1}
+
+
+CONTROLS: dict[str, Callable[[FakeEquipment], Awaitable[None]]] = {
+    "behave": lambda equipment: equipment.behave("drop-replies"),
+    "refuse": lambda equipment: equipment.behave("refuse-tcp"),
+    "kill": FakeEquipment.kill,
+    "restart": FakeEquipment.restart,
+    "close": FakeEquipment.aclose,
+}
+BEFORE: dict[str, Callable[[FakeEquipment], Awaitable[None]]] = {
+    "listening": lambda equipment: equipment.behave(),
+    "refusing": lambda equipment: equipment.behave("refuse-tcp"),
+    "killed": FakeEquipment.kill,
+}
+
+
+async def outcome(control: str, equipment: FakeEquipment) -> None:
+    """Make the call; only a restart may be refused."""
+    if control == "restart":
+        with suppress(LocalProtocolError):
+            await equipment.restart()
+    else:
+        await CONTROLS[control](equipment)
+
+
+@asynccontextmanager
+async def may_close(before: str) -> AsyncIterator[FakeEquipment]:
+    """An equipment with two peers, which must work in the end, unless it was closed."""
+    # The peers do not close TCP when it separates.
+    settings = Settings(port=0, linger=SHORT, allow_short_timers=True)
+    async with fake(settings=settings) as equipment:
+        peers = [await raw_peer(equipment) for _ in range(2)]
+        await peers[0].select()
+        await BEFORE[before](equipment)
+        yield equipment
+        if not equipment.closed.is_set():
+            await equipment.kill()
+            assert equipment.connections == []
+            await equipment.behave()
+            await equipment.restart()
+            peer = await raw_peer(equipment)
+            await peer.select()
+            await peer.close()
+        for each in peers:
+            await each.close()
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("control", CONTROLS)
+async def test_a_control_that_is_cancelled_leaves_an_equipment_that_works(
+    control: str, before: str
+) -> None:
+    for turns in range(6):
+        async with may_close(before) as equipment, trio.open_nursery() as nursery:
+            nursery.start_soon(outcome, control, equipment)
+            for _ in range(turns):
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("before", BEFORE)
+@pytest.mark.parametrize("first", CONTROLS)
+@pytest.mark.parametrize("second", CONTROLS)
+async def test_two_controls_at_once_bear_each_other(first: str, second: str, before: str) -> None:
+    for turns in range(4):
+        async with may_close(before) as equipment, trio.open_nursery() as nursery:
+            nursery.start_soon(outcome, first, equipment)
+            for _ in range(turns):
+                await trio.lowlevel.checkpoint()
+            nursery.start_soon(outcome, second, equipment)
+
+
+async def test_a_restart_that_failed_or_was_cancelled_can_be_made_again() -> None:
+    async with fake() as equipment:
+        await equipment.kill()
+        other = await listen_tcp(HOST, equipment.port)
+        with pytest.raises(OSError, match="in use"):
+            await equipment.restart()
+        other.close()
+        with trio.move_on_after(0):
+            await equipment.restart()
+        await equipment.restart()
+        async with dial(equipment) as connection:
+            assert await is_answered(connection)
+
+
+async def test_a_close_that_is_cancelled_separates_and_ends_it_all_the_same() -> None:
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            equipment = await nursery.start(serve_fake)
+            peer = await raw_peer(equipment)
+            await peer.select()
+            await equipment.until(lambda: equipment.counts["selected"] == 1)
+            with trio.move_on_after(0):
+                await equipment.aclose()
+        await peer.control(SEPARATE_REQ)
+        await peer.close()
+
+
+async def test_what_was_cancelled_as_a_whole_is_closed() -> None:
+    async with trio.open_nursery() as nursery:
+        equipment = await nursery.start(serve_fake)
+        nursery.cancel_scope.cancel()
+    with pytest.raises(LocalProtocolError, match="is closed"):
+        await equipment.restart()
+    assert equipment.connections == []
+    await equipment.behave("refuse-tcp")
+    await equipment.behave()
+
+
+async def test_a_listener_that_was_closed_opens_no_more() -> None:
+    async with fake() as equipment:
+        listener = FakeListener(equipment, HOST, 0)
+        listener.close()
+        await listener.open()
+        assert listener.port == 0
+
+
+async def test_a_restart_is_refused_unless_it_is_killed() -> None:
+    async with fake() as equipment:
+        with pytest.raises(LocalProtocolError, match="is listening already: kill it first"):
+            await equipment.restart()
+        await equipment.kill()
+        await equipment.kill()
+        assert equipment.counts["killed"] == 1
+    with pytest.raises(LocalProtocolError, match="is closed"):
+        await equipment.restart()
+    await equipment.behave()
+    await equipment.kill()
+
+
+@pytest.mark.parametrize(
+    ("control", "told"), [(FakeEquipment.kill, "killed"), (FakeEquipment.aclose, "closed")]
+)
+async def test_a_restart_during_which_it_is_killed_or_closed_says_so(
+    control: Callable[[FakeEquipment], Awaitable[None]], told: str
+) -> None:
+    refused: list[str] = []
+
+    async def restart(equipment: FakeEquipment) -> None:
+        with pytest.raises(LocalProtocolError) as raised:
+            await equipment.restart()
+        refused.append(str(raised.value))
+
+    async with fake() as equipment:
+        await equipment.kill()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(restart, equipment)
+            while equipment._run is None:
+                await trio.lowlevel.checkpoint()
+            # It has begun, and does not listen yet.
+            await control(equipment)
+        name = f"the fake equipment on {HOST}:{equipment.port}"
+        assert refused == [f"{name} was {told} before it could listen"]
+
+
+async def test_behaviours_that_cannot_be_had_change_nothing() -> None:
+    async with fake("refuse-tcp", "drop-replies") as equipment:
+        before = equipment.behaviours
+        other = await listen_tcp(HOST, equipment.port)
+        with pytest.raises(OSError, match="in use"):
+            await equipment.behave("delay-replies=1")
+        assert equipment.behaviours == before
+        other.close()
+        await equipment.behave()
+        async with dial(equipment) as connection:
+            assert await is_answered(connection)
+
+
+@pytest.mark.parametrize(
+    ("event", "behaviours"),
+    [
+        ("listening", ()),
+        ("accepted", ()),
+        ("selected", ()),
+        ("received", ()),
+        ("replied", ()),
+        ("dropped", ("drop-replies",)),
+        ("ended", ()),
+        ("fell silent", ("stall-mid-frame",)),
+        ("let go", ("stall-mid-frame",)),
+        ("select refused", ("refuse-select",)),
+    ],
+)
+async def test_a_report_that_raises_ends_it_and_leaves_nothing_open(
+    event: str, behaviours: tuple[str, ...]
+) -> None:
+    class ReportError(Exception):
+        pass
+
+    def report(told: str, _: Mapping[str, object]) -> None:
+        if told == event:
+            raise ReportError
+
+    with trio.fail_after(PATIENCE), suppress(OSError, trio.BrokenResourceError):
+        try:
+            async with trio.open_nursery() as nursery:
+                serve = partial(serve_fake, behaviours=behaviours, report=report)
+                equipment = await nursery.start(serve)
+                peer = await raw_peer(equipment)
+                try:
+                    await peer.send(select_req(1), data(1, 1, 2, wait=True))
+                    if event == "ended":
+                        await peer.send(separate_req(3))
+                    if event == "let go":
+                        await equipment.until(lambda: equipment.counts["fell silent"] > 0)
+                        await peer.close()
+                    await equipment.until(lambda: equipment.counts[event] > 0)
+                finally:
+                    await peer.close()
+                await trio.sleep_forever()
+        except* ReportError as errors:
+            raised = errors
+    assert raised.subgroup(ReportError) is not None
+
+
+async def test_a_peer_that_has_gone_is_sent_no_garbage() -> None:
+    async with fake("send-garbage=accept", "delay-accept=0.05") as equipment:
+        peer = await connect_tcp(HOST, equipment.port)
+        await equipment.until(lambda: equipment.counts["accepted"] == 1)
+        # TCP is reset, not closed in order.
+        peer._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        other = await raw_peer(equipment)
+        assert await other.take(len(GARBAGE)) == GARBAGE
+        await other.close()
 
 
 async def test_closed_it_separates() -> None:

@@ -6,8 +6,9 @@ has the list of commands and what they share; a new command is a new file and a 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
+
+from hsms_engine.process import complain
 
 _EXTRA = frozenset({"typer", "rich"})
 
@@ -22,10 +23,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise
-        print(
-            f"hsms-engine: {error.name} is not installed: pip install 'hsms-engine[cli]'",
-            file=sys.stderr,
-            flush=True,
-        )
+        complain(f"hsms-engine: {error.name} is not installed: pip install 'hsms-engine[cli]'")
         return 2
     return run(argv)

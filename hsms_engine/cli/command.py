@@ -2,7 +2,7 @@
 
 This adds two things to typer. A parameter that is a dataclass stands for its fields, so that
 commands can share groups of options (``options.Protocol``). And a command that fails raises
-``CommandError`` with one sentence for the user.
+``CommandError`` with one sentence for the user; ``OutputError`` of ``process.run`` is made one.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from typing import Any
 
 import typer
 
+from hsms_engine.process import OutputError
+
 
 class CommandError(typer.TyperException):
     """A command failed. ``str`` is one sentence, ``exit_code`` 1 (failed) or 2 (wrong usage)."""
 
-    def __init__(self, why: object, exit_code: int = 1) -> None:
+    def __init__(self, why: object, exit_code: int = 1, ctx: typer.Context | None = None) -> None:
         super().__init__(str(why))
         self.exit_code = exit_code
-        self.ctx: typer.Context | None = None
+        self.ctx = ctx
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class Command:
                 )
             try:
                 return self.run(**given)
+            except OutputError as error:
+                raise CommandError(error, ctx=ctx) from error
             except CommandError as error:
                 error.ctx = ctx
                 raise

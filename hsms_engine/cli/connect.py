@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-import trio
 import typer
 
+from hsms_engine import process
 from hsms_engine.answers import AnswerBook
 from hsms_engine.cli.command import Command, CommandError
 from hsms_engine.cli.options import AsJson, Protocol, whole
-from hsms_engine.cli.output import Output
 from hsms_engine.connection import HsmsConnection, open_hsms
 from hsms_engine.errors import HsmsError
 from hsms_engine.message import Message
 from hsms_engine.nursery import open_bare_nursery
+from hsms_engine.process import Process
 from hsms_engine.secs2 import DecodeError
 from hsms_engine.sml import SmlError
 
@@ -70,30 +70,32 @@ def connect(
 ) -> int:
     """Connect, select, send, print replies as SML."""
     settings = protocol.settings(host, port)
-    output = Output()
 
-    def tell(event: str, peer: str, message: Message | None = None) -> None:
-        if as_json:
-            output.json(_object(event, peer, message))
-        else:
-            output.line(_text(event, peer, message))
+    async def run(this: Process) -> int:
+        def tell(event: str, peer: str, message: Message | None = None) -> None:
+            if as_json:
+                this.json(_object(event, peer, message))
+            else:
+                this.line(_text(event, peer, message))
 
-    async def run() -> None:
         async with open_hsms(host, port, settings) as connection:
-            tell("selected", connection.peer)
-            async with open_bare_nursery() as nursery:
-                nursery.start_soon(_take_primaries, connection, tell)
-                for _ in range(count):
-                    for message in send:
-                        tell("reply", connection.peer, await connection.request(message))
-                nursery.cancel_scope.cancel()
+            # What stops this lets the exit of the block around it separate.
+            with this.until_stopped():
+                tell("selected", connection.peer)
+                async with open_bare_nursery() as nursery:
+                    nursery.start_soon(_take_primaries, connection, tell)
+                    # With nothing to send, no count keeps it busy.
+                    for _ in range(count if send else 0):
+                        for message in send:
+                            tell("reply", connection.peer, await connection.request(message))
+                    nursery.cancel_scope.cancel()
         tell("separated", connection.peer)
+        return this.exit_code
 
     try:
-        trio.run(run)
+        return process.run(run)
     except HsmsError as error:
         raise CommandError(error) from error
-    return 0
 
 
 async def _take_primaries(

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Annotated
 
-import trio
 import typer
 
+from hsms_engine import process
 from hsms_engine.answers import AnswerBook
 from hsms_engine.cli.command import Command, CommandError
 from hsms_engine.cli.options import AsJson, Protocol, seconds, whole
-from hsms_engine.cli.output import Output
 from hsms_engine.driver.tcp import address_text
 from hsms_engine.fake.behaviours import KNOWN, Behaviours, listing
 from hsms_engine.fake.emissions import emissions
 from hsms_engine.fake.program import run_fake
+from hsms_engine.process import Process
 
 _NOTES = f"""\
 behaviours:
@@ -77,31 +76,31 @@ def fake(
         why = error.strerror or error
         raise CommandError(f"cannot read --answers {answers}: {why}", 2) from error
 
-    output = Output()
+    async def run(this: Process) -> int:
+        def report(event: str, details: Mapping[str, object]) -> None:
+            if quiet and "message" in details:
+                return
+            if as_json:
+                this.json({"event": event, **details})
+            else:
+                this.line(_text(event, details))
 
-    def report(event: str, details: Mapping[str, object]) -> None:
-        if quiet and "message" in details:
-            return
-        if as_json:
-            output.json({"event": event, **details})
-        else:
-            output.line(_text(event, details))
+        return await run_fake(
+            this,
+            settings,
+            behaviour,
+            answers=book,
+            alarms=alarms,
+            events=events,
+            report=report,
+        )
 
-    run = partial(
-        run_fake,
-        settings,
-        behaviour,
-        answers=book,
-        alarms=alarms,
-        events=events,
-        report=report,
-    )
     try:
-        trio.run(run)
+        return process.run(run)
     except OSError as error:
+        # No line of output raises it.
         where = address_text((host, port))
         raise CommandError(f"cannot listen on {where}: {error.strerror or error}") from error
-    return 0
 
 
 def _text(event: str, details: Mapping[str, object]) -> str:

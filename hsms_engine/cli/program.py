@@ -1,7 +1,8 @@
 """The commands of the program, and its exit codes.
 
-Exit codes: 0 done; 1 failed (the network, the peer, the output); 2 wrong usage; 130 interrupted.
-Each failure is one line on standard error. Help is plain text; on a terminal it is drawn with rich.
+Exit codes: 0 done; 1 failed (the network, the peer, the output); 2 wrong usage; 128 and its number
+for a signal, so 130 for Ctrl-C; ``fake`` ends with 0 then. Each failure is one line on standard
+error. Help is plain text; on a terminal it is drawn with rich.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import typer
 from rich.markup import escape
 
 from hsms_engine.cli import connect, fake
+from hsms_engine.process import OutputError, complain, drop, require_output
 
 _NAME = "hsms-engine"
 COMMANDS = (
@@ -34,6 +36,7 @@ def run(argv: Sequence[str] | None) -> int:
     for each in COMMANDS:
         app.command(epilog=_as_it_is(each.notes, on_terminal))(each.call)
     try:
+        require_output()
         # typer gives 130 for KeyboardInterrupt, and exits with 1 when a help text is not read.
         code: int = app(argv, prog_name=_NAME, standalone_mode=False)
     except typer.TyperException as error:
@@ -41,11 +44,15 @@ def run(argv: Sequence[str] | None) -> int:
         where = context.command_path if context else _NAME
         # The name of a file may contain a newline, and so may a message of typer.
         why = " ".join(error.format_message().splitlines())
-        print(f"{where}: {why}", file=sys.stderr, flush=True)
+        complain(f"{where}: {why}")
         return error.exit_code
+    except OutputError as error:
+        complain(f"{_NAME}: {error}")
+        return 1
     except OSError as error:
         # A help text for a full device, or an error of the system that no command handles.
-        print(f"{_NAME}: {error}", file=sys.stderr, flush=True)
+        complain(f"{_NAME}: {error}")
+        drop(sys.stdout)
         return 1
     return code
 

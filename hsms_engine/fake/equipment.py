@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from hsms_engine.answers import AnswerBook
 from hsms_engine.connection import HsmsConnection
-from hsms_engine.driver.tcp import DirectStream
+from hsms_engine.driver.tcp import DirectStream, address_text
+from hsms_engine.errors import LocalProtocolError
 from hsms_engine.fake.behaviours import Behaviours
 from hsms_engine.fake.conversation import Conversation
 from hsms_engine.fake.emissions import Emission, emissions
@@ -36,6 +39,22 @@ Report = Callable[[str, Mapping[str, object]], None]
 _WRITE_TIMEOUT: Final = 3600.0
 # The number of messages that ``received`` keeps.
 _REMEMBERED: Final = 10_000
+
+
+@dataclass(slots=True)
+class _Run:
+    """What is between ``restart`` and ``kill``."""
+
+    listener: FakeListener
+    opening: trio.CancelScope = field(default_factory=trio.CancelScope)
+    serving: trio.CancelScope = field(default_factory=trio.CancelScope)
+    server: HsmsServer | None = None
+
+    def stop(self) -> None:
+        """Stop without goodbye, wherever it is."""
+        self.listener.close()
+        self.opening.cancel()
+        self.serving.cancel()
 
 
 class FakeEquipment:
@@ -70,10 +89,11 @@ class FakeEquipment:
         self.asked = 0
         self._news = trio.Event()
         self._port = settings.port
-        # Both are set exactly while it is not killed.
-        self._listener: FakeListener | None = None
-        self._server: HsmsServer | None = None
-        self._scope = trio.CancelScope()
+        # Not None exactly while it is neither killed nor closed, also while it begins to listen.
+        self._run: _Run | None = None
+        # One ``behave`` or ``restart`` at a time: each may have to listen.
+        self._changing = trio.Lock()
+        # Set when no task of a run is left.
         self._down = trio.Event()
         self._down.set()
         self.closed = trio.Event()
@@ -93,7 +113,8 @@ class FakeEquipment:
     @property
     def connections(self) -> list[HsmsConnection]:
         """Every open connection, in the order of acceptance; none while it is killed."""
-        return list(self._server.connections) if self._server else []
+        run = self._run
+        return list(run.server.connections) if run is not None and run.server is not None else []
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until ``condition`` holds; asked again whenever something has happened here."""
@@ -115,14 +136,20 @@ class FakeEquipment:
 
         ``refuse-select`` applies to connections accepted from now on, a reply that is being delayed
         keeps its delay, and a connection that has fallen silent stays silent. Raises
-        ``BehaviourError``, and ``OSError`` when it cannot listen on the port again.
+        ``BehaviourError``, and ``OSError`` when it cannot listen on the port again; when it raises
+        or is cancelled, nothing has changed.
         """
-        self.behaviours = Behaviours.parse(behaviours)
-        for stream in self.streams:
-            stream.reconsider()
-        if self._listener is not None:
-            await self._listener.reconsider()
-        self.tell("behaves", behaviours=list(behaviours))
+        chosen = Behaviours.parse(behaviours)
+        async with self._changing:
+            if self._run is not None:
+                if chosen.refuse_tcp:
+                    self._run.listener.refuse()
+                else:
+                    await self._run.listener.open()
+            self.behaviours = chosen
+            for stream in self.streams:
+                stream.reconsider()
+            self.tell("behaves", behaviours=list(behaviours))
 
     async def send(self, message: Message) -> None:
         """Send a primary without W on every selected connection."""
@@ -131,43 +158,86 @@ class FakeEquipment:
                 await connection.send(message)
 
     async def kill(self) -> None:
-        """Close every connection and stop listening, without Separate; ``restart`` may follow."""
-        self._server = self._listener = None
-        self._scope.cancel()
-        for stream in list(self._held):
-            stream.close()
+        """Close every connection and stop listening, without Separate; ``restart`` may follow.
+
+        It is killed at once, also when this call is cancelled; the call waits until nothing of it
+        is left. When it is killed or closed already, nothing happens.
+        """
+        if self._run is not None:
+            run, self._run = self._run, None
+            run.stop()
+            for stream in list(self._held):
+                stream.close()
+            self.tell("killed")
         await self._down.wait()
-        self.tell("killed")
 
     async def restart(self) -> None:
-        """Listen again on the same port, after ``kill``. Raises ``OSError``."""
-        listener = FakeListener(self, self.host, self._port)
-        await listener.open()
-        self._listener, self._port = listener, listener.port
-        self.tell("listening", host=self.host, port=self.port)
-        self._server = await self._nursery.start(self._serve, listener)
+        """Listen again on the same port, after ``kill``.
+
+        Raises ``OSError`` when it cannot, and ``LocalProtocolError`` when it is listening already,
+        when it is closed, and when it is killed or closed during this call. When this raises or is
+        cancelled, it does not listen.
+        """
+        async with self._changing:
+            if self.closed.is_set():
+                raise LocalProtocolError(f"{self._name} is closed")
+            if self._run is not None:
+                raise LocalProtocolError(f"{self._name} is listening already: kill it first")
+            run = self._run = _Run(FakeListener(self, self.host, self._port))
+            try:
+                with run.opening:
+                    await self._down.wait()
+                    await run.listener.open()
+                if self._run is not run:
+                    how = "closed" if self.closed.is_set() else "killed"
+                    raise LocalProtocolError(f"{self._name} was {how} before it could listen")
+            except BaseException:
+                if self._run is run:
+                    self._run = None
+                raise
+            self._port = run.listener.port
+            if self.behaviours.refuse_tcp:
+                run.listener.refuse()
+            self._down = trio.Event()
+            self._nursery.start_soon(self._serve, run)
+            self.tell("listening", host=self.host, port=self.port)
 
     async def aclose(self) -> None:
-        """Separate on every selected connection, and stop ``serve_fake``."""
-        if self._server is not None:
-            await self._server.aclose()
-        self.closed.set()
+        """Separate on every selected connection, and stop ``serve_fake``.
+
+        When this call is cancelled, ``serve_fake`` stops without waiting for the peers.
+        """
+        run = self._run
+        try:
+            if run is not None and run.server is not None:
+                await run.server.aclose()
+        finally:
+            self.end()
 
     # Inside
 
-    async def _serve(
-        self, listener: FakeListener, task_status: TaskStatus[HsmsServer] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        self._down = trio.Event()
+    def end(self) -> None:
+        """Stop ``serve_fake`` at once."""
+        self.closed.set()
+        if self._run is not None:
+            run, self._run = self._run, None
+            run.stop()
+
+    @property
+    def _name(self) -> str:
+        return f"the fake equipment on {address_text((self.host, self.port))}"
+
+    async def _serve(self, run: _Run) -> None:
+        # No peer causes an exception: it is one of ``report``, which ends the equipment.
+        serve = partial(
+            serve_hsms, self._talk, self.settings, listener=run.listener, raise_errors=True
+        )
         try:
-            with trio.CancelScope() as self._scope:
-                await serve_hsms(
-                    self._talk,
-                    self.settings,
-                    listener=listener,
-                    task_status=task_status,
-                )
+            with run.serving:
+                async with open_bare_nursery() as nursery:
+                    run.server = await nursery.start(serve)
         finally:
+            run.listener.close()
             self._down.set()
 
     def hold(self, stream: DirectStream, *, drain: bool) -> None:
@@ -236,7 +306,10 @@ async def serve_fake(
             emitted,
             report,
         )
-        await equipment.restart()
-        task_status.started(equipment)
-        await equipment.closed.wait()
+        try:
+            await equipment.restart()
+            task_status.started(equipment)
+            await equipment.closed.wait()
+        finally:
+            equipment.end()
         nursery.cancel_scope.cancel()

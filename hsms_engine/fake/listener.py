@@ -29,43 +29,49 @@ class FakeListener:
         return address_text((self._host, self.port))
 
     async def open(self) -> None:
-        """Listen; with ``refuse-tcp`` only choose the port. Raises ``OSError``."""
-        inner = await listen_tcp(self._host, self.port)
-        self.port = inner.port
-        self._inner = inner
-        await self.reconsider()
+        """Listen, unless closed meanwhile. One call at a time.
 
-    async def reconsider(self) -> None:
-        """Behaviours have changed. Raises ``OSError`` when another program has taken the port."""
-        refuses = self._equipment.behaviours.refuse_tcp
-        if refuses and self._inner is not None:
+        Raises ``OSError``, also when another program has taken the port of a listener that refuses.
+        """
+        if self._inner is not None:
+            return
+        inner = await listen_tcp(self._host, self.port)
+        if self._is_over:
+            inner.close()
+            return
+        self.port, self._inner = inner.port, inner
+        self._opened.set()
+
+    def refuse(self) -> None:
+        """Stop listening until ``open``."""
+        if self._inner is not None:
             self._inner.close()
             self._inner = None
             self._opened = trio.Event()
-        elif not refuses:
-            if self._inner is None:
-                self._inner = await listen_tcp(self._host, self.port)
-            self._opened.set()
 
     async def accept(self) -> tuple[FakeStream, str]:
         """The next connection for an engine."""
         while True:
             socket, peer = await self._accept()
-            self._equipment.tell("accepted", peer=peer)
             try:
-                await trio.sleep(self._equipment.behaviours.delay_accept)
-            except trio.Cancelled:
+                self._equipment.tell("accepted", peer=peer)
+                if delay := self._equipment.behaviours.delay_accept:
+                    await trio.sleep(delay)
+                behaviours = self._equipment.behaviours
+                if behaviours.accept_and_close:
+                    socket.close()
+                elif behaviours.accept_and_say_nothing:
+                    self._equipment.hold(socket, drain=True)
+                else:
+                    if behaviours.send_garbage == "accept":
+                        socket.send_nowait(GARBAGE)
+                    return FakeStream(self._equipment, socket, peer), peer
+            except trio.BrokenResourceError:
+                # The peer has gone already, and takes no garbage.
+                socket.close()
+            except BaseException:
                 socket.close()
                 raise
-            behaviours = self._equipment.behaviours
-            if behaviours.accept_and_close:
-                socket.close()
-            elif behaviours.accept_and_say_nothing:
-                self._equipment.hold(socket, drain=True)
-            else:
-                if behaviours.send_garbage == "accept":
-                    socket.send_nowait(GARBAGE)
-                return FakeStream(self._equipment, socket, peer), peer
 
     async def _accept(self) -> tuple[DirectStream, str]:
         while True:

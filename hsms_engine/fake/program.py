@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable
 from functools import partial
-
-import trio
 
 from hsms_engine.answers import AnswerBook
 from hsms_engine.fake.equipment import Report, serve_fake
 from hsms_engine.nursery import open_bare_nursery
+from hsms_engine.process import Process
 from hsms_engine.settings import Settings
 
 
 async def run_fake(
+    process: Process,
     settings: Settings,
     behaviours: Iterable[str] = (),
     *,
@@ -22,10 +21,10 @@ async def run_fake(
     alarms: float | None = None,
     events: float | None = None,
     report: Report,
-) -> None:
-    """Be an equipment until SIGINT or SIGTERM, then report ``"stopped"``.
+) -> int:
+    """Be an equipment until ``process`` is stopped, then separate and report ``"stopped"``.
 
-    Raises like ``serve_fake``.
+    Returns exit code 0: a signal is how a server ends. Raises like ``serve_fake``.
     """
     serve = partial(
         serve_fake,
@@ -36,10 +35,10 @@ async def run_fake(
         events=events,
         report=report,
     )
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with open_bare_nursery() as nursery:
-            equipment = await nursery.start(serve)
-            async for _ in signals:
-                await equipment.aclose()
-                break
+    async with open_bare_nursery() as nursery:
+        equipment = await nursery.start(serve)
+        with process.until_stopped():
+            await equipment.closed.wait()
+        await equipment.aclose()
     report("stopped", {})
+    return 0

@@ -27,6 +27,7 @@ _STYPE_AT = 9
 _SYSTEM_BYTES = slice(10, 14)
 _STOPPED = "stopped reading"
 _DEAF = "went deaf"
+_STALLED = "stalled in mid-frame"
 _KINDS = {SType.SELECT_RSP: "select", SType.LINKTEST_RSP: "linktest"}
 
 
@@ -62,6 +63,8 @@ class FakeStream(trio.abc.HalfCloseableStream):
         self._selected_at = math.inf
         self._receiving = trio.CancelScope()
         self._is_silent = False
+        # Whether it has sent half of a frame, and will send no more.
+        self._is_stalled = False
         # Decodes the requests, so that Select.req can be removed. Decided once for the connection,
         # because a decoder cannot begin in the middle of a frame.
         refuses = bool(equipment.behaviours.refuse_select)
@@ -89,14 +92,16 @@ class FakeStream(trio.abc.HalfCloseableStream):
     def _fall_silent(self, why: str, *, drain: bool) -> trio.BrokenResourceError:
         """Give the socket to the equipment. Returns the error for the engine."""
         self._is_silent = True
-        self._equipment.tell("fell silent", peer=self.peer, why=why)
         self._equipment.hold(self._socket, drain=drain)
+        self._equipment.tell("fell silent", peer=self.peer, why=why)
         return trio.BrokenResourceError(f"the fake equipment {why}")
 
     # Receiving
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         while True:
+            if self._is_stalled:
+                raise self._fall_silent(_STALLED, drain=True)
             data = b""
             silent_at, _ = self._silence()
             with trio.CancelScope(deadline=silent_at) as self._receiving:
@@ -176,7 +181,10 @@ class FakeStream(trio.abc.HalfCloseableStream):
             raise trio.BrokenResourceError("the fake equipment closed it in mid-frame")
         if kind is not None and kind == behaviours.stall_mid_frame:
             await self._socket.send_all(frame[: len(frame) // 2])
-            raise self._fall_silent("stalled in mid-frame", drain=True)
+            # Nobody else may read the socket before the engine has stopped reading it.
+            self._is_stalled = True
+            self._receiving.cancel()
+            raise trio.BrokenResourceError(f"the fake equipment {_STALLED}")
         if kind is not None and kind == behaviours.wrong_system_bytes:
             wrong = bytearray(frame)
             number = int.from_bytes(wrong[_SYSTEM_BYTES]) + 1
@@ -203,6 +211,8 @@ class FakeStream(trio.abc.HalfCloseableStream):
 
     def close(self) -> None:
         self._equipment.streams.discard(self)
+        if self._is_stalled and not self._is_silent:
+            self._fall_silent(_STALLED, drain=True)
         if not self._is_silent:
             self._socket.close()
 
