@@ -55,8 +55,9 @@ class CircuitBreaker:
     """Closed, open, half-open with one probe at a time, isolated by hand.
 
     ``threshold`` failures in a row open it for ``open_time`` seconds of ``clock``, which must never
-    go backwards. ``on_change`` is called with the name of each state that is entered. Raises
-    ``SettingsError`` when a value is out of range.
+    go backwards. ``on_change`` is called with the name of each state that is entered. ``jitter`` is
+    asked each time that it opens: the fraction of ``open_time`` to add, so that many breakers do
+    not all close together. Raises ``SettingsError`` when a value is out of range.
     """
 
     def __init__(
@@ -65,14 +66,18 @@ class CircuitBreaker:
         open_time: float,
         clock: Callable[[], float],
         on_change: Callable[[str], None] | None = None,
+        *,
+        jitter: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._clock = clock
         self._on_change = on_change
         self._check(threshold, open_time)
+        self._jitter = jitter
         self._machine = machine_for(BREAKER, "threshold", threshold)
         self._snapshot = self._machine.initial
         self._open_time = open_time
         self._opened_at = -math.inf
+        self._extra = 0.0
         # Grows with every change of state, so that a result of an earlier period is recognized.
         self._period = 0
         self.counts: Counter[str] = Counter()
@@ -98,7 +103,7 @@ class CircuitBreaker:
         """Seconds until a permit is possible; 0 when it is now, infinite when isolated."""
         match self.state:
             case "open":
-                return self._opened_at + self._open_time - self._clock()
+                return self._open_until - self._clock()
             case "isolated":
                 return math.inf
             case _:
@@ -165,9 +170,13 @@ class CircuitBreaker:
         self.counts[event] += 1
         self._advance(event if period == self._period else "stale_result_reported")
 
+    @property
+    def _open_until(self) -> float:
+        return self._opened_at + self._open_time * (1 + self._extra)
+
     def _notice_time(self) -> None:
         is_open = "breaker_open" in self._snapshot
-        if is_open and self._clock() >= self._opened_at + self._open_time:
+        if is_open and self._clock() >= self._open_until:
             self._advance("open_time_expired")
 
     def _advance(self, event: str) -> tuple[object, ...]:
@@ -180,6 +189,7 @@ class CircuitBreaker:
                     self.counts[counter.value] += 1
                 case Start():
                     self._opened_at = self._clock()
+                    self._extra = self._jitter()
                 case _:
                     # A permit goes to the caller that asked; its period shows when it is withdrawn.
                     pass

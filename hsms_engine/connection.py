@@ -6,6 +6,7 @@ It is never dialled again: when it is over, its calls raise the reason. A link t
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
@@ -13,8 +14,9 @@ from typing import Any, Unpack, overload
 
 import trio
 
+from hsms_engine.driver.dialling import Began, GiveBack
 from hsms_engine.driver.driver import Driver
-from hsms_engine.driver.tcp import Dial, address_text, connect_tcp
+from hsms_engine.driver.tcp import Dial, address_text, dial_tcp
 from hsms_engine.errors import ConnectError
 from hsms_engine.messaging import Messaging
 from hsms_engine.nursery import is_cancellation, open_bare_nursery
@@ -33,12 +35,14 @@ class HsmsConnection(Messaging):
     async def __anext__(self) -> Primary:
         """The next primary. Ends when the peer has separated.
 
-        Raises ``ConnectionLostError`` when the connection was lost, ``ClosedError`` when you closed
-        it.
+        Raises ``ConnectionLostError`` when the connection was lost, or is over and primaries that
+        waited were dropped (``server_inbox_bytes``), ``ClosedError`` when you closed it.
         """
         primary = await self._driver.next_primary()
         if primary is not None:
             return primary
+        if (dropped := self._engine.dropped()) is not None:
+            raise dropped
         if self._engine.session_ended_by == "separate_req_received":
             raise StopAsyncIteration
         raise self._engine.unusable()
@@ -107,11 +111,16 @@ def make_driver(
         single_use=single_use,
     )
 
-    async def dial_tcp() -> trio.abc.Stream:
+    async def dial_settings(began: Began) -> tuple[trio.abc.Stream, GiveBack]:
         # The settings are read at each attempt, because the address may have changed.
-        return await connect_tcp(engine.settings.host, engine.settings.port)
+        return await dial_tcp(engine.settings.host, engine.settings.port, began)
 
-    return Driver(engine, dial or dial_tcp)
+    async def dial_at_once(began: Began) -> tuple[trio.abc.Stream, GiveBack]:
+        assert dial is not None
+        began({})
+        return await dial(), lambda: None
+
+    return Driver(engine, dial_at_once if dial else dial_settings)
 
 
 async def _connect(driver: Driver) -> None:
@@ -126,17 +135,17 @@ async def _connect(driver: Driver) -> None:
 
 @asynccontextmanager
 async def closing(messaging: Messaging) -> AsyncIterator[None]:
-    """Close at the exit of a block. An exception of the block comes out in any case.
+    """Close at the exit of a block, as ``aclose`` does. An exception of the block comes out bare.
 
-    The exit waits at most ``linger`` seconds for the peer, also when the block has raised. When the
-    block is cancelled, the exit does not wait: Separate.req is sent if that is possible at once.
+    The exit waits also when the block has raised. When it is cancelled, it does not wait:
+    Separate.req is sent if that is possible at once.
     """
     try:
         yield
     except BaseException as error:
         messaging.close_soon()
         if not is_cancellation(error):
-            with trio.CancelScope(shield=True):
-                await messaging.aclose()
+            with contextlib.suppress(trio.Cancelled):
+                await messaging.until_closed()
         raise
     await messaging.aclose()

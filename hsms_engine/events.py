@@ -114,6 +114,13 @@ class UnexpectedSecondary(Happened):
 
 
 @dataclass(frozen=True, slots=True)
+class Unsent(Happened):
+    """The connection is over, and ``count`` bytes of accepted messages were not written."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Missed(Happened):
     """This reader was too slow: ``count`` events were dropped here."""
 
@@ -136,5 +143,6 @@ LinkEvent = (
     | BreakerClosed
     | BreakerIsolated
     | UnexpectedSecondary
+    | Unsent
     | Missed
 )

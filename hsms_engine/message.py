@@ -7,7 +7,7 @@ Invariants:
 * Two messages are equal when stream, function, W-bit and body are equal. The session id and the
   system bytes say where a message came from, not what it says.
 * A received message does not look at its body. When the body cannot be decoded, ``item`` raises;
-  the connection is not affected.
+  the connection stays, and is told of it (``_found_unreadable``).
 * A secondary (even function) that is built here never has the W-bit. A received message shows
   whatever its header says.
 """
@@ -177,9 +177,13 @@ class Message:
         """
         item = self._item
         if item is None and self._body:
-            from hsms_engine.secs2 import decode
+            from hsms_engine.secs2 import DecodeError
 
-            item = self._item = decode(self._body)
+            try:
+                item = self._decoded()
+            except DecodeError:
+                self._found_unreadable()
+                raise
         return item
 
     @property
@@ -200,6 +204,17 @@ class Message:
         from hsms_engine.sml import Statement, to_sml
 
         return to_sml(Statement(None, self._stream, self._function, self._wait, self.item))
+
+    def _decoded(self) -> Item | None:
+        """``item``, but the connection is not told: showing a message must send nothing."""
+        if self._item is None and self._body:
+            from hsms_engine.secs2 import decode
+
+            self._item = decode(self._body)
+        return self._item
+
+    def _found_unreadable(self) -> None:
+        """The program has read ``item`` and the body is no SECS-II."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Message):
@@ -227,7 +242,7 @@ class Message:
         from hsms_engine.sml import shorten
 
         try:
-            item = self.item
+            item = self._decoded()
         except DecodeError as error:
             return f"undecodable body of {len(self.body)} bytes: {error}"
         return "" if item is None else shorten(item, _REPR_LIMIT)

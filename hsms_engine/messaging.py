@@ -6,6 +6,7 @@ how long to wait, with trio's cancel scopes. Cancelling a request abandons only 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import trio
@@ -27,6 +28,8 @@ class Messaging:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._engine = driver.engine
+        # Whether a call of ``aclose`` has raised because messages were lost.
+        self._told = False
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.peer} {self.phase}>"
@@ -120,6 +123,8 @@ class Messaging:
         which it came is over, whether or not there is another, ``ClosedError`` when you closed it.
         """
         await self._until_room()
+        if self._driver.share.count_message():
+            await self._driver.share.pause()
         self._engine.reply(primary, reply)
         self._driver.turn_soon()
 
@@ -151,10 +156,27 @@ class Messaging:
     async def aclose(self) -> None:
         """Close: Separate.req if selected, then TCP. Any number of tasks may call it, repeatedly.
 
-        Waits at most ``linger`` seconds for the peer. When cancelled, it closes without waiting.
+        What was accepted for sending is written first, as long as the peer takes it
+        (``write_timeout``, ``frame_deadline``); then it waits at most ``linger`` seconds for the
+        peer. Raises ``ConnectionLostError`` when accepted messages could not be written, with the
+        number of bytes. When cancelled, it closes without waiting.
         """
+        told_already = self._told and self._engine.is_closed
+        await self.until_closed()
+        if (unsent := self._engine.unsent) is not None and not told_already:
+            self._told = True
+            # An exception carries the traceback of one raise: each caller gets its own.
+            raise copy.copy(unsent)
+
+    async def until_closed(self) -> None:
+        """Like ``aclose``, for a caller who does not want to know whether all was written."""
         self.close_soon()
-        await self._driver.until(lambda: self._engine.is_closed)
+        try:
+            await self._driver.until(lambda: self._engine.is_closed)
+        except trio.Cancelled:
+            # Nobody waits any more for what is not written.
+            self._call(self._engine.tcp_closed)
+            raise
 
     def close_soon(self) -> None:
         """Begin to close, without waiting; ``aclose`` also waits until it is closed."""
@@ -170,6 +192,7 @@ class Messaging:
     async def _ask(self, call: Callable[[], ControlTransaction]) -> None:
         """Make a call that the peer answers, and wait for the answer."""
         await trio.lowlevel.checkpoint_if_cancelled()
+        self._driver.ask_handover()
         transaction = call()
         self._driver.turn()
         await self._driver.until_settled(transaction)

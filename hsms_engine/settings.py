@@ -38,17 +38,21 @@ _WHOLE = {
     "max_frame": (10, 0xFFFF_FFFF),
     "inbox_size": (1, 1_000_000),
     "inbox_bytes": (1, 2**40),
+    "server_inbox_bytes": (1, 2**40),
     "outbox_size": (1, 2**40),
     "events_size": (1, 1_000_000),
     "breaker_threshold": (1, 1_000),
     "max_sessions": (1, 1_000_000),
     "max_connections": (1, 1_000_000),
+    "max_connections_per_address": (1, 1_000_000),
 }
 _REAL = {
     "backoff_factor": (1.0, 10.0),
     "backoff_limit": (0.0, 86_400.0),
     "backoff_jitter": (0.0, 1.0),
 }
+# None means that there is none.
+_OPTIONAL = ("linktest_interval", "max_connections_per_address")
 _FLAGS = ("check_session_id", "is_equipment", "allow_short_timers")
 
 
@@ -74,6 +78,7 @@ class SettingsChanges(TypedDict, total=False):
     max_frame: int
     inbox_size: int
     inbox_bytes: int
+    server_inbox_bytes: int
     outbox_size: int
     events_size: int
     breaker_threshold: int
@@ -83,6 +88,7 @@ class SettingsChanges(TypedDict, total=False):
     backoff_jitter: float
     max_sessions: int
     max_connections: int
+    max_connections_per_address: int | None
     allow_short_timers: bool
 
 
@@ -100,7 +106,10 @@ class Settings:
     check_session_id: bool = True
     """Drop and count data messages with another session id; an equipment also answers S9F1."""
     is_equipment: bool = False
-    """An equipment reports with stream 9: S9F1 unknown device, S9F9 T3 expired. A host does not."""
+    """An equipment reports with stream 9: S9F1 unknown device, S9F7 illegal data, S9F9 T3 expired.
+
+    A host does not.
+    """
 
     t3: float = timers.T3.seconds
     """Reply timeout: the longest time from the last byte of the primary to its reply."""
@@ -113,13 +122,16 @@ class Settings:
     t8: float = timers.T8.seconds
     """Inter-character: the longest pause within a frame."""
     connect_timeout: float = timers.CONNECT_TIMEOUT.seconds
-    """How long the TCP connect itself may take (ours, not E37's)."""
+    """How long TCP connect itself may take, without the wait for its slot (ours, not E37's)."""
     frame_deadline: float = timers.FRAME_DEADLINE.seconds
-    """The longest time for a whole frame, plus its length at 64 KiB/s (ours, not E37's)."""
+    """The longest time for a whole frame, plus its length at 64 KiB/s (ours, not E37's).
+
+    In both directions: what is queued for the peer has the same time to be taken.
+    """
     write_timeout: float = timers.WRITE_TIMEOUT.seconds
     """How long bytes may be queued while the peer takes none (ours, not E37's)."""
     linger: float = timers.LINGER.seconds
-    """How long a graceful close waits for the peer after Separate.req (ours, not E37's)."""
+    """How long a graceful close waits for the peer after Separate.req was written (ours)."""
     linktest_interval: float | None = timers.LINKTEST_INTERVAL.seconds
     """Silence after which a linktest is sent; with None only ``linktest()`` sends one."""
     linktest_threshold: int = 1
@@ -134,6 +146,12 @@ class Settings:
 
     The messages in the waiting events of one reader have the same bound.
     """
+    server_inbox_bytes: int = 268_435_456
+    """Passive: bytes of the primaries that wait on all connections of one server together.
+
+    Each counts 200 bytes more than its body. For a new one, those that wait on connections that are
+    over are dropped first; when that is not enough, the connection that holds most is closed.
+    """
     outbox_size: int = 1_048_576
     """Senders wait while more bytes than this are queued for the peer."""
     events_size: int = 1_000
@@ -142,18 +160,25 @@ class Settings:
     breaker_threshold: int = 5
     """Consecutive failed attempts that open the circuit breaker."""
     breaker_open_time: float = timers.OPEN_TIME.seconds
-    """How long the breaker is open before it lets one attempt begin, as a probe."""
+    """How long the breaker is open before it lets one attempt begin; ``backoff_jitter`` adds."""
     backoff_factor: float = 1.0
     """The pause between attempts is T5, multiplied by this for each failure after the first."""
     backoff_limit: float = 240.0
     """The longest pause, without its jitter; but a pause is never shorter than T5."""
-    backoff_jitter: float = 0.0
-    """Up to this fraction of the pause is added at random, so that not all links dial at once."""
+    backoff_jitter: float = 0.2
+    """Up to this fraction of a pause, and of an open time, is added at random: links that lose
+    their peer together do not all dial again together."""
 
     max_sessions: int = 1
     """Passive: how many connections may be selected together; HSMS-SS allows one."""
     max_connections: int = 256
-    """Passive: how many TCP connections may be open; further ones are closed and counted."""
+    """Passive: how many TCP connections may be open; further ones are closed and counted.
+
+    As many handlers may run on after the end of their connections. The oldest connection that was
+    never selected gives way to a new one, of the address that has most of these.
+    """
+    max_connections_per_address: int | None = None
+    """Passive: how many of these one address may have; None: as many as ``max_connections``."""
     allow_short_timers: bool = False
     """For tests: let timers be shorter than E37's ranges, down to 1 ms."""
 
@@ -169,6 +194,8 @@ class Settings:
             found.append(f"host={host!r} is not a host name or address")
         for name, (low, high) in _WHOLE.items():
             value = getattr(self, name)
+            if value is None and name in _OPTIONAL:
+                continue
             if type(value) is not int or not low <= value <= high:
                 found.append(f"{name}={value!r} is not a whole number in {low}..{high}")
         for name, (lowest, highest) in _REAL.items():
@@ -181,7 +208,7 @@ class Settings:
                 found.append(f"{name}={value!r} is not True or False")
         for name, timer in _TIMERS.items():
             value = getattr(self, name)
-            if value is None and name == "linktest_interval":
+            if value is None and name in _OPTIONAL:
                 continue
             if problem := self._timer_problem(name, timer, value):
                 found.append(problem)

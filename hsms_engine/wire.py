@@ -38,6 +38,8 @@ _WAIT = 0x80
 _MAX_STREAM = 0x7F
 _MAX_LENGTH = 0xFFFF_FFFF
 _SHOWN_BYTES = 16
+# Of a frame whose body is dropped: length, header, and some of the body.
+_KEPT_BYTES = 32
 
 
 class SType(IntEnum):
@@ -237,11 +239,13 @@ class Decoder:
     header and body, in bytes; `ValueError` if it is not in 10..4294967295.
     """
 
-    __slots__ = ("_buffer", "_max_frame", "_stopped", "_total")
+    __slots__ = ("_buffer", "_dropped", "_drops", "_max_frame", "_stopped", "_total")
 
-    # The bytes received of the frame in progress: never more than one frame, and empty between
-    # frames.
+    # The bytes kept of the frame in progress: never more than one frame, and empty between frames.
     _buffer: bytearray
+    # Whether the body of that frame is dropped, and how many bytes of it were.
+    _drops: bool
+    _dropped: int
     # The size of that frame with its length field; 0 while the length field is not complete.
     _total: int
     # There was a bad length. After it, the next frame cannot be found.
@@ -250,6 +254,8 @@ class Decoder:
     def __init__(self, max_frame: int = DEFAULT_MAX_FRAME) -> None:
         self.max_frame = max_frame
         self._buffer = bytearray()
+        self._drops = False
+        self._dropped = 0
         self._total = 0
         self._stopped = False
 
@@ -285,12 +291,23 @@ class Decoder:
         """
         if not self._buffer:
             return 0
-        return (self._total or _LENGTH_BYTES) - len(self._buffer)
+        return (self._total or _LENGTH_BYTES) - len(self._buffer) - self._dropped
 
     @property
     def last_bytes(self) -> bytes:
-        """The last bytes received of the frame in progress, at most 16; empty between frames."""
+        """The last bytes kept of the frame in progress, at most 16; empty between frames."""
         return bytes(self._buffer[-_SHOWN_BYTES:])
+
+    def drop_body(self) -> None:
+        """Keep no more of the frame in progress than its first bytes; `body` will end there.
+
+        For a frame that will be answered by its header alone. A body of a few bytes stays whole,
+        and one that is dropped does not become empty.
+        """
+        if self._total > _KEPT_BYTES:
+            self._drops = True
+            self._dropped += max(0, len(self._buffer) - _KEPT_BYTES)
+            del self._buffer[_KEPT_BYTES:]
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Frame]:
         """Take the next bytes of the stream and return the frames they complete, in order.
@@ -299,16 +316,23 @@ class Decoder:
         are in the error. The rest of the stream has no meaning then, so feeding it raises
         `RuntimeError`.
         """
+        return self.take(data if type(data) is bytes else bytes(data), 0, len(data))[0]
+
+    def take(self, data: bytes, start: int, most: int) -> tuple[list[Frame], int]:
+        """Like `feed`, from `data[start:]` and for at most `most` frames.
+
+        Returns the frames and where the next call is to start in `data`.
+        """
         if self._stopped:
             raise RuntimeError("a decoder that met a bad length cannot be fed")
-        if type(data) is not bytes:
-            data = bytes(data)
         frames: list[Frame] = []
-        start = self._complete_pending(data, frames) if self._buffer else 0
+        if self._buffer:
+            start = self._complete_pending(data, start, frames)
+            most -= len(frames)
         end = len(data)
         # Locals, because this loop runs once per frame of every message on the wire.
         unpack, new, limit = _PREFIX.unpack_from, tuple.__new__, self._max_frame
-        while end - start >= _PREFIX_BYTES:
+        while most > 0 and end - start >= _PREFIX_BYTES:
             length, session_id, byte2, byte3, ptype, stype, system_bytes = unpack(data, start)
             stop = start + _LENGTH_BYTES + length
             if stop > end or length < HEADER_LENGTH or length > limit:
@@ -317,9 +341,11 @@ class Decoder:
             # Frame(...) makes the same tuple with one more Python call: a third more time.
             frames.append(new(Frame, (session_id, byte2, byte3, ptype, stype, system_bytes, body)))
             start = stop
-        if start < end:
+            most -= 1
+        if most > 0 and start < end:
             self._begin_pending(data, start, frames)
-        return frames
+            start = end
+        return frames, start
 
     def _begin_pending(self, data: bytes, start: int, frames: list[Frame]) -> None:
         """Keep the bytes of `data` that begin a frame and do not complete it."""
@@ -327,26 +353,32 @@ class Decoder:
             self._total = self._checked_total(data[start : start + _LENGTH_BYTES], frames)
         self._buffer += memoryview(data)[start:]
 
-    def _complete_pending(self, data: bytes, frames: list[Frame]) -> int:
-        """Continue the frame in progress with `data`; return how many bytes belong to it."""
+    def _complete_pending(self, data: bytes, start: int, frames: list[Frame]) -> int:
+        """Continue the frame in progress with `data[start:]`; return where the next one starts."""
         buffer = self._buffer
-        start = 0
         if not self._total:
-            start = _LENGTH_BYTES - len(buffer)
-            buffer += data[:start]
+            field = start + _LENGTH_BYTES - len(buffer)
+            buffer += data[start:field]
             if len(buffer) < _LENGTH_BYTES:
                 return len(data)
+            start = field
             self._total = self._checked_total(bytes(buffer), frames)
-        stop = start + self._total - len(buffer)
-        buffer += memoryview(data)[start:stop]
-        if len(buffer) < self._total:
+        stop = start + self.missing
+        if self._drops:
+            kept = start + _KEPT_BYTES - len(buffer)
+            buffer += memoryview(data)[start : min(kept, stop)]
+            self._dropped += max(0, min(stop, len(data)) - kept)
+        else:
+            buffer += memoryview(data)[start:stop]
+        if stop > len(data):
             return len(data)
         header = _PREFIX.unpack_from(buffer)[1:]
         # Deleting the front of a bytearray moves no bytes, so the body is copied once.
         del buffer[:_PREFIX_BYTES]
         frames.append(Frame._make((*header, bytes(buffer))))
         self._buffer = bytearray()
-        self._total = 0
+        self._drops = False
+        self._dropped = self._total = 0
         return stop
 
     def _checked_total(self, raw: bytes, frames: list[Frame]) -> int:

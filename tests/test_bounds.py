@@ -5,6 +5,7 @@ The ranges of settings are in ``test_settings``, the fields of a frame in ``test
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -15,11 +16,21 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from hsms_engine import Message, Settings
 from hsms_engine.driver.event_reader import EventReader
-from hsms_engine.events import LinkEvent, Missed, NotSelected, UnexpectedSecondary
+from hsms_engine.driver.tcp import host_of
+from hsms_engine.events import BreakerOpened, LinkEvent, Missed, NotSelected, UnexpectedSecondary
 from hsms_engine.protocol import ACTIVE_LINK, Engine, Entity
-from hsms_engine.protocol.exchange import RESERVE
+from hsms_engine.protocol.exchange import OVERHEAD, RESERVE, RESERVE_UNSELECTED
 from hsms_engine.protocol.transactions import SYSTEM_BYTES
-from tests.support.engines import End, accepted, dialling, selected, selecting, serving
+from hsms_engine.secs2 import DecodeError
+from tests.support.engines import (
+    End,
+    accepted,
+    dialling,
+    selected,
+    selecting,
+    serving,
+    text_of,
+)
 from tests.support.one_way import OneWay
 from tests.support.pair import server_end
 from tests.support.raw_peer import (
@@ -79,6 +90,20 @@ def test_a_lone_primary_may_be_longer_than_the_inbox_and_nothing_waits_beside_it
     assert not end.engine.is_selected
 
 
+def test_server_inbox_bytes_wait_at_all_ends_together_and_one_byte_more_ends_a_connection() -> None:
+    entity = Entity(2)
+    one, other = (serving(entity=entity, server_inbox_bytes=1_000) for _ in range(2))
+    first = one.primary(event(1, bytes(500 - OVERHEAD)))
+    other.take(event(1, bytes(500 - OVERHEAD)))
+    assert entity.waiting_bytes == 1_000
+    one.engine.take(first)
+    other.take(event(2, bytes(500 - OVERHEAD)))
+    assert other.engine.is_selected
+    one.take(event(2))
+    assert not one.engine.is_selected
+    assert other.engine.is_selected
+
+
 # What waits for the peer
 
 
@@ -100,6 +125,7 @@ def test_senders_wait_above_outbox_size_and_not_at_it() -> None:
     assert not end.engine.is_full
 
 
+@pytest.mark.clause("bound/answers")
 @pytest.mark.parametrize(
     ("question", "answer"),
     [
@@ -109,12 +135,49 @@ def test_senders_wait_above_outbox_size_and_not_at_it() -> None:
     ],
     ids=["Linktest.req", "an unknown SType", "a foreign session id"],
 )
-@pytest.mark.parametrize("above", [0, 1])
-def test_answers_are_queued_up_to_the_reserve_above_outbox_size(
-    question: bytes, answer: int, above: int
+def test_answers_are_queued_up_to_the_reserve_whatever_else_is_queued(
+    question: bytes, answer: int
 ) -> None:
-    end = unread(1_000 + RESERVE - answer + above, outbox_size=1_000, is_equipment=True)
+    end = unread(20_000_000, outbox_size=1_000, is_equipment=True)
+    fitting = RESERVE // answer
+    end.take(question * fitting)
+    assert end.engine.statistics().phase == "selected"
     end.take(question)
+    words = f"the peer asks and reads no answers: {(fitting + 1) * answer} bytes of them are queued"
+    assert words in text_of(end.engine.last_error)
+
+
+def test_before_it_is_selected_a_peer_may_leave_few_answers_unread() -> None:
+    end = accepted()
+    end.is_read = False
+    fitting = RESERVE_UNSELECTED // HEADER
+    end.take(linktest_req(7) * fitting)
+    assert end.engine.statistics().phase == "not selected"
+    end.take(linktest_req(7))
+    assert "the peer asks and reads no answers" in text_of(end.engine.last_error)
+
+
+def test_answers_that_were_written_do_not_count() -> None:
+    """A peer that is always behind with its reading, and always reads."""
+    end = unread(1_000_000, outbox_size=1_000)
+    for _ in range(20):
+        end.take(linktest_req(7) * (RESERVE // HEADER // 4))
+        end.engine.send(Message(6, 11, body=bytes(1_000_000)))
+        end.out()
+        end.engine.wrote(1_000_000 + RESERVE // HEADER // 4 * HEADER)
+        end.out()
+        assert end.engine.is_selected
+
+
+@pytest.mark.parametrize("above", [0, 1])
+def test_s9f7_is_queued_up_to_the_reserve(above: int) -> None:
+    end = unread(1_000, is_equipment=True)
+    fitting = (RESERVE - HEADER - 12) // HEADER
+    end.take(linktest_req(7) * (fitting + above))
+    primary = end.primary(data(1, 1, 7, body=b"\xff"))
+    with pytest.raises(DecodeError):
+        _ = primary.item
+    end.engine.report_unreadable()
     assert end.engine.is_selected == (above == 0)
 
 
@@ -231,9 +294,28 @@ def test_max_sessions_are_selected_and_one_more_is_refused_until_one_ends() -> N
     assert serving(entity=entity).engine.is_selected
 
 
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("10.1.2.3:5000", "10.1.2.3"),
+        ("[2001:db8::1]:5000", "2001:db8::1"),
+        ("[fe80::1%eth0]:5000", "fe80::1"),
+        ("/run/tool.sock", ""),
+        ("/run/tool:7", ""),
+        ("a Unix socket", ""),
+        ("memory peer 1", ""),
+    ],
+)
+def test_connections_are_bounded_by_host_without_port_and_scope(address: str, host: str) -> None:
+    assert host_of(address) == host
+
+
 async def test_max_connections_are_up_and_one_more_is_closed_until_one_ends() -> None:
-    async with server_end(max_connections=2, linktest_interval=None) as (server, listener):
-        first, _ = [await listener.raw() for _ in range(2)]
+    settings: dict[str, Any] = {"max_sessions": 2, "linktest_interval": None}
+    async with server_end(max_connections=2, **settings) as (server, listener):
+        first, other = [await listener.raw() for _ in range(2)]
+        await first.select()
+        await other.select()
         await wait_all_tasks_blocked()
         assert (len(server.connections), server.turned_away) == (2, 0)
         await (await listener.raw()).end()
@@ -295,6 +377,53 @@ def test_jitter_adds_no_more_than_its_fraction(jitter: float) -> None:
     found = pauses(200, t5=10, backoff_jitter=jitter)
     assert 10 <= min(found) <= max(found) <= 10 * (1 + jitter)
     assert (max(found) > 19) == bool(jitter)
+
+
+@pytest.mark.parametrize("jitter", [0.0, 1.0])
+def test_jitter_adds_to_each_open_time_a_fraction_of_its_own(jitter: float) -> None:
+    end = dialling(t5=1, breaker_threshold=1, breaker_open_time=100, backoff_jitter=jitter)
+    found: list[float] = []
+    for _ in range(200):
+        end.engine.tcp_failed(OSError())
+        (opened,) = (each for each in end.out() if isinstance(each, BreakerOpened))
+        found.append(opened.retry_after)
+        assert end.engine.statistics().retry_after == opened.retry_after
+        end.engine.configure(end.engine.settings.replace(breaker_threshold=1))
+        assert end.engine.statistics().retry_after == opened.retry_after
+        end.at(end.now + opened.retry_after - 0.001)
+        assert end.engine.statistics().breaker_state == "breaker_open"
+        end.at(end.now + 0.001)
+        assert end.engine.statistics().breaker_state == "probing"
+    assert 100 <= min(found) <= max(found) <= 100 * (1 + jitter)
+    assert (max(found) > 190) == bool(jitter)
+    assert (min(found) < 110) or not jitter
+
+
+def test_a_dial_that_waits_for_its_turn_is_held_against_nobody() -> None:
+    end = End(t5=10, connect_timeout=3)
+    # The engine itself, because this end lets a dial begin at once.
+    engine = end.engine
+
+    def drain() -> None:
+        while engine.next_output() is not None:
+            pass
+
+    engine.enable()
+    drain()
+    assert engine.next_due() == math.inf
+    end.at(1_000)
+    assert engine.statistics().failed_attempts == 0
+    engine.dial_began()
+    assert engine.next_due() == 1_003
+    end.at(1_003)
+    assert engine.statistics().failed_attempts == 1
+    # Late: there is no dial.
+    engine.dial_began()
+    assert engine.statistics().retry_after == 7
+    end.now = 1_010
+    engine.tick()
+    drain()
+    assert (engine.phase, engine.next_due()) == ("connecting", math.inf)
 
 
 # Timers
@@ -404,38 +533,6 @@ def test_a_timer_is_over_at_its_very_second_and_not_before(timer: str) -> None:
 # The driver
 
 
-class Counting(trio.abc.Instrument):
-    """Counts how often a task whose name ends in ``name`` has a turn."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self.turns = 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        if task.name.endswith(self._name):
-            self.turns += 1
-
-
-async def test_after_more_than_100_frames_in_8192_bytes_others_have_a_turn() -> None:
-    async def turns(size: int) -> int:
-        """How many turns its task needs for a segment whose 101 frames end with byte ``size``."""
-        pings = linktest_req(1) * 100
-        async with server_end(linktest_interval=None) as (_, listener):
-            peer = await listener.raw()
-            await peer.select()
-            await wait_all_tasks_blocked()
-            counting = Counting("HsmsServer._run")
-            trio.lowlevel.add_instrument(counting)
-            await peer.send(event(1, bytes(size - len(pings) - HEADER)) + pings)
-            await wait_all_tasks_blocked()
-            trio.lowlevel.remove_instrument(counting)
-            await peer.take(len(pings))
-        return counting.turns
-
-    # All in one slice, or one of them in the next.
-    assert await turns(8_192) == await turns(8_193) + 1
-
-
 class Pieces(OneWay):
     """A stream that cannot tell how much of a write it has taken, with the size of each write."""
 
@@ -457,7 +554,7 @@ async def test_a_write_of_65536_bytes_is_one_piece_and_of_one_more_two(
     async with server_end(linktest_interval=None) as (server, listener):
         ours, theirs = memory_stream_pair()
         stream = Pieces(theirs)
-        listener._give.send_nowait(stream)
+        listener._give.send_nowait((stream, "memory peer 1"))
         peer = RawPeer(ours)
         await peer.select()
         await wait_all_tasks_blocked()

@@ -399,3 +399,15 @@ def test_a_listener_that_raises_over_a_probe_leaves_no_permit_behind(clock: Cloc
         with pytest.raises(ValueError, match="probing"):
             breaker.permit()
         assert breaker.state == "ready"
+
+
+def test_jitter_is_asked_each_time_and_makes_the_open_time_longer(clock: Clock) -> None:
+    fractions = iter([0.5, 0.0, 0.2])
+    breaker = CircuitBreaker(1, 10, clock, jitter=lambda: next(fractions))
+    for open_time in (15, 10, 12):
+        breaker.permit().failed()
+        assert breaker.retry_after == pytest.approx(open_time)
+        clock.now += open_time - 0.001
+        assert breaker.state == "open"
+        clock.now += 0.002
+        assert breaker.state == "ready"

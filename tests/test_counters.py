@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from hsms_engine import CircuitBreaker, CircuitOpenError, HsmsConnection, Message
-from hsms_engine.protocol import Entity, Primary
+from hsms_engine.protocol import Entity, Primary, Transaction
 from hsms_engine.protocol.statistics import COUNTERS
+from hsms_engine.secs2 import DecodeError
 from statecharts.hsms.vocabulary import Counter
 from tests.support.engines import End, accepted, dialling, selected, selecting, serving
 from tests.support.pair import MemoryListener, server_end
@@ -36,7 +39,12 @@ S1F1 = Message(1, 1, wait=True)
 # A header and its length; S9F1 and S9F9 have the header at fault as their item of 12 bytes.
 SHORT, S9 = 14, 14 + 12
 
+NONSENSE = b"\xff\xff\xff"
+
 Moved = dict[str, int]
+
+# The primary that waits at an end that is full.
+WAITING: WeakKeyDictionary[End, Primary] = WeakKeyDictionary()
 
 
 def got(frames: int, size: int | None = None) -> Moved:
@@ -96,7 +104,7 @@ def leaving() -> End:
 
 def full() -> End:
     end = selected(inbox_size=1)
-    end.take(data(6, 11, 1))
+    WAITING[end] = end.primary(data(6, 11, 1))
     return end
 
 
@@ -143,6 +151,34 @@ def give_up(end: End) -> None:
     end.take(data(1, 2, end.last))
 
 
+def drop(end: End) -> None:
+    end.engine.drop(WAITING[end])
+    end.out()
+
+
+def read(end: End, message: Message) -> None:
+    """The program reads it, twice."""
+    for _ in range(2):
+        with pytest.raises(DecodeError):
+            _ = message.item
+        end.engine.report_unreadable()
+    end.out()
+
+
+def read_primary(end: End) -> None:
+    read(end, end.primary(data(1, 3, 5, wait=True, body=NONSENSE)))
+
+
+def read_reply(end: End) -> None:
+    (reply,) = (
+        each.outcome
+        for each in end.take(data(1, 2, end.last, body=NONSENSE))
+        if isinstance(each, Transaction)
+    )
+    assert isinstance(reply, Message)
+    read(end, reply)
+
+
 def isolate(end: End) -> None:
     end.engine.isolate()
     end.out()
@@ -171,6 +207,17 @@ def write_late(end: End) -> None:
 def close(end: End) -> None:
     end.engine.close()
     end.out()
+
+
+def lose_unread(end: End) -> None:
+    stop_reading(end)
+    end.engine.tcp_closed()
+
+
+def close_unread(end: End) -> None:
+    stop_reading(end)
+    close(end)
+    end.engine.tcp_closed()
 
 
 def takes(*pieces: bytes) -> Callable[[End], object]:
@@ -264,6 +311,28 @@ SCENARIOS: dict[str, tuple[Callable[[], End], Callable[[End], object], Moved]] =
     # The inbox
     "no room": (full, takes(data(6, 11, 2)), {**MESSAGE, "primaries_without_room": 1}),
     "a reply needs no room": (full, takes(data(1, 2, 2)), {**MESSAGE, "unexpected_secondaries": 1}),
+    "primaries dropped": (full, drop, {"primaries_dropped": 1}),
+    # Bodies that are no SECS-II
+    **{
+        f"{what}, read by {who}": (
+            partial(asked, is_equipment=is_equipment),
+            happens,
+            {**MESSAGE, "bytes_received": SHORT + 3, "unreadable_bodies": 1}
+            | (told(1, S9) if is_equipment else {}),
+        )
+        for who, is_equipment in (("a host", False), ("an equipment", True))
+        for what, happens in (("a primary", read_primary), ("a reply", read_reply))
+    },
+    "S9F7 that is unreadable": (
+        lambda: selected(is_equipment=True),
+        lambda end: read(end, end.primary(data(9, 7, 1, body=NONSENSE))),
+        {**MESSAGE, "bytes_received": SHORT + 3, "unreadable_bodies": 1},
+    ),
+    "S9F5 that is unreadable": (
+        lambda: selected(is_equipment=True),
+        lambda end: read(end, end.primary(data(9, 5, 1, body=NONSENSE))),
+        {**MESSAGE, "bytes_received": SHORT + 3, "unreadable_bodies": 1, **told(1, S9)},
+    ),
     # After the end
     "frames behind a Separate": (
         selected,
@@ -353,6 +422,17 @@ SCENARIOS: dict[str, tuple[Callable[[], End], Callable[[End], object], Moved]] =
         {**got(4), "dropped_while_leaving": 4},
     ),
     "the end of leaving": (leaving, lambda end: end.engine.tcp_closed(), {}),
+    # What was queued and not written
+    "a loss with bytes queued": (
+        selected,
+        lose_unread,
+        {"messages_sent": 1, "bytes_unsent": 16},
+    ),
+    "a close with bytes queued": (
+        selected,
+        close_unread,
+        {"messages_sent": 1, "control_frames_sent": 1, "bytes_unsent": 16 + 14},
+    ),
     # Linktests
     "a linktest unanswered": (
         lambda: probing(linktest_threshold=2),
@@ -401,7 +481,7 @@ def test_a_new_link_has_counted_nothing() -> None:
         (fail, (1, 1, 0)),
         (lambda end: (end.engine.disable(), end.out()), (1, 0, 0)),
         (isolate, (1, 0, 0)),
-        (lambda end: (end.engine.tcp_opened(), end.at(5)), (1, 1, 0)),
+        (lambda end: (end.engine.tcp_opened(), end.out(), end.at(5)), (1, 1, 0)),
         (
             lambda end: (
                 end.engine.tcp_opened(),
@@ -490,6 +570,12 @@ async def connect_three(listener: MemoryListener) -> None:
         await listener.raw()
 
 
+async def select_three(listener: MemoryListener) -> None:
+    for _ in range(2):
+        await select(listener)
+    await (await listener.raw()).end()
+
+
 @pytest.mark.parametrize(
     ("happens", "counted"),
     [
@@ -497,13 +583,17 @@ async def connect_three(listener: MemoryListener) -> None:
         (close_at_once, (1, 0, 1)),
         (compete, (2, 0, 1)),
         (say_nothing, (1, 0, 1)),
-        (connect_three, (2, 1, 0)),
+        (connect_three, (3, 0, 1)),
+        (select_three, (2, 1, 0)),
     ],
 )
 async def test_a_server_counts_whom_it_accepts_turns_away_and_never_sees_selected(
     happens: Callable[[MemoryListener], Any], counted: tuple[int, int, int]
 ) -> None:
-    async with server_end(max_connections=2, linktest_interval=None) as (server, listener):
+    settings: dict[str, Any] = {"linktest_interval": None}
+    if happens is select_three:
+        settings["max_sessions"] = 2
+    async with server_end(max_connections=2, **settings) as (server, listener):
         assert (server.accepted, server.turned_away, server.never_selected) == (0, 0, 0)
         await happens(listener)
         await wait_all_tasks_blocked()

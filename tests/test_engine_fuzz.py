@@ -140,6 +140,7 @@ class Outside:
                 case protocol.OpenTcp():
                     assert self.tcp == "closed"
                     self.tcp = "opening"
+                    self.engine.dial_began()
                 case protocol.AbandonTcp() | protocol.CloseTcp():
                     assert self.tcp == ("open" if output == protocol.CloseTcp() else "opening")
                     self.tcp, self.unwritten = "closed", 0
@@ -155,7 +156,9 @@ class Outside:
         if epoch is not None:
             oldest = epoch.transactions.oldest_start()
             dues += [] if oldest is None else [oldest + engine.settings.t3]
-            assert epoch.backlog == self.unwritten + sum(map(len, context.outputs.frames)) >= 0
+            assert (
+                epoch.outbox.backlog == self.unwritten + sum(map(len, context.outputs.frames)) >= 0
+            )
         assert engine.next_due() <= min(dues, default=math.inf)
         assert engine.is_selected == (engine.phase == "selected") == life._world.gate
         assert all(counts[name] >= count for name, count in self.counts.items())

@@ -84,6 +84,10 @@ FLOORS = (
     Floor("hsms_engine/cli/*", ENGINE | {"typer", "rich"}, ACTING),
     Floor("hsms_engine/fake/*", ENGINE, ACTING | COMMAND_LINE),
     Floor("hsms_engine/demo.py", ENGINE, ACTING | COMMAND_LINE),
+    # Whether the output takes more, asked in a signal handler, where trio cannot wait.
+    Floor("hsms_engine/process.py", ENGINE | {"select"}, ACTING | PROGRAMS),
+    # The first thing the package imports.
+    Floor("hsms_engine/interrupt.py", frozenset(), PURE | PROGRAMS | DRIVER),
     # What a user holds: it opens no socket of its own.
     Floor("hsms_engine/*", ENGINE, ACTING | PROGRAMS),
 )

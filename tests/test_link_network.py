@@ -22,6 +22,7 @@ from hsms_engine import (
     open_link,
 )
 from hsms_engine.driver import tcp
+from hsms_engine.driver.dialling import Dials
 from hsms_engine.driver.tcp import DirectStream, connect_tcp
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.network import (
@@ -41,8 +42,17 @@ from tests.support.raw_peer import SEPARATE_REQ, RawPeer, data, linktest_req, li
 __all__ = ["leak_check", "no_task_left", "patience"]
 
 # Attempts follow each other without waiting; what must not happen in a test never comes due.
-FAST: dict[str, Any] = {"t5": 0.001, "allow_short_timers": True, "linktest_interval": None}
+FAST: dict[str, Any] = {
+    "t5": 0.001,
+    "allow_short_timers": True,
+    "linktest_interval": None,
+    "backoff_jitter": 0.0,
+}
 S1F1 = Message(1, 1, wait=True)
+
+
+async def test_a_name_of_the_system_is_found() -> None:
+    assert "127.0.0.1" in [each[4][0] for each in await Dials().addresses("localhost")]
 
 
 # With an equipment, here or elsewhere
@@ -380,42 +390,6 @@ async def test_both_ends_send_small_segments_at_once() -> None:
         patch.setattr(DirectStream, "__init__", init)
         async with serving() as server, open_hsms("127.0.0.1", server.port):
             assert len(made) == 2
-
-
-async def test_a_socket_that_connects_to_itself_is_a_refusal() -> None:
-    made = trio.socket.socket()
-    await made.bind(("127.0.0.1", 0))
-    await made.connect(made.getsockname())
-
-    async def open_itself(_host: str, _port: int) -> trio.SocketStream:
-        await trio.lowlevel.checkpoint()
-        return trio.SocketStream(made)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trio, "open_tcp_stream", open_itself)
-        with pytest.raises(ConnectionRefusedError, match="refused"):
-            await tcp.connect_tcp(*made.getsockname())
-    assert made.fileno() == -1
-
-
-async def test_a_connection_reset_before_it_is_looked_at_leaves_no_socket() -> None:
-    listener = await tcp.listen_tcp("127.0.0.1", 0)
-    client = await trio.open_tcp_stream("127.0.0.1", listener.port)
-    accepted, _ = await listener.accept()
-    reset(accepted)
-    listener.close()
-    with pytest.raises(trio.BrokenResourceError):
-        await client.receive_some()
-
-    async def open_reset(_host: str, _port: int) -> trio.SocketStream:
-        await trio.lowlevel.checkpoint()
-        return client
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trio, "open_tcp_stream", open_reset)
-        with pytest.raises(OSError, match="not connected"):
-            await tcp.connect_tcp("127.0.0.1", listener.port)
-    assert client.socket.fileno() == -1
 
 
 async def test_a_name_with_several_addresses_is_tried_address_by_address() -> None:

@@ -49,7 +49,11 @@ WORDS = {
         "active", "passive", "link", "epoch", "chart", "chart_event", "from_state", "to_state",
         "breaker_failures",
     },
-    "hsms_engine/driver/transport.py": {"send_some", "send_eof", "send_nowait"},
+    "hsms_engine/driver/tcp.py": {"darwin", "ii", "linux", "win32"},
+    "hsms_engine/driver/transport.py": {
+        "send_some", "send_eof", "send_nowait", "unacknowledged",
+    },
+    "hsms_engine/driver/turns.py": {"hsms_engine_turns"},
     "hsms_engine/protocol/causes.py": {"select"},
     "statecharts/hsms/world.py": {"none", "opening"},
 }  # fmt: skip

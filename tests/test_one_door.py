@@ -188,7 +188,7 @@ def test_reports_about_a_connection_that_is_over_change_nothing_and_are_counted(
     engine.tcp_closed(ConnectionResetError(104, "Connection reset by peer"))
     end.out()
     before = engine.statistics()
-    assert engine.receive(b"1234567") == 0
+    assert engine.receive(b"1234567") == 7
     engine.tcp_closed()
     engine.wrote(5)
     assert end.out() == []
@@ -360,13 +360,14 @@ Connecting(at=0, epoch=0, attempt=1)
 Selecting(at=1, epoch=1)
 Selected(at=2, epoch=1)
 UnexpectedSecondary(at=3, epoch=1, message=<Message S6F12 session=0 system=7>)
-Waiting(at=4, epoch=1, retry_after=6.0, error=ConnectionLostError(...))
+Unsent(at=5, epoch=1, count=14)
+Waiting(at=5, epoch=1, retry_after=5.0, error=ConnectionLostError(...))
 Connecting(at=10, epoch=1, attempt=2)
 Waiting(at=11, epoch=1, retry_after=9.0, error=ConnectError(...))
 Connecting(at=20, epoch=1, attempt=3)
-Waiting(at=21, epoch=1, retry_after=60, error=ConnectError(...))
-BreakerOpened(at=21, epoch=1, failures=2, threshold=2, retry_after=60)
-Blocked(at=30, epoch=1, retry_after=51)
+Waiting(at=21, epoch=1, retry_after=60.0, error=ConnectError(...))
+BreakerOpened(at=21, epoch=1, failures=2, threshold=2, retry_after=60.0)
+Blocked(at=30, epoch=1, retry_after=51.0)
 BreakerHalfOpen(at=81, epoch=1)
 BreakerProbing(at=81, epoch=1)
 Connecting(at=81, epoch=1, attempt=4)
@@ -383,6 +384,18 @@ Closed(at=92, epoch=2)
 """
 
 
+def goes_unread(end: End) -> None:
+    """The peer takes no byte of a message."""
+    end.is_read = False
+    end.engine.send(Message(6, 11))
+
+
+def is_lost(end: End) -> None:
+    """TCP is over; the next connection is read."""
+    end.engine.tcp_closed()
+    end.is_read = True
+
+
 def test_every_event_says_when_over_which_connection_and_its_values() -> None:
     end = End(t5=10, breaker_threshold=2, breaker_open_time=60)
     engine = end.engine
@@ -392,7 +405,8 @@ def test_every_event_says_when_over_which_connection_and_its_values() -> None:
         1: engine.tcp_opened,
         2: lambda: engine.receive(select_rsp(end.last)),
         3: lambda: engine.receive(data(6, 12, 7)),
-        4: engine.tcp_closed,
+        4: lambda: goes_unread(end),
+        5: lambda: is_lost(end),
         11: lambda: engine.tcp_failed(refused),
         21: lambda: engine.tcp_failed(refused),
         82: engine.tcp_opened,

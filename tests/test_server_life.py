@@ -22,6 +22,7 @@ from hsms_engine import (
     serve_hsms,
 )
 from hsms_engine.driver import tcp
+from hsms_engine.driver.turns import LONG
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.network import reset
 from tests.support.pair import MemoryListener, echo, nothing, server_end
@@ -95,7 +96,7 @@ async def test_a_handler_that_loses_its_peer_is_no_end_of_the_server(nested: boo
             assert server.accepted == number + 1
 
 
-async def test_a_defect_of_a_handler_ends_the_server_and_comes_out_bare() -> None:
+async def test_with_raise_errors_a_defect_of_a_handler_comes_out_bare() -> None:
     class DefectError(Exception):
         pass
 
@@ -107,7 +108,7 @@ async def test_a_defect_of_a_handler_ends_the_server_and_comes_out_bare() -> Non
 
         async def serve() -> None:
             with pytest.raises(DefectError):
-                await serve_hsms(handler, Settings(), listener=listener)
+                await serve_hsms(handler, Settings(), listener=listener, raise_errors=True)
 
         nursery.start_soon(serve)
         peer = await listener.raw()
@@ -115,7 +116,7 @@ async def test_a_defect_of_a_handler_ends_the_server_and_comes_out_bare() -> Non
     assert listener.closed
 
 
-async def test_a_defect_beside_a_lost_connection_is_not_swallowed() -> None:
+async def test_with_raise_errors_a_defect_beside_a_lost_connection_comes_out() -> None:
     async def handler(_: HsmsConnection) -> None:
         raise ExceptionGroup("both", [ConnectionLostError("lost", "why"), KeyError("defect")])
 
@@ -124,7 +125,7 @@ async def test_a_defect_beside_a_lost_connection_is_not_swallowed() -> None:
 
         async def serve() -> None:
             with pytest.raises(ExceptionGroup) as caught:
-                await serve_hsms(handler, Settings(), listener=listener)
+                await serve_hsms(handler, Settings(), listener=listener, raise_errors=True)
             assert [type(each) for each in caught.value.exceptions] == [KeyError]
 
         nursery.start_soon(serve)
@@ -210,7 +211,7 @@ async def test_no_more_connections_are_up_together_than_allowed() -> None:
             await listener.dial()
             most = max(most, len(server.connections))
         await wait_all_tasks_blocked()
-        assert (max(most, len(server.connections)), server.turned_away) == (2, 3)
+        assert (max(most, len(server.connections)), server.gave_way) == (2, 3)
 
 
 async def test_a_close_that_is_cancelled_still_ends_the_server() -> None:
@@ -337,9 +338,9 @@ async def test_a_busy_system_is_no_end_of_a_listener(
         await trio.lowlevel.checkpoint()
         paused.append(seconds)
 
-    monkeypatch.setattr(trio, "sleep", pause)
     listener = await accepting(code, code, code)
     client = await tcp.connect_tcp("127.0.0.1", listener.port)
+    monkeypatch.setattr(trio, "sleep", pause)
     stream, peer = await listener.accept()
     assert peer.startswith("127.0.0.1:")
     assert paused == [0.1] * 3
@@ -395,5 +396,5 @@ async def test_a_flood_of_frames_lets_other_tasks_have_their_turn() -> None:
         while last < before + 4_000:
             await trio.lowlevel.checkpoint()
             most, last = max(most, taken() - last), taken()
-    # So the reader had two slices at the most in between, of 8 KiB of the shortest frames each.
-    assert most <= 2 * 8_192 // 14 + 2
+    # So the reader had two slices at the most in between.
+    assert most <= 2 * LONG.frames + 2

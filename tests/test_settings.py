@@ -30,11 +30,13 @@ RANGES = [
     ("max_frame", 9, 10, 0xFFFF_FFFF, 0x1_0000_0000),
     ("inbox_size", 0, 1, 1_000_000, 1_000_001),
     ("inbox_bytes", 0, 1, 2**40, 2**40 + 1),
+    ("server_inbox_bytes", 0, 1, 2**40, 2**40 + 1),
     ("outbox_size", 0, 1, 2**40, 2**40 + 1),
     ("events_size", 0, 1, 1_000_000, 1_000_001),
     ("breaker_threshold", 0, 1, 1_000, 1_001),
     ("max_sessions", 0, 1, 1_000_000, 1_000_001),
     ("max_connections", 0, 1, 1_000_000, 1_000_001),
+    ("max_connections_per_address", 0, 1, 1_000_000, 1_000_001),
     ("backoff_factor", 0.999, 1.0, 10.0, 10.001),
     ("backoff_limit", -0.001, 0.0, 86_400.0, 86_400.001),
     ("backoff_jitter", -0.001, 0.0, 1.0, 1.001),
@@ -82,8 +84,8 @@ def test_a_value_within_its_range_is_taken_and_one_beside_it_is_not(
     "value", ["10", None, math.nan, math.inf, -math.inf, [], 10**400], ids=repr
 )
 def test_what_is_no_number_is_refused_by_name(field: str, value: object) -> None:
-    if (field, value) == ("linktest_interval", None):
-        assert make(linktest_interval=None).linktest_interval is None
+    if value is None and field in ("linktest_interval", "max_connections_per_address"):
+        assert getattr(make(**{field: None}), field) is None
         return
     with pytest.raises(SettingsError, match=f"^{field}="):
         make(**{field: value})

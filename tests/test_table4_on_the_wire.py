@@ -26,6 +26,7 @@ from hsms_engine import (
     SelectRefusedError,
     events,
 )
+from hsms_engine.secs2 import DecodeError
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.pair import (
     Switchboard,
@@ -450,6 +451,28 @@ async def test_the_session_id_is_not_looked_at_when_the_check_is_off(role: str) 
     async with end(check_session_id=False, **QUIET) as (connection, peer):
         await peer.send(data(1, 1, SYSTEM, session=0x1234))
         assert (await anext(connection)).session_id == 0x1234
+
+
+@pytest.mark.clause("data/unreadable")
+@BOTH_ENDS
+@pytest.mark.parametrize("is_equipment", [False, True], ids=["host", "equipment"])
+async def test_a_body_that_is_no_secs_is_counted_and_an_equipment_answers_it_with_s9f7(
+    role: str, is_equipment: bool
+) -> None:
+    end = active_end if role == "active" else passive_end
+    async with end(is_equipment=is_equipment, **QUIET) as (connection, peer):
+        bad = data(1, 3, SYSTEM, wait=True, body=b"\xff\xff\xff")
+        await peer.send(bad)
+        primary = await anext(connection)
+        with pytest.raises(DecodeError):
+            primary.sml()
+        if is_equipment:
+            got = await peer.frame()
+            assert (got.session, got.byte2, got.byte3, got.ptype, got.stype) == (0, 9, 7, 0, 0)
+            assert got.body == b"\x21\x0a" + bad[4:14]
+        await peer.ping()
+        assert connection.statistics().counts["unreadable_bodies"] == 1
+        assert connection.is_selected
 
 
 # Linktest

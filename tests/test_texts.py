@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
 import pytest
+import trio
 from trio.testing import wait_all_tasks_blocked
 
 from hsms_engine import (
@@ -37,6 +38,7 @@ from hsms_engine.driver.tcp import connect_tcp, listen_tcp
 from hsms_engine.protocol.causes import Cause
 from hsms_engine.protocol.epoch import Epoch
 from hsms_engine.protocol.exchange import RESERVE
+from hsms_engine.protocol.outputs import Step
 from hsms_engine.settings import SettingsChanges, chosen_settings
 from hsms_engine.wire import Frame, FrameLengthError
 from statecharts import System
@@ -52,7 +54,16 @@ from tests.support.engines import (
     serving,
     text_of,
 )
-from tests.support.pair import MemoryListener, Switchboard, link_end, passive_end, server_end
+from tests.support.names import silent_resolver
+from tests.support.pair import (
+    Handler,
+    MemoryListener,
+    Switchboard,
+    link_end,
+    nothing,
+    passive_end,
+    server_end,
+)
 from tests.support.raw_peer import (
     data,
     deselect_req,
@@ -112,10 +123,22 @@ def stops_reading(end: End) -> None:
     end.out()
 
 
+def wrote(count: int) -> Happens:
+    return lambda end: end.engine.wrote(count)
+
+
+def closed_unread(end: End) -> object:
+    """The error of a close whose peer takes nothing any more, and then closes TCP."""
+    stops_reading(end)
+    end.engine.close()
+    end.engine.tcp_closed()
+    return end.engine.unsent
+
+
 def asks_too_much(end: End) -> None:
     end.is_read = False
-    end.engine.send(Message(6, 11, body=bytes(RESERVE + 10)))
-    end.take(linktest_req(1))
+    end.engine.send(Message(6, 11))
+    end.take(linktest_req(1) * (RESERVE // 14 + 1))
 
 
 def deselects(end: End) -> None:
@@ -175,6 +198,12 @@ LOSSES = {
         in_order(stops_reading, at(30)),
         "the peer took no byte for 30 s (write_timeout), 14 bytes are queued",
     ),
+    "write deadline": Loss(
+        in_order(stops_reading, at(1), wrote(3), at(2)),
+        "the peer took 3 of 14 queued bytes by their deadline (frame_deadline = 1.5 s and 1 s for "
+        "each 64 KiB)",
+        settings={"frame_deadline": 1.5, "allow_short_timers": True},
+    ),
     "linktest": Loss(
         in_order(at(2), takes(linktest_req(1)), calls("linktest"), at(3), at(7)),
         "1 linktest(s) in a row unanswered within T6 = 5 s; last sign of life 5.0 s ago",
@@ -198,8 +227,7 @@ LOSSES = {
     ),
     "answers not read": Loss(
         asks_too_much,
-        f"the peer asks and reads no answers: {RESERVE + 10 + 14 + 14} bytes are queued",
-        settings={"outbox_size": 1},
+        f"the peer asks and reads no answers: {RESERVE // 14 * 14 + 14} bytes of them are queued",
     ),
     "separated": Loss(takes(separate_req(1)), "the peer separated"),
     "T6 of a Deselect": Loss(in_order(calls("deselect"), at(5)), "no response within T6 = 5 s"),
@@ -549,6 +577,11 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
         TransactionError,
         lambda: request_of(selected(t3=20), at(20)),
         "tool: no reply to S1F1 within T3 = 20 s; the connection stays",
+    ),
+    (
+        ConnectionLostError,
+        lambda: closed_unread(selected()),
+        "tool: closed, but 14 bytes accepted for sending were not written: the peer closed TCP",
     ),
     (
         RejectedError,
@@ -998,6 +1031,11 @@ def no_host() -> str:
     return f"{NOWHERE!r} is no host name: {caught.value}"
 
 
+async def look_up_in_vain() -> str:
+    with silent_resolver():
+        return await refusal(connect_tcp("tool", 5000))
+
+
 Driven = Callable[[], Awaitable[str]]
 NOWHERE = "a" * 70
 NO_HOST = no_host()
@@ -1028,6 +1066,7 @@ DRIVEN: list[tuple[Driven, str]] = [
     ),
     (lambda: refusal(connect_tcp(NOWHERE, 5000)), NO_HOST),
     (lambda: refusal(listen_tcp(NOWHERE, 5000)), NO_HOST),
+    (look_up_in_vain, "no address of 'tool' was found within 30 s"),
 ]
 
 
@@ -1057,35 +1096,155 @@ async def select_and_close(listener: MemoryListener) -> None:
     await peer.close()
 
 
-LOGGED: list[tuple[Callable[[MemoryListener], Awaitable[None]], str]] = [
-    (compete, "memory peer 2: never selected: refused, or closed by a call"),
-    (
+async def connect_two(listener: MemoryListener) -> None:
+    for _ in range(2):
+        await listener.raw()
+        await wait_all_tasks_blocked()
+
+
+async def one_fills_and_another_comes(listener: MemoryListener) -> None:
+    for size in (50, 1):
+        peer = await listener.raw()
+        await peer.select()
+        await peer.send(data(6, 11, 1, body=bytes(size)))
+        await peer.settle()
+
+
+def sends(*frames: bytes) -> Callable[[MemoryListener], Awaitable[None]]:
+    """For each of these a peer selects, sends it, and is gone."""
+
+    async def happens(listener: MemoryListener) -> None:
+        for frame in frames:
+            peer = await listener.raw()
+            await peer.select()
+            await peer.send(frame)
+            await peer.settle()
+            await peer.close()
+            await wait_all_tasks_blocked()
+
+    return happens
+
+
+async def reads(connection: HsmsConnection) -> None:
+    async for primary in connection:
+        assert primary.item is None
+
+
+async def raises_in_a_recorder(connection: HsmsConnection) -> None:
+    def recorder(_: Step) -> None:
+        raise ValueError
+
+    connection.on_step(recorder)
+    await nothing(connection)
+
+
+async def waits_and_reads(connection: HsmsConnection) -> None:
+    """The first one reads, when both connections are over."""
+    if connection.peer != "memory peer 1":
+        await nothing(connection)
+    await trio.sleep(5)
+    await reads(connection)
+
+
+async def asks(connection: HsmsConnection) -> None:
+    """It takes no primary."""
+    await connection.request(S1F1)
+
+
+async def select_two(listener: MemoryListener) -> None:
+    for _ in range(2):
+        peer = await listener.raw()
+        await peer.select()
+        await peer.send(EVENT)
+        await wait_all_tasks_blocked()
+
+
+class Logged(NamedTuple):
+    """``line`` is the last line of the log, or the first line of its text."""
+
+    happens: Callable[[MemoryListener], Awaitable[None]]
+    line: str
+    handler: Handler = reads
+    settings: dict[str, Any] = {}  # noqa: RUF012  # nobody changes it
+
+
+EVENT = data(6, 11, 1, body=b"\x01\x00")
+LOGGED = {
+    "competing": Logged(compete, "memory peer 2: never selected: refused, or closed by a call"),
+    "closed at once": Logged(
         close_at_once,
         "memory peer 1: never selected: memory peer 1: connection lost: the peer closed TCP",
     ),
-    (
+    "gave way": Logged(
+        connect_two,
+        "memory peer 1: never selected: gave way to memory peer 2",
+        settings={"max_connections": 1},
+    ),
+    "handler ended": Logged(
         select_and_close,
         "memory peer 1: handler ended: memory peer 1: connection lost: the peer closed TCP",
     ),
-]
+    "handler failed": Logged(
+        sends(data(1, 3, 5, body=b"\xff")),
+        "memory peer 1: closed, because its handler failed:",
+    ),
+    "connection failed": Logged(
+        sends(linktest_req(5)),
+        "memory peer 1: ended, because it failed itself:",
+        raises_in_a_recorder,
+    ),
+    "handler cancelled": Logged(
+        sends(b"", b""),
+        "memory peer 1: its handler is cancelled: its connection has been over for longest, and "
+        "more than 1 such handlers run (max_connections)",
+        nothing,
+        {"max_connections": 1},
+    ),
+    "primaries dropped": Logged(
+        sends(EVENT, EVENT),
+        "memory peer 1: 1 primaries that waited on a connection that is over are dropped: others "
+        "need their room (server_inbox_bytes)",
+        nothing,
+        {"server_inbox_bytes": 300},
+    ),
+    "reader of dropped primaries": Logged(
+        sends(EVENT, EVENT),
+        "memory peer 1: handler ended: memory peer 1: the connection is over, and 1 primaries that "
+        "waited were dropped: the server needed their room (server_inbox_bytes), or the handler "
+        "had ended",
+        waits_and_reads,
+        {"server_inbox_bytes": 300},
+    ),
+    "others need the room": Logged(
+        one_fills_and_another_comes,
+        "memory peer 1: handler ended: S1F1 got no reply: memory peer 1: connection lost: the "
+        "inboxes of the server are full: of all its connections this one has most in them, 250 "
+        "bytes, and nobody takes them (server_inbox_bytes)",
+        asks,
+        {"server_inbox_bytes": 300, "max_sessions": 2},
+    ),
+    "inboxes full": Logged(
+        select_two,
+        "memory peer 2: handler ended: S1F1 got no reply: memory peer 2: connection lost: the "
+        "inboxes of the server are full: 202 bytes wait on all its connections together and "
+        "nobody takes them (server_inbox_bytes); S6F11 did not fit",
+        asks,
+        {"server_inbox_bytes": 300, "max_sessions": 2},
+    ),
+}
 
 
-@pytest.mark.parametrize(("happens", "line"), LOGGED, ids=[each.__name__ for each, _ in LOGGED])
+@pytest.mark.parametrize("how", LOGGED)
 async def test_a_server_logs_how_a_connection_ended(
-    happens: Callable[[MemoryListener], Awaitable[None]],
-    line: str,
-    caplog: pytest.LogCaptureFixture,
+    how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def handler(connection: HsmsConnection) -> None:
-        async for _ in connection:
-            pass
-
+    happens, line, handler, settings = LOGGED[how]
     caplog.set_level(logging.INFO, "hsms_engine.server")
-    async with server_end(handler, **QUIET) as (_, listener):
+    async with server_end(handler, **QUIET, **settings) as (_, listener):
         await happens(listener)
-        await wait_all_tasks_blocked()
+        await trio.sleep(10)
         lines = [each.getMessage() for each in caplog.records if each.name == "hsms_engine.server"]
-    assert lines == [line]
+    assert [each.partition("\n")[0] for each in lines][-1] == line
 
 
 # Every text there is
@@ -1131,7 +1290,7 @@ def shown() -> list[str]:
     """All that the tests above compare."""
     attempts = [f"not connected, during select: {each.cause}" for each in ATTEMPTS.values()]
     losses = [f"connection lost: {each.reason}" for each in (LOSSES | ENDS).values()]
-    logged = [line for _, line in LOGGED]
+    logged = [each.line for each in LOGGED.values()]
     return [*attempts, *losses, *logged, *(text for _, _, text in TEXTS), *(t for _, t in DRIVEN)]
 
 

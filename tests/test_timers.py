@@ -12,6 +12,7 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from hsms_engine import (
+    ClosedError,
     ConnectError,
     ConnectionLostError,
     HsmsConnection,
@@ -509,11 +510,35 @@ async def test_the_write_timeout_runs_however_busy_the_connection_is() -> None:
 
 
 async def test_a_slow_reader_is_no_dead_one() -> None:
-    async with slow_reader(seconds=29, write_timeout=30, **QUIET) as connection:
+    """A piece in 29 s, again and again: progress, and fast enough for its deadline."""
+    slow = slow_reader(seconds=29, write_timeout=30, frame_deadline=400, **QUIET)
+    async with slow as connection:
         await connection.send(Message(7, 3, body=bytes(10 * 65_536)))
         await trio.sleep(1_000)
         assert connection.is_selected
         assert connection.statistics().queued_bytes == 0
+
+
+async def test_a_peer_that_takes_bytes_one_at_a_time_meets_the_write_deadline() -> None:
+    slow = slow_reader(seconds=29, write_timeout=30, frame_deadline=60, **QUIET)
+    async with slow as connection:
+        # One piece is taken at once, the deadline is for the other nine.
+        await connection.send(Message(7, 3, body=bytes(10 * 65_536 - 14)))
+        with pytest.raises(ConnectionLostError, match=r"took 131072 of \d+ queued bytes by their"):
+            await connection.request(S1F1)
+        assert now() == 60 + 10 * 65_536 / 65_536
+
+
+async def test_the_write_deadline_is_for_what_was_queued_when_it_began() -> None:
+    """A link that is never idle: a piece in 29 s, another one queued in the meantime, for hours."""
+    slow = slow_reader(seconds=29, write_timeout=30, frame_deadline=60, **QUIET)
+    async with slow as connection:
+        await connection.send(Message(7, 3, body=bytes(65_536 - 14)))
+        for _ in range(100):
+            await connection.send(Message(7, 3, body=bytes(65_536 - 14)))
+            await trio.sleep(29)
+            assert connection.statistics().queued_bytes > 0
+        assert connection.is_selected
 
 
 async def test_what_is_queued_for_a_peer_that_never_reads_is_bounded() -> None:
@@ -602,11 +627,33 @@ async def test_everything_queued_leaves_before_the_separate() -> None:
         await peer.control(SEPARATE_REQ)
 
 
-async def test_a_close_of_a_peer_that_never_reads_lasts_no_longer_than_linger() -> None:
+async def test_a_close_of_a_peer_that_never_reads_ends_by_the_write_timeout_and_says_so() -> None:
     async with slow_reader(seconds=1e9, write_timeout=30, linger=0.5, **QUIET) as connection:
         await connection.send(Message(7, 3, body=bytes(1_000_000)))
-        await connection.aclose()
-        assert now() == 0.5
+        words = "closed, but 1000014 bytes accepted for sending were not written: the peer took no"
+        async with trio.open_nursery() as nursery:
+
+            async def close() -> None:
+                with pytest.raises(ConnectionLostError, match=words):
+                    await connection.aclose()
+                assert now() == 30
+
+            nursery.start_soon(close)
+            nursery.start_soon(close)
+        with pytest.raises(ClosedError):
+            await connection.send(Message(7, 3))
+        assert connection.statistics().counts["bytes_unsent"] == 1_000_014 + 14
+
+
+async def test_a_cancelled_aclose_closes_at_once() -> None:
+    async with slow_reader(seconds=1e9, write_timeout=30, linger=0.5, **QUIET) as connection:
+        await connection.send(Message(7, 3, body=bytes(1_000_000)))
+        with trio.move_on_after(1) as patience:
+            await connection.aclose()
+        assert patience.cancelled_caught
+        with pytest.raises(ConnectionLostError, match="1000014 bytes accepted for sending"):
+            await connection.aclose()
+        assert now() == 1
 
 
 # Live changes

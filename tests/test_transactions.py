@@ -379,10 +379,10 @@ async def test_a_reply_does_not_reach_a_later_connection() -> None:
 @pytest.mark.clause("order/system-bytes")
 async def test_system_bytes_are_unique_among_open_ones_after_wrapping_too() -> None:
     table = Transactions(SYSTEM_BYTES - 2)
-    numbers = [table.open(1, 1, 0, table.take_system_bytes()).system_bytes for _ in range(4)]
+    numbers = [table.open(1, 1, 0, 0, table.take_system_bytes()).system_bytes for _ in range(4)]
     assert numbers == [SYSTEM_BYTES - 2, SYSTEM_BYTES - 1, 0, 1]
     again = Transactions(SYSTEM_BYTES - 1)
-    held = again.open(1, 1, 0, again.take_system_bytes())
+    held = again.open(1, 1, 0, 0, again.take_system_bytes())
     again._next = SYSTEM_BYTES - 1
     assert again.take_system_bytes() == 0
     assert held.system_bytes == SYSTEM_BYTES - 1

@@ -2,8 +2,10 @@
 
 * **An epoch stops as a whole.** Reader, writer and stream of one TCP connection are in one task
   tree with one cancel scope; the next connection begins when all these tasks have stopped.
-* **The reader never waits for the user.** It gives bytes to the engine, lets it answer, and reads
-  on.
+* **The reader waits for the user only while the inbox is more than half full**, and never for long.
+  Otherwise it gives bytes to the engine, lets it answer, and reads on.
+* **Whoever wakes late reads first, then judges.** Before a timer is said to be over, what has come
+  meanwhile is read and what can be written is written: a blocked program blames no peer for it.
 * **Bytes are sent in one order**: at once, when the transport takes them and nothing is queued,
   else by the one writer task. There is no ``await`` between a change of state and the queueing of
   its bytes.
@@ -14,16 +16,20 @@
 from __future__ import annotations
 
 import logging
+import math
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn, assert_never
 
 import trio
 
+from hsms_engine.driver.dialling import HELD, GiveBack
 from hsms_engine.driver.event_reader import EventReader
-from hsms_engine.driver.tcp import BROKEN, RECEIVE_SIZE, Dial, Stream, system_error
+from hsms_engine.driver.tcp import BROKEN, RECEIVE_SIZE, PatientDial, Stream, system_error
 from hsms_engine.driver.transport import Transport
+from hsms_engine.driver.turns import LITTLE_BYTES, LITTLE_FRAMES, new_share
 from hsms_engine.events import LinkEvent, UnexpectedSecondary
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.control import ControlTransaction
@@ -31,22 +37,26 @@ from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.protocol.transactions import Transaction
-from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp
+from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp, ResetTcp
 
 if TYPE_CHECKING:
     from trio import TaskStatus
 
 _LOG = logging.getLogger("hsms_engine.charts")
 
-# Bytes given to the engine at once, and the number of frames after which other tasks have a turn.
-_SLICE = 8_192
-_FRAMES_A_TURN = 100
+# Bytes read at once from a peer that is not selected: it may take little memory.
+_RECEIVE_UNSELECTED = 16_384
+# Passes of the event loop in which nothing must come before a timer judges: a dial that has its
+# answer needs several until it returns.
+_QUIET_PASSES = 10
+# The messages that the program takes before a resting reader reads on.
+_TAKEN = 32
 
 
 class Driver:
     """One link: an engine, its stream, and the tasks that wait for either."""
 
-    def __init__(self, engine: Engine, dial: Dial | None) -> None:
+    def __init__(self, engine: Engine, dial: PatientDial | None) -> None:
         self.engine = engine
         self.recorders: list[Callable[[Step], None]] = []
         self._dial = dial
@@ -54,11 +64,24 @@ class Driver:
         self._epoch_scope = trio.CancelScope()
         self._dial_wanted = trio.Event()
         self._transport: Transport | None = None
+        # The latest one that the engine has closed, until its tasks have stopped.
+        self._closed: Transport | None = None
         self._timer_scope = trio.CancelScope()
         # The task that waits for each transaction; the primaries not taken yet, oldest first.
         self._waiting: dict[Transaction | ControlTransaction, trio.lowlevel.Task] = {}
         self._inbox: deque[Primary] = deque()
         self._inbox_news = trio.lowlevel.ParkingLot()
+        # How many primaries the program has taken; woken for each while the reader rests.
+        self._taken = 0
+        self._inbox_taken = trio.lowlevel.ParkingLot()
+        self._taken_at_rest = -1
+        self._taken_at = -math.inf
+        # How often the reader got bytes, whether it still handles them, and whether it rests.
+        self._receipts = 0
+        self._is_handling = False
+        self._is_resting = False
+        self._rested = trio.lowlevel.ParkingLot()
+        self.share = new_share()
         # Woken each time the charts have moved, and when the outbox has room again.
         self._moved = trio.lowlevel.ParkingLot()
         self._roomy = trio.lowlevel.ParkingLot()
@@ -115,8 +138,34 @@ class Driver:
         while True:
             with trio.CancelScope(deadline=self.engine.next_due()) as self._timer_scope:
                 await trio.sleep_forever()
+            if not self.engine.is_due():
+                continue
+            await self._catch_up()
+            self.ask_handover()
             self.engine.tick()
             self.turn()
+
+    async def _catch_up(self) -> None:
+        """Let reader, writer and dial do what they could have done while this loop was late.
+
+        For at most T6, because a peer may send without end; but while the reader rests, it is the
+        program that is late, so that time does not count.
+        """
+        quiet, latest = 0, trio.current_time() + self.engine.settings.t6
+        while quiet < _QUIET_PASSES and trio.current_time() < latest:
+            receipts = self._receipts
+            while self._is_resting:
+                await self._rested.park()
+                latest = trio.current_time() + self.engine.settings.t6
+            await trio.lowlevel.checkpoint()
+            quiet = 0 if self._is_handling or self._receipts != receipts else quiet + 1
+
+    def ask_handover(self) -> None:
+        """Tell the engine how much of what is written the peer's system has not acknowledged."""
+        if self._transport is not None:
+            outstanding = self._transport.unacknowledged()
+            if outstanding is not None:
+                self.engine.acknowledged(outstanding)
 
     # What comes out of the engine
 
@@ -139,25 +188,31 @@ class Driver:
                 case Step():
                     self._record(output)
                     moved = True
-                case OpenTcp() | AbandonTcp() | FinishTcp() | CloseTcp():
+                case OpenTcp() | AbandonTcp() | FinishTcp() | CloseTcp() | ResetTcp():
                     self._change_tcp(output)
                 case _:
                     self._report(output)
         if moved:
-            for lot in (self._moved, self._roomy, self._inbox_news):
+            for lot in (self._moved, self._roomy, self._inbox_news, self._inbox_taken):
                 lot.unpark_all()
         # The time keeper must wake when the next timer is due.
         if (due := self.engine.next_due()) < self._timer_scope.deadline:
             self._timer_scope.deadline = due
 
-    def _change_tcp(self, wish: OpenTcp | AbandonTcp | FinishTcp | CloseTcp) -> None:
+    def _change_tcp(self, wish: OpenTcp | AbandonTcp | FinishTcp | CloseTcp | ResetTcp) -> None:
         match wish:
             case OpenTcp():
                 self._epoch_scope = trio.CancelScope()
                 self._dial_wanted.set()
-            case AbandonTcp() | CloseTcp():
+            case AbandonTcp():
                 self._epoch_scope.cancel()
-                self._transport = None
+            case CloseTcp():
+                self._epoch_scope.cancel()
+                self._closed, self._transport = self._transport, None
+            case ResetTcp():
+                # A driver that has been stopped has no stream any more.
+                if self._closed is not None:
+                    self._closed.reset()
             case FinishTcp():
                 assert self._transport is not None
                 self._transport.finish()
@@ -175,10 +230,17 @@ class Driver:
 
     async def _dial_epoch(self, scope: trio.CancelScope) -> None:
         assert self._dial is not None
+
+        def began(tried: Mapping[str, str]) -> None:
+            # An attempt may be abandoned in the turn in which it begins.
+            if not scope.cancel_called:
+                self.engine.dial_began(tried)
+                self.turn()
+
         # The attempt may have been abandoned before it began.
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            stream = await self._dial()
+            stream, give_back = await self._dial(began)
         except BROKEN as error:
             # An attempt may be abandoned in the turn in which it fails; then it is settled already.
             if not scope.cancel_called:
@@ -186,48 +248,121 @@ class Driver:
                 self.turn()
             return
         if scope.cancel_called:
+            give_back()
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
             return
-        await self._run_epoch(stream, self.engine.tcp_opened)
+        await self._run_epoch(stream, self.engine.tcp_opened, give_back)
 
-    async def _run_epoch(self, stream: Stream, begin: Callable[[], None]) -> None:
+    async def _hold_slot(self, give_back: GiveBack) -> None:
+        with trio.move_on_after(HELD):
+            await self.until(lambda: self.engine.phase != "selecting")
+        give_back()
+
+    async def _run_epoch(
+        self,
+        stream: Stream,
+        begin: Callable[[], None],
+        give_back: GiveBack | None = None,
+    ) -> None:
         try:
             async with open_bare_nursery() as nursery:
                 self._transport = transport = Transport(self.engine, stream)
+                # The program may read a message in any thread, and the writer task reports it.
+                soon = trio.lowlevel.current_trio_token().run_sync_soon
+                self.engine.on_unreadable(partial(soon, transport.wake, idempotent=True))
                 begin()
                 self.turn()
-                nursery.start_soon(transport.run, self._write_turn)
+                nursery.start_soon(transport.run, self._write_turn, self._catch_up)
+                if give_back is not None:
+                    nursery.start_soon(self._hold_slot, give_back)
                 await self._read(stream)
                 # The charts have closed TCP, which cancels these tasks.
                 await trio.sleep_forever()
         finally:
-            self._transport = None
+            if give_back is not None:
+                give_back()
+            self._transport = self._closed = None
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
 
     def _write_turn(self) -> None:
+        self.engine.report_unreadable()
         self.turn()
         self._roomy.unpark_all()
 
     async def _read(self, stream: Stream) -> None:
+        engine = self.engine
+        try:
+            while True:
+                try:
+                    data = await stream.receive_some(
+                        RECEIVE_SIZE if engine.is_selected else _RECEIVE_UNSELECTED
+                    )
+                except BROKEN as error:
+                    engine.tcp_closed(system_error(error) or error)
+                    self.turn()
+                    return
+                if not data:
+                    engine.tcp_closed()
+                    self.turn()
+                    return
+                self._receipts += 1
+                self._is_handling = True
+                await self._handle(bytes(data))
+                self._is_handling = False
+        finally:
+            self._is_handling = False
+            self.share.leave()
+
+    async def _handle(self, data: bytes) -> None:
+        """Give ``data`` to the engine, in slices, so that a flood of frames is not one turn."""
+        engine, share = self.engine, self.share
+        start, end = 0, len(data)
+        if end <= LITTLE_BYTES and engine.room(end) >= LITTLE_FRAMES and not share.is_heavy:
+            start = engine.receive(data, 0, LITTLE_FRAMES)
+            self.turn()
+            share.handled_little(all_of_it=start == end)
+        while start < end:
+            room = engine.room(end - start) or await self._rest(end - start)
+            share.begin()
+            while room:
+                start = engine.receive(data, start, min(share.look, room))
+                if start == end or share.handled():
+                    break
+                room = engine.room(end - start)
+            self.turn()
+            if share.end() or start < end:
+                await share.wait()
+        share.leave()
+
+    async def _rest(self, size: int) -> int:
+        """Let a program that reads take primaries before more of them come, for at most T6 / 4.
+
+        A program that took none for T3, and none meanwhile, is not waited for again. For any other,
+        nothing is read while the inbox is full. ``size`` bytes are here. Returns how many frames to
+        handle before the next rest.
+        """
+        engine, settings = self.engine, self.engine.settings
         while True:
+            reads = trio.current_time() - self._taken_at < settings.t3
+            if not reads and self._taken == self._taken_at_rest:
+                return size
+            before = self._taken_at_rest = self._taken
+            self.share.leave()
+            self._is_resting = True
             try:
-                data = await stream.receive_some(RECEIVE_SIZE)
-            except BROKEN as error:
-                self.engine.tcp_closed(system_error(error) or error)
-                self.turn()
-                return
-            if not data:
-                self.engine.tcp_closed()
-                self.turn()
-                return
-            # In slices, so that a flood of frames is not one turn.
-            for start in range(0, len(data), _SLICE):
-                frames = self.engine.receive(bytes(data[start : start + _SLICE]))
-                self.turn()
-                if frames > _FRAMES_A_TURN:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
+                with trio.move_on_after(settings.t6 / 4):
+                    while not engine.room(size) and self._taken < before + _TAKEN:
+                        await self._inbox_taken.park()
+            finally:
+                self._is_resting = False
+                self._rested.unpark_all()
+            taken = self._taken - before
+            if room := engine.room(size):
+                return room
+            if not ((reads or taken) and engine.may_overflow(size)):
+                return max(taken, 1)
 
     # Waiting
 
@@ -267,17 +402,38 @@ class Driver:
     async def next_primary(self) -> Primary | None:
         """The next primary, or None when there will be no more.
 
-        There is no task switch while primaries wait. When there are none, the reader has its turn
-        and fills the inbox.
+        While primaries wait there is a task switch only now and then. When there are none, the
+        reader has its turn and fills the inbox.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        if self._inbox and self.share.count_message():
+            await self.share.pause()
         while not self._inbox:
             if self.engine.is_closed:
                 return None
             await self._inbox_news.park()
+            self.share.resume()
         primary = self._inbox.popleft()
         self.engine.take(primary)
+        self._taken += 1
+        if self._inbox:
+            # It is behind: the reader may want to know whether it goes on.
+            self._taken_at = trio.current_time()
+        if self._is_resting:
+            self._inbox_taken.unpark_all()
         return primary
+
+    def fail(self, why: str) -> None:
+        """The open connection cannot go on, and ``why``."""
+        self.engine.fail(why)
+        self.turn()
+
+    def drop_inbox(self) -> int:
+        """Drop the primaries that wait. Returns how many."""
+        count = len(self._inbox)
+        while self._inbox:
+            self.engine.drop(self._inbox.popleft())
+        return count
 
     # Telling
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import socket
+import struct
+import sys
+from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import trio
+
+from hsms_engine.driver.dialling import Began, GiveBack, dial
 
 RECEIVE_SIZE = 65_536
 
@@ -23,6 +27,19 @@ BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 Stream = trio.abc.Stream
 Dial = Callable[[], Awaitable[Stream]]
+# A dial that may have to wait for its turn: it calls what it is given when it has really begun, and
+# what it gives is to be called when the attempt is decided.
+PatientDial = Callable[[Began], Awaitable[tuple[Stream, GiveBack]]]
+
+# The most bytes that the kernel is to hold unsent, where it cannot be told the number itself.
+_SEND_BUFFER = 131_072
+
+
+@runtime_checkable
+class Resettable(Protocol):
+    """A stream that can close with RST, as ``DirectStream`` does."""
+
+    def reset(self) -> None: ...
 
 
 class _Borrowed(socket.socket):
@@ -43,6 +60,9 @@ class DirectStream(trio.abc.HalfCloseableStream):
         # A second socket object on the same descriptor, because trio's own send always may wait.
         self._socket = _Borrowed(fileno=stream.socket.fileno())
         self._socket.setblocking(False)
+        if not hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            # Where there is one, trio has set it.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """Give the kernel the bytes that it takes now. How many it took, perhaps 0.
@@ -55,6 +75,26 @@ class DirectStream(trio.abc.HalfCloseableStream):
             return 0
         except OSError as error:
             raise trio.BrokenResourceError(str(error)) from error
+
+    def unacknowledged(self) -> int | None:
+        """How many bytes given to the kernel the peer's system has not acknowledged.
+
+        A FIN counts as one. A Unix socket tells the memory that they take. None when the system
+        cannot tell, or the stream is closed.
+        """
+        try:
+            if sys.platform == "linux":
+                import fcntl
+                import termios
+
+                answer = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4))
+                return int.from_bytes(answer, sys.byteorder)
+            elif sys.platform == "darwin":
+                # SO_NWRITE, which Python does not name.
+                return self._socket.getsockopt(socket.SOL_SOCKET, 0x1024)
+        except (OSError, ValueError):
+            pass
+        return None
 
     async def send_some(self, data: memoryview) -> int:
         """Wait until the kernel takes some of ``data``. How many bytes it took."""
@@ -79,6 +119,17 @@ class DirectStream(trio.abc.HalfCloseableStream):
         self._socket.detach()
         self._stream.socket.close()
 
+    def reset(self) -> None:
+        """Close so that the peer is told at once (RST); what is not sent is dropped.
+
+        A Unix socket just closes. Closing twice is fine.
+        """
+        # On, and 0 seconds to wait. Windows has two shorts here.
+        linger = struct.pack("HH" if sys.platform == "win32" else "ii", 1, 0)
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.close()
+
     async def aclose(self) -> None:
         self.close()
         await trio.lowlevel.checkpoint()
@@ -101,6 +152,10 @@ class Listening(Protocol):
 # Seconds to wait when the system has no descriptor free: other connections must close first.
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ACCEPT_PAUSE = 0.1
+# Connections that may wait to be accepted; the system may allow fewer.
+_BACKLOG = 4_096
+# Connections accepted in one turn, after which other tasks have theirs.
+_BURST = 16
 
 
 class Listener:
@@ -109,6 +164,10 @@ class Listener:
     def __init__(self, listener: trio.SocketListener) -> None:
         self._listener = listener
         self._name: object = listener.socket.getsockname()
+        # A second object, as in ``DirectStream``: trio's own accept takes a turn for each.
+        self._socket = _Borrowed(fileno=listener.socket.fileno())
+        self._socket.setblocking(False)
+        self._accepted: deque[tuple[DirectStream, str]] = deque()
 
     @property
     def address(self) -> str:
@@ -127,28 +186,46 @@ class Listener:
     async def accept(self) -> tuple[DirectStream, str]:
         """The next connection and its peer's address. No error that a peer can cause is raised.
 
-        Raises ``trio.ClosedResourceError`` once the listener is closed, ``OSError`` when it is
-        broken.
+        Those that already wait come without a task switch, up to a bound. Raises
+        ``trio.ClosedResourceError`` once the listener is closed, ``OSError`` when it is broken.
         """
-        while True:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._accepted:
             try:
-                stream = await self._listener.accept()
+                self._take(await self._listener.accept())
             except OSError as error:
                 if error.errno not in _OUT_OF_RESOURCES:
                     raise
                 await trio.sleep(_ACCEPT_PAUSE)
-                continue
-            try:
-                peer = stream.socket.getpeername()
-            except OSError:
-                # The peer has closed it already.
-                await trio.aclose_forcefully(stream)
             else:
-                return DirectStream(stream), address_text(peer)
+                self._take_more()
+        return self._accepted.popleft()
+
+    def _take_more(self) -> None:
+        while len(self._accepted) < _BURST:
+            try:
+                made, _ = self._socket.accept()
+            except OSError:
+                # There is none, or the next call meets the same error.
+                return
+            self._take(trio.SocketStream(trio.socket.from_stdlib_socket(made)))
+
+    def _take(self, stream: trio.SocketStream) -> None:
+        try:
+            peer = stream.socket.getpeername()
+        except OSError:
+            # The peer has closed it already.
+            stream.socket.close()
+        else:
+            self._accepted.append((DirectStream(stream), address_text(peer)))
 
     def close(self) -> None:
         """Stop listening. Closing twice is fine."""
+        # The listener closes the descriptor; this object must only let go of it.
+        self._socket.detach()
         self._listener.socket.close()
+        while self._accepted:
+            self._accepted.popleft()[0].close()
         match self._name:
             case str(path) if path:
                 with contextlib.suppress(FileNotFoundError):
@@ -168,6 +245,14 @@ def address_text(address: object) -> str:
             return "a Unix socket"
 
 
+def host_of(address: str) -> str:
+    """The host in ``address_text``, without port and scope; empty when there is none."""
+    host, _, port = address.rpartition(":")
+    if "/" in host or not port.isdecimal():
+        return ""
+    return host.strip("[]").partition("%")[0]
+
+
 def system_error(error: BaseException) -> OSError | None:
     """The system's error behind what trio raised; of several addresses, the error of the last."""
     match error:
@@ -179,30 +264,20 @@ def system_error(error: BaseException) -> OSError | None:
             return system_error(error.__cause__) if error.__cause__ is not None else None
 
 
-async def connect_tcp(host: str, port: int) -> DirectStream:
-    """Connect to the first address of ``host`` that answers.
+async def dial_tcp(host: str, port: int, began: Began) -> tuple[DirectStream, GiveBack]:
+    """Connect to the address of ``host`` that answers first: see ``dialling``.
 
-    Raises ``OSError``, the system's own, when none does. When cancelled, no socket stays open.
+    Raises ``OSError`` when none does. When cancelled, no socket stays open.
     """
-    try:
-        stream = await trio.open_tcp_stream(host, port)
-    except UnicodeError as error:
-        raise OSError(f"{host!r} is no host name: {error}") from None
-    except OSError as error:
-        match system_error(error):
-            case OSError(errno=int(number)) as own if own is not error:
-                # In the system's words, because trio's words repeat the address.
-                raise OSError(number, os.strerror(number)) from None
-        raise
-    try:
-        if stream.socket.getsockname() == stream.socket.getpeername():
-            # A connect to a free port in the range of source ports may connect to itself.
-            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-    except OSError:
-        # It may also be reset already, and then it has no peer.
-        await trio.aclose_forcefully(stream)
-        raise
-    return DirectStream(stream)
+    stream, give_back = await dial(host, port, began)
+    return DirectStream(stream), give_back
+
+
+async def connect_tcp(host: str, port: int, began: Began = lambda _: None) -> DirectStream:
+    """Like ``dial_tcp``, for a caller that has nothing more to decide."""
+    stream, give_back = await dial_tcp(host, port, began)
+    give_back()
+    return stream
 
 
 async def connect_unix(path: str) -> DirectStream:
@@ -210,7 +285,7 @@ async def connect_unix(path: str) -> DirectStream:
     return DirectStream(await trio.open_unix_socket(path))
 
 
-async def listen_tcp(host: str, port: int, backlog: int = 128) -> Listener:
+async def listen_tcp(host: str, port: int, backlog: int = _BACKLOG) -> Listener:
     """Listen on the first address of ``host``; for port 0 the system chooses one.
 
     Raises ``OSError``.
@@ -226,7 +301,7 @@ async def listen_tcp(host: str, port: int, backlog: int = 128) -> Listener:
     return Listener(listener)
 
 
-async def listen_unix(path: str, backlog: int = 128) -> Listener:
+async def listen_unix(path: str, backlog: int = _BACKLOG) -> Listener:
     """Listen on a Unix stream socket; the path is removed when it closes. Raises ``OSError``."""
     made = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from hsms_engine.driver.tcp import BROKEN, Stream, system_error
+from hsms_engine.driver.tcp import BROKEN, Resettable, Stream, system_error
 from hsms_engine.protocol.engine import Engine
 
 # Some streams cannot tell how many bytes of a write they have taken. A write to such a stream is
@@ -36,18 +36,19 @@ class Transport:
         # What the stream has not taken, in order.
         self._waiting: deque[memoryview] = deque()
         self._finishing = False
+        # Why a write has failed: no more is written then.
+        self._broken: Exception | None = None
         # Set when there is something to do for the writer task.
         self._wanted = trio.Event()
 
     def write(self, data: bytes) -> None:
         """Send as much of ``data`` as the stream takes now; the writer task sends the rest."""
         count = 0
-        if self._send_nowait is not None and not self._waiting:
+        if self._send_nowait is not None and not self._waiting and self._broken is None:
             try:
                 count = self._send_nowait(data)
             except BROKEN as error:
-                self._engine.tcp_closed(system_error(error) or error)
-                return
+                self._broken = error
         if count < len(data):
             self._waiting.append(memoryview(data)[count:])
             self._wanted.set()
@@ -62,22 +63,41 @@ class Transport:
         self._finishing = True
         self._wanted.set()
 
-    async def run(self, turn: Callable[[], None]) -> None:
-        """The writer task. It calls ``turn`` each time bytes have been taken or can be."""
-        while True:
+    def unacknowledged(self) -> int | None:
+        """How many written bytes the peer's system has not acknowledged; None when unknown."""
+        ask: Callable[[], int | None] | None = getattr(self._stream, "unacknowledged", None)
+        return ask() if ask is not None else None
+
+    def reset(self) -> None:
+        """Close at once and tell the peer by a reset, if the stream can."""
+        match self._stream:
+            case Resettable():
+                self._stream.reset()
+            case _:
+                # It is closed when its tasks have stopped.
+                pass
+
+    async def run(self, turn: Callable[[], None], catch_up: Callable[[], Awaitable[None]]) -> None:
+        """The writer task. It calls ``turn`` each time bytes have been taken or can be.
+
+        When a write fails, it lets the reader ``catch_up`` first: the peer may have said more
+        before it closed.
+        """
+        while self._broken is None:
             await self._wanted.wait()
             self._wanted = trio.Event()
             turn()
             try:
-                while self._waiting:
+                while self._waiting and self._broken is None:
                     self._took(await self._send_some(self._waiting[0]))
                     turn()
             except BROKEN as error:
-                self._engine.tcp_closed(system_error(error) or error)
-                turn()
-                return
-            if self._finishing:
+                self._broken = error
+            if self._finishing and self._broken is None:
                 await self._finish()
+        await catch_up()
+        self._engine.tcp_closed(system_error(self._broken) or self._broken)
+        turn()
 
     async def _send_piece(self, data: memoryview) -> int:
         await self._stream.send_all(bytes(data[:_PIECE]))

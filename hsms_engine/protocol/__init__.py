@@ -7,7 +7,7 @@ from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.outputs import Output, Step
 from hsms_engine.protocol.transactions import Transaction
 from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
-from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp
+from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp, ResetTcp
 
 __all__ = [
     "ACTIVE_LINK",
@@ -21,6 +21,7 @@ __all__ = [
     "OpenTcp",
     "Output",
     "Primary",
+    "ResetTcp",
     "Step",
     "Transaction",
 ]

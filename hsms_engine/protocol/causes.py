@@ -6,6 +6,7 @@ is what an event of a chart cannot carry: an exception, a frame, a text.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 from hsms_engine.errors import (
@@ -63,6 +64,11 @@ class Cause(NamedTuple):
         kind = RemoteProtocolError if breach else ConnectionLostError
         return self._blamed(kind(f"{self.peer}: connection lost: {words}", words))
 
+    def unsent_error(self, count: int) -> ConnectionLostError:
+        """The error of a close before which ``count`` accepted bytes could not be written."""
+        words = f"{count} bytes accepted for sending were not written: {self.words()}"
+        return self._blamed(ConnectionLostError(f"{self.peer}: closed, but {words}", words))
+
     def _blamed(self, error: _Error) -> _Error:
         """The error, with the exception that caused it as its ``__cause__``."""
         if isinstance(self.detail, Exception):
@@ -78,7 +84,8 @@ class Cause(NamedTuple):
             case "tcp_failed":
                 return self._told()
             case "connect_timeout_expired":
-                return f"no answer for {settings.connect_timeout:g} s (connect_timeout)"
+                tried = f": {self.detail}" if self.detail else ""
+                return f"no answer for {settings.connect_timeout:g} s (connect_timeout){tried}"
             case "tcp_closed" if self.detail is None:
                 if self.epoch is not None and self.epoch.decoder.partial:
                     return f"the peer closed TCP inside a frame{self._frame_in_progress()}"
@@ -103,7 +110,15 @@ class Cause(NamedTuple):
             case "write_timeout_expired":
                 return (
                     f"the peer took no byte for {settings.write_timeout:g} s (write_timeout), "
-                    f"{self._open_epoch().backlog} bytes are queued"
+                    f"{self._open_epoch().outbox.backlog} bytes are queued"
+                )
+            case "write_deadline_expired":
+                outbox = self._open_epoch().outbox
+                taken, batch = outbox.written - outbox.batch_start, outbox.batch_end
+                return (
+                    f"the peer took {taken} of {batch - outbox.batch_start} queued bytes by their "
+                    f"deadline (frame_deadline = {settings.frame_deadline:g} s and 1 s for each "
+                    "64 KiB)"
                 )
             case "select_rsp_refused" | "select_rsp_already_active":
                 status = status_name(status_of(self.detail))
@@ -142,6 +157,11 @@ class Cause(NamedTuple):
             f"{decoder.missing} bytes missing, "
             f"last bytes {decoder.last_bytes!r}"
         )
+
+
+def each_with_reason(tried: Mapping[str, str]) -> str:
+    """The addresses that an attempt has tried, each with what has become of it."""
+    return "; ".join(f"{address}: {reason}" for address, reason in tried.items())
 
 
 def status_of(detail: Detail) -> int:

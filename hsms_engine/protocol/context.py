@@ -6,7 +6,7 @@ Times are seconds of the monotonic clock. ``epoch`` is set exactly while TCP is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 from hsms_engine.protocol.epoch import Epoch
@@ -30,7 +30,11 @@ class Context:
         self._name_peer = name_peer
         # The peer's name in messages to people.
         self.peer = name_peer(settings)
+        # What has become of each address that the latest dial tries, if it tries several.
+        self.tried: Mapping[str, str] = {}
         self.epoch: Epoch | None = None
+        # Called, in any thread, when the program has found a message unreadable.
+        self.tell_unreadable: Callable[[], None] = ignore
         # How many TCP connections there were; the number of the latest one.
         self.epochs = 0
         # By the names in ``COUNTERS``: everything that is dropped is counted.
@@ -50,9 +54,14 @@ class Context:
             max_frame=self.settings.max_frame,
             first_system_bytes=self.random.getrandbits(32),
         )
+        self.epoch.unreadable.tell = self.tell_unreadable
 
-    def write(self, epoch: Epoch, frame: bytes) -> None:
-        """Queue an encoded frame for the peer."""
-        self.outputs.frames.append(frame)
-        epoch.queued += len(frame)
-        epoch.last_sent = self.clock()
+    def end_epoch(self) -> None:
+        """TCP is closed."""
+        if self.epoch is not None:
+            self.epoch.unreadable.tell = None
+            self.epoch = None
+
+
+def ignore() -> None:
+    """Nobody is to be told."""

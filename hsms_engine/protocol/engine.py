@@ -20,14 +20,15 @@ Diagram: ``diagrams/lifecycle.svg``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import assert_never
 
-from hsms_engine.errors import ClosedError, HsmsError
+from hsms_engine.errors import ClosedError, ConnectionLostError, HsmsError
 from hsms_engine.message import Message
+from hsms_engine.protocol.causes import each_with_reason
 from hsms_engine.protocol.classify import classify
-from hsms_engine.protocol.context import Context
+from hsms_engine.protocol.context import Context, ignore
 from hsms_engine.protocol.control import (
     DESELECT,
     LINKTEST,
@@ -38,6 +39,7 @@ from hsms_engine.protocol.control import (
 from hsms_engine.protocol.entity import Entity
 from hsms_engine.protocol.epoch import Epoch, Primary
 from hsms_engine.protocol.lifecycle import Lifecycle
+from hsms_engine.protocol.outbox import Outbox
 from hsms_engine.protocol.outputs import Output
 from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.refusals import misplaced, refused, unusable
@@ -86,15 +88,30 @@ class Engine:
         """When to call ``tick``, on the clock; perhaps too early, never too late, or infinite."""
         return self._life.timers.next_due()
 
+    def is_due(self) -> bool:
+        """Whether ``tick`` has something to do now."""
+        self._life.timers.retime()
+        return self.next_due() <= self._context.clock()
+
     # What happens: TCP, bytes, time
 
+    def dial_began(self, tried: Mapping[str, str] | None = None) -> None:
+        """The dial that ``OpenTcp`` asked for has begun: from now on the peer is dialled.
+
+        ``connect_timeout`` and T5 run from here. ``tried``, which the caller keeps up to date, says
+        what has become of each address when there are several. Ignored when the dial was abandoned.
+        """
+        if self._life.takes("tcp_opened"):
+            self._context.tried = {} if tried is None else tried
+            self._life.timers.dial_began()
+
     def tcp_opened(self) -> None:
-        """The dial that ``OpenTcp`` asked for came up. Ignored when the dial was given up."""
+        """The dial that ``OpenTcp`` asked for came up. Ignored when the dial was abandoned."""
         if self._life.takes("tcp_opened"):
             self._life.tell("tcp_opened")
 
     def tcp_failed(self, error: Exception) -> None:
-        """The dial that ``OpenTcp`` asked for failed. Ignored when the dial was given up."""
+        """The dial that ``OpenTcp`` asked for failed. Ignored when the dial was abandoned."""
         if self._life.takes("tcp_failed"):
             self._life.tell("tcp_failed", error)
 
@@ -113,39 +130,56 @@ class Engine:
         context.counters["bytes_sent"] += count
         if (epoch := context.epoch) is None:
             return
-        epoch.written += count
-        now = context.clock()
-        if epoch.transactions.written(epoch.written, now):
+        outbox, now = epoch.outbox, context.clock()
+        if count:
+            epoch.last_sent = now
+        if outbox.wrote(count, now):
+            life.timers.retime()
+        if epoch.transactions.written(outbox.written, now):
             life.timers.expect(now + context.settings.t3)
         was_blocked = "backlogged" in life.snapshot
-        if epoch.backlog:
-            if count and was_blocked:
-                life.tell("write_progressed")
-            elif not was_blocked:
-                life.tell("write_blocked")
+        if outbox.backlog:
+            self._wrote_in_part(outbox, count, was_blocked=was_blocked)
             return
         if was_blocked:
             life.tell("write_drained")
         if count:
+            life.timers.expect_linktest(epoch)
             life.mention("flushed")
 
-    def receive(self, data: bytes) -> int:
-        """Bytes have come, in order. Returns how many frames they completed."""
-        context, life = self._context, self._life
-        context.counters["bytes_received"] += len(data)
+    def acknowledged(self, outstanding: int) -> None:
+        """Of the bytes taken so far, the peer's system has not acknowledged ``outstanding``.
+
+        To be told before ``tick``, where the system knows it: so a peer is not taken for silent
+        because bytes of ours are still on their way.
+        """
+        if (epoch := self._context.epoch) is not None:
+            epoch.outbox.told(outstanding, self._context.clock())
+            self._life.timers.retime()
+
+    def receive(self, data: bytes, start: int = 0, most: int | None = None) -> int:
+        """Bytes have come, in order: ``data[start:]``.
+
+        Handles at most ``most`` frames, or all; returns where the next call is to start in ``data``
+        (its length when all is handled), so that a driver can take turns between connections.
+        """
+        context, life, end = self._context, self._life, len(data)
         if (epoch := context.epoch) is None:
-            context.counters["bytes_after_the_end"] += len(data)
-            return 0
+            context.counters["bytes_received"] += end - start
+            context.counters["bytes_after_the_end"] += end - start
+            return end
+        # Also for the rest of a piece: what waited here for the program was no silence of the peer.
         epoch.last_received = context.clock()
         life.mention("traffic_seen")
-        bad_length: FrameLengthError | None = None
+        stop, bad_length = end, None
         frames: Sequence[Frame]
         try:
-            frames = epoch.decoder.feed(data)
+            frames, stop = epoch.decoder.take(data, start, end if most is None else most)
         except FrameLengthError as error:
             frames = error.frames
             # A new error, which keeps neither these frames nor this call alive.
             bad_length = FrameLengthError(error.length, error.raw, error.limit)
+        context.counters["bytes_received"] += stop - start
         context.counters["frames_received"] += len(frames)
         selected = self.is_selected
         for index, frame in enumerate(frames):
@@ -158,15 +192,28 @@ class Engine:
                 life.tell("communication_failed", problem)
             if context.epoch is not epoch:
                 context.counters["frames_after_the_end"] += len(frames) - index - 1
-                return len(frames)
+                return stop
         if bad_length is not None:
             life.tell("communication_failed", bad_length)
-        else:
-            self._tell_receiver(epoch, completed=bool(frames))
-        return len(frames)
+            return stop
+        self._tell_receiver(epoch, completed=bool(frames))
+        if not selected and epoch.decoder.partial:
+            # What is not selected is answered by its header, so no body takes memory.
+            epoch.decoder.drop_body()
+        return stop
+
+    def room(self, size: int) -> int:
+        """How many frames, of those in ``size`` bytes, to handle before half of the inbox is taken.
+
+        0: a driver lets the program take some first. Beyond the whole inbox, TCP is closed.
+        """
+        return self._exchange.room(size) if self.is_selected else size
 
     def tick(self) -> None:
-        """Time has passed: every timer that is due expires."""
+        """Time has passed: every timer that is due expires.
+
+        Whoever may be late first tells what has come meanwhile, and what was taken.
+        """
         life, timers = self._life, self._life.timers
         now = self._context.clock()
         timers.retime()
@@ -175,7 +222,10 @@ class Engine:
         for timer in timers.expired():
             # An earlier one of these may have stopped it, or started it again.
             if timer in timers.started and timers.due(timer) <= now:
-                life.tell(f"{timer}_expired")
+                is_dial = timer == "connect_timeout"
+                life.tell(
+                    f"{timer}_expired", each_with_reason(self._context.tried) if is_dial else None
+                )
 
     # Calls
 
@@ -189,13 +239,28 @@ class Engine:
 
     def close(self) -> None:
         """Close for good: with Separate.req if selected. When it is closing already, do nothing."""
+        self.report_unreadable()
         if not self._life.is_closing:
             self._call("close_requested")
 
+    def fail(self, why: str) -> None:
+        """The open connection cannot go on, for a reason outside of this engine."""
+        if self._context.epoch is not None:
+            self._life.tell("communication_failed", why)
+
     def stop(self) -> None:
-        """No driver runs this any more: close at once, so that every transaction is settled."""
-        self.close()
-        self.tcp_closed()
+        """No driver runs this any more: close at once, so that every transaction is settled.
+
+        The session is free after it, also when the charts fail.
+        """
+        self._context.tell_unreadable = ignore
+        try:
+            self.close()
+            self.tcp_closed()
+        finally:
+            self._context.end_epoch()
+            if self._entity is not None:
+                self._entity.give_back(self._life)
 
     def isolate(self) -> None:
         """Open the breaker by hand, until ``release``."""
@@ -253,6 +318,30 @@ class Engine:
 
     take: Callable[[Primary], None]
     """The program has this primary: it no longer counts against ``inbox_size``."""
+
+    def drop(self, primary: Primary) -> None:
+        """The program will never get this primary."""
+        self._context.counters["primaries_dropped"] += 1
+        self.take(primary)
+
+    def on_unreadable(self, tell: Callable[[], None]) -> None:
+        """Call ``tell`` when the program finds a message unreadable, in the thread of the program.
+
+        ``report_unreadable`` is then to be called soon, in the thread of this engine. It holds from
+        the next connection on, until ``stop``.
+        """
+        self._context.tell_unreadable = tell
+
+    def report_unreadable(self) -> None:
+        """Count the received messages in which the program has found no SECS-II.
+
+        While it is selected, an equipment sends S9F7 for each.
+        """
+        if (epoch := self._context.epoch) is None:
+            return
+        problem = self._exchange.report_unreadable(epoch, selected=self.is_selected)
+        if problem is not None:
+            self._life.tell("communication_failed", problem)
 
     def abandon(self, transaction: Transaction | ControlTransaction) -> None:
         """The caller does not wait for this transaction any more. Nothing is sent.
@@ -318,7 +407,17 @@ class Engine:
     def is_full(self) -> bool:
         """Whether so much is queued (``outbox_size``) that senders are to wait."""
         context = self._context
-        return context.epoch is not None and context.epoch.backlog > context.settings.outbox_size
+        epoch = context.epoch
+        return epoch is not None and epoch.outbox.backlog > context.settings.outbox_size
+
+    def may_overflow(self, size: int) -> bool:
+        """Whether what is in ``size`` bytes may close the connection, because the inbox is full."""
+        return self.is_selected and self._exchange.may_overflow(size)
+
+    @property
+    def unsent(self) -> ConnectionLostError | None:
+        """The error of ``close`` when accepted messages could not be written, if so."""
+        return self._life.unsent
 
     def unusable(self) -> HsmsError:
         """Why no message can be sent now: an error to be raised."""
@@ -327,6 +426,15 @@ class Engine:
     def refused(self) -> HsmsError | None:
         """Why the breaker lets no attempt begin, as an error; None when one may begin."""
         return refused(self._life, self._context)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the primaries that wait for the program, as ``server_inbox_bytes`` counts."""
+        return self._exchange.held_bytes
+
+    def dropped(self) -> HsmsError | None:
+        """Why a reader does not get all primaries that came, as an error; None when it does."""
+        return self._exchange.dropped()
 
     def statistics(self) -> Statistics:
         """All counts at this moment."""
@@ -345,7 +453,7 @@ class Engine:
             times_selected=life.times_selected,
             open_transactions=len(epoch.transactions) if epoch else 0,
             waiting_primaries=self._exchange.waiting,
-            queued_bytes=epoch.backlog if epoch else 0,
+            queued_bytes=epoch.outbox.backlog if epoch else 0,
             counts={name: context.counters[name] for name in COUNTERS},
         )
 
@@ -371,6 +479,16 @@ class Engine:
         if (error := misplaced(self._life, self._context, event)) is not None:
             raise error
 
+    def _wrote_in_part(self, outbox: Outbox, count: int, *, was_blocked: bool) -> None:
+        if not was_blocked:
+            outbox.begin_batch()
+            self._life.tell("write_blocked")
+        elif count:
+            self._life.tell("write_progressed")
+            if outbox.written >= outbox.batch_end:
+                outbox.begin_batch()
+                self._life.tell("write_caught_up")
+
     def _tell_receiver(self, epoch: Epoch, *, completed: bool) -> None:
         was_partial = "in_frame" in self._life.snapshot
         is_partial = epoch.decoder.partial
@@ -392,4 +510,6 @@ class Engine:
             return None
         taken = self._entity is not None and self._entity.taken_for(self._life)
         self._life.tell(classify(frame, epoch.own, entity_taken=taken), frame)
-        return self._exchange.overdrawn(epoch) if self._context.epoch is epoch else None
+        if self._context.epoch is not epoch:
+            return None
+        return self._exchange.overdrawn(epoch)

@@ -7,24 +7,85 @@ primary knows its epoch, so that a reply cannot go to another connection.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+
 from hsms_engine.message import Message
 from hsms_engine.protocol.classify import OwnRequests
+from hsms_engine.protocol.outbox import Outbox
 from hsms_engine.protocol.transactions import Transactions
-from hsms_engine.wire import Decoder
+from hsms_engine.wire import Decoder, Frame, SType
+
+
+class Unreadable:
+    """Received messages in whose bodies the program found no SECS-II, not reported yet.
+
+    The program may read in any thread, so here they only wait, as headers. ``tell`` is called for
+    each. It is set while the connection is open: a kept message keeps no connection, and a copy of
+    a message belongs to none.
+    """
+
+    __slots__ = ("_found", "tell")
+
+    def __init__(self) -> None:
+        self.tell: Callable[[], None] | None = None
+        self._found: deque[Frame] = deque()
+
+    def __reduce__(self) -> tuple[type[Unreadable], tuple[()]]:
+        return Unreadable, ()
+
+    def add(self, message: Message) -> None:
+        """The program has read this message. Nothing happens when its connection is over."""
+        tell = self.tell
+        if tell is not None:
+            self._found.append(_header(message))
+            tell()
+
+    def next(self) -> Frame | None:
+        """The header of the next one, None when there is none."""
+        return self._found.popleft() if self._found else None
+
+
+def _header(message: Message) -> Frame:
+    """The frame of a received message, without its body."""
+    session_id, system_bytes = message.session_id, message.system_bytes
+    assert session_id is not None
+    assert system_bytes is not None
+    byte2 = message.stream | (0x80 if message.wait else 0)
+    return Frame(session_id, byte2, message.function, 0, SType.DATA, system_bytes, b"")
 
 
 class Primary(Message):
     """A received primary, with what ``reply`` needs to know.
 
     ``answered``: its one reply is queued. ``taken``: the program has it, so it does not count
-    against ``inbox_size`` any more.
+    against ``inbox_size`` any more. ``told``: its connection knows that it is no SECS-II.
     """
 
-    __slots__ = ("answered", "epoch", "taken")
+    __slots__ = ("answered", "epoch", "taken", "told")
 
     epoch: Epoch
     answered: bool
     taken: bool
+    told: bool
+
+    def _found_unreadable(self) -> None:
+        if not self.told:
+            self.told = True
+            self.epoch.unreadable.add(self)
+
+
+class Secondary(Message):
+    """A received secondary. ``unreadable`` is None when its connection knows."""
+
+    __slots__ = ("unreadable",)
+
+    unreadable: Unreadable | None
+
+    def _found_unreadable(self) -> None:
+        if (unreadable := self.unreadable) is not None:
+            self.unreadable = None
+            unreadable.add(self)
 
 
 class Epoch:
@@ -35,13 +96,8 @@ class Epoch:
         self.decoder = Decoder(max_frame)
         self.own = OwnRequests()
         self.transactions = Transactions(first_system_bytes)
+        self.outbox = Outbox()
+        self.was_selected = False
+        self.unreadable = Unreadable()
         self.last_received = now
         self.last_sent = now
-        # The bytes queued so far, and the bytes that the stream has taken so far.
-        self.queued = 0
-        self.written = 0
-
-    @property
-    def backlog(self) -> int:
-        """The queued bytes that the stream has not taken."""
-        return self.queued - self.written

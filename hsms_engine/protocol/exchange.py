@@ -24,23 +24,30 @@ from hsms_engine.events import UnexpectedSecondary
 from hsms_engine.message import Message
 from hsms_engine.protocol.causes import Cause, lost_request, reject_name
 from hsms_engine.protocol.context import Context
-from hsms_engine.protocol.epoch import Epoch, Primary
+from hsms_engine.protocol.entity import Entity
+from hsms_engine.protocol.epoch import Epoch, Primary, Secondary
 from hsms_engine.protocol.frames import stream_nine
 from hsms_engine.protocol.timers import Timers
 from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.wire import Frame, data_frame, encode_data
 
-# Answers are queued even while senders wait. When a peer asks and does not read the answers, its
-# connection is closed at this many bytes above ``outbox_size``.
+# The most bytes of answers to what a peer asks that wait for it to read them. No program waits for
+# these, so a peer that asks and does not read would take memory without end. Before the session is
+# selected, a peer may take little memory of any kind.
 RESERVE = 1_048_576
+RESERVE_UNSELECTED = 16_384
+# A waiting primary takes about this much more memory than its body, which counts for
+# ``server_inbox_bytes``: otherwise headers alone would be free.
+OVERHEAD = 200
 
 
 class Exchange:
     """Carries data messages between the program and the open connection."""
 
-    def __init__(self, context: Context, timers: Timers) -> None:
+    def __init__(self, context: Context, timers: Timers, entity: Entity | None) -> None:
         self._context = context
         self._timers = timers
+        self._entity = entity
         # The primaries that the program has not taken: see ``inbox_size`` and ``inbox_bytes``.
         self.waiting = 0
         self._waiting_bytes = 0
@@ -49,9 +56,11 @@ class Exchange:
 
     def request(self, epoch: Epoch, message: Message) -> Transaction:
         """Queue a primary with W and open its transaction."""
-        number = epoch.transactions.take_system_bytes()
+        number, before = epoch.transactions.take_system_bytes(), epoch.outbox.queued
         self._queue(epoch, message, number)
-        return epoch.transactions.open(message.stream, message.function, epoch.queued, number)
+        return epoch.transactions.open(
+            message.stream, message.function, before, epoch.outbox.queued, number
+        )
 
     def send(self, epoch: Epoch, message: Message) -> None:
         """Queue a primary that opens no transaction."""
@@ -90,7 +99,35 @@ class Exchange:
         if not primary.taken:
             primary.taken = True
             self.waiting -= 1
-            self._waiting_bytes -= len(primary.body)
+            size = len(primary.body)
+            self._waiting_bytes -= size
+            if self._entity is not None:
+                self._entity.waiting_bytes -= size + OVERHEAD
+
+    def may_overflow(self, size: int) -> bool:
+        """Whether one of the primaries that ``size`` bytes complete may not fit."""
+        settings, epoch = self._context.settings, self._context.epoch
+        assert epoch is not None
+        begun = epoch.decoder.pending_length or 0
+        held = self._waiting_bytes + begun
+        too_long = self.waiting > 0 and held + size > settings.inbox_bytes
+        return self.waiting >= settings.inbox_size or too_long
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the primaries that wait, as ``server_inbox_bytes`` counts them."""
+        return self._waiting_bytes + self.waiting * OVERHEAD
+
+    def dropped(self) -> HsmsError | None:
+        """The error of a reader whose primaries were dropped; None when none were."""
+        count = self._context.counters["primaries_dropped"]
+        if not count:
+            return None
+        reason = (
+            f"the connection is over, and {count} primaries that waited were dropped: the server "
+            "needed their room (server_inbox_bytes), or the handler had ended"
+        )
+        return ConnectionLostError(f"{self._context.peer}: {reason}", reason)
 
     def cancel(self, transaction: Transaction) -> None:
         """The caller does not wait any more. Nothing is sent, and a queued primary stays queued."""
@@ -102,7 +139,8 @@ class Exchange:
         cancelled = ClosedError(f"{transaction.name} was cancelled")
         epoch.transactions.settle(transaction, "request_cancelled", cancelled)
         if not epoch.transactions:
-            self._let_linktest_watch(epoch)
+            # T3 does not watch the link any more, so a linktest may be due earlier than before.
+            self._timers.expect_linktest(epoch)
 
     # From the peer
 
@@ -118,9 +156,10 @@ class Exchange:
         if function & 1:
             primary = Primary.received(stream, function, wait, body, session_id, system_bytes)
             primary.epoch = epoch
-            primary.answered = primary.taken = False
+            primary.answered = primary.taken = primary.told = False
             return self._receive_primary(primary)
-        message = Message.received(stream, function, wait, body, session_id, system_bytes)
+        message = Secondary.received(stream, function, wait, body, session_id, system_bytes)
+        message.unreadable = epoch.unreadable
         transaction = None if wait else epoch.transactions.find(system_bytes)
         if transaction is None:
             self._receive_unexpected(epoch, message)
@@ -148,10 +187,46 @@ class Exchange:
         return True
 
     def overdrawn(self, epoch: Epoch) -> str | None:
-        """Why the connection cannot go on: too much is queued, so the peer does not read."""
-        if epoch.backlog <= self._context.settings.outbox_size + RESERVE:
+        """Why the connection cannot go on: the peer asks and does not read the answers."""
+        answers = epoch.outbox.answers
+        if answers <= (RESERVE if epoch.was_selected else RESERVE_UNSELECTED):
             return None
-        return f"the peer asks and reads no answers: {epoch.backlog} bytes are queued"
+        return f"the peer asks and reads no answers: {answers} bytes of them are queued"
+
+    def room(self, size: int) -> int:
+        """How many frames, of those in ``size`` bytes, fit before half of the inbox is taken.
+
+        0 while more than half is taken, or while the frame in progress does not fit.
+        """
+        settings, waiting, held = self._context.settings, self.waiting, self._waiting_bytes
+        if not waiting:
+            # The sizes of these frames are not known yet.
+            return settings.inbox_size // 2 + 1 if size * 2 <= settings.inbox_bytes else 1
+        epoch = self._context.epoch
+        assert epoch is not None
+        if epoch.decoder.missing > size:
+            # They complete no frame.
+            return 1
+        begun = epoch.decoder.pending_length or 0
+        if held * 2 > settings.inbox_bytes or held + begun > settings.inbox_bytes:
+            return 0
+        room = max(settings.inbox_size // 2 + 1 - waiting, 0)
+        return room if (held + size) * 2 <= settings.inbox_bytes else min(room, 1)
+
+    def report_unreadable(self, epoch: Epoch, *, selected: bool) -> str | None:
+        """Count what the program could not read; while selected, an equipment sends S9F7 for it.
+
+        Returns why the connection cannot go on, if so.
+        """
+        context = self._context
+        while (header := epoch.unreadable.next()) is not None:
+            context.counters["unreadable_bodies"] += 1
+            reports = context.settings.is_equipment and selected
+            if reports and (header.stream, header.function) != (9, 7):
+                self._report(epoch, 7, header)
+                if (problem := self.overdrawn(epoch)) is not None:
+                    return problem
+        return None
 
     # When time has passed, and when the session is over
 
@@ -159,13 +234,18 @@ class Exchange:
         """T3 expires for every request that has waited that long."""
         context = self._context
         settings, now = context.settings, context.clock()
+        outbox = epoch.outbox
         while (late := epoch.transactions.expired(now, settings.t3)) is not None:
+            assert late.started_at is not None
+            if outbox.moved_at > late.started_at and late.queued_at_mark > outbox.acknowledged:
+                epoch.transactions.postpone(late, now)
+                continue
             context.counters["replies_timed_out"] += 1
             if settings.is_equipment:
                 primary = data_frame(
                     settings.session_id, late.stream, late.function, True, late.system_bytes, b""
                 )
-                self.send(epoch, stream_nine(9, primary))
+                self._report(epoch, 9, primary)
             error = ReplyTimeoutError(
                 f"{context.peer}: no reply to {late.name} within T3 = {settings.t3:g} s; "
                 "the connection stays"
@@ -180,7 +260,15 @@ class Exchange:
 
     # Inside
 
+    def _report(self, epoch: Epoch, function: int, of: Frame) -> None:
+        """Queue an equipment's report about a message, S9F1 or another of stream 9."""
+        frame = self._encode(stream_nine(function, of), epoch.transactions.take_system_bytes())
+        epoch.outbox.put_answer(len(frame))
+
     def _queue(self, epoch: Epoch, message: Message, system_bytes: int) -> None:
+        epoch.outbox.put_message(len(self._encode(message, system_bytes)))
+
+    def _encode(self, message: Message, system_bytes: int) -> bytes:
         context = self._context
         frame = encode_data(
             context.settings.session_id,
@@ -190,8 +278,9 @@ class Exchange:
             system_bytes,
             message.body,
         )
-        context.write(epoch, frame)
+        context.outputs.frames.append(frame)
         context.counters["messages_sent"] += 1
+        return frame
 
     def _settle(
         self, epoch: Epoch, transaction: Transaction, event: str, outcome: Message | HsmsError
@@ -199,13 +288,8 @@ class Exchange:
         epoch.transactions.settle(transaction, event, outcome)
         self._context.outputs.put(transaction)
         if not epoch.transactions:
-            self._let_linktest_watch(epoch)
-
-    def _let_linktest_watch(self, epoch: Epoch) -> None:
-        interval = self._context.settings.linktest_interval
-        if interval is not None:
             # T3 does not watch the link any more, so a linktest may be due earlier than before.
-            self._timers.expect(epoch.last_sent + interval)
+            self._timers.expect_linktest(epoch)
 
     def _receive_primary(self, primary: Primary) -> str | None:
         context = self._context
@@ -217,6 +301,16 @@ class Exchange:
                 f"the inbox is full: {waiting} primaries of {self._waiting_bytes} bytes wait and "
                 f"nobody takes them (inbox_size, inbox_bytes); {primary.name} did not fit"
             )
+        if (shared := self._entity) is not None:
+            more = len(primary.body) + OVERHEAD
+            if not shared.make_room(more, settings.server_inbox_bytes, self.held_bytes):
+                context.counters["primaries_without_room"] += 1
+                return (
+                    f"the inboxes of the server are full: {shared.waiting_bytes} bytes wait on all "
+                    "its connections together and nobody takes them (server_inbox_bytes); "
+                    f"{primary.name} did not fit"
+                )
+            shared.waiting_bytes += more
         self.waiting = waiting + 1
         self._waiting_bytes = size
         context.outputs.put(primary)
@@ -230,5 +324,5 @@ class Exchange:
     def _receive_foreign(self, epoch: Epoch, frame: Frame) -> str | None:
         self._context.counters["foreign_session_id"] += 1
         if self._context.settings.is_equipment and (frame.stream, frame.function) != (9, 1):
-            self.send(epoch, stream_nine(1, frame))
+            self._report(epoch, 1, frame)
         return self.overdrawn(epoch)

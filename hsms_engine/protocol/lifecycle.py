@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 from typing import assert_never
 
-from hsms_engine.errors import HsmsError
+from hsms_engine.errors import ConnectionLostError, HsmsError
+from hsms_engine.events import Unsent
 from hsms_engine.protocol.causes import Cause, Detail
 from hsms_engine.protocol.context import Context
 from hsms_engine.protocol.control import ControlRequest, ControlTransaction
 from hsms_engine.protocol.entity import Entity
+from hsms_engine.protocol.epoch import Epoch
 from hsms_engine.protocol.exchange import Exchange
 from hsms_engine.protocol.frames import control
 from hsms_engine.protocol.outputs import Step
@@ -26,7 +28,7 @@ from hsms_engine.settings import Settings
 from hsms_engine.wire import SType, encode
 from statecharts import Effect, Hop, Snapshot, Start, Stop, System
 from statecharts.hsms import ACTIVE, BREAKER
-from statecharts.hsms.timers import OPEN_TIME, T5
+from statecharts.hsms.timers import LINGER, OPEN_TIME, T5, T6, T6_LINKTEST
 from statecharts.hsms.vocabulary import (
     AbandonTcp,
     CloseGate,
@@ -37,6 +39,7 @@ from statecharts.hsms.vocabulary import (
     OpenGate,
     OpenTcp,
     Outgoing,
+    ResetTcp,
     Send,
 )
 from statecharts.hsms.world import World, after, informed
@@ -44,6 +47,14 @@ from statecharts.hsms.world import World, after, informed
 # Events by which a user closes a connection or abandons an attempt, which is no error. The last one
 # is for a lowered threshold: when it opens the breaker, the running attempt is withdrawn.
 _ASKED_FOR = CALLS | {"reconfigured"}
+# The timers that run from the moment a frame of ours is handed on.
+_TIMED = {
+    Outgoing.SELECT_REQ: T6.id,
+    Outgoing.DESELECT_REQ: T6.id,
+    Outgoing.LINKTEST_REQ: T6_LINKTEST.id,
+    Outgoing.SEPARATE_REQ: LINGER.id,
+    Outgoing.SELECT_RSP_EXHAUSTED: LINGER.id,
+}
 
 
 class Lifecycle:
@@ -66,7 +77,7 @@ class Lifecycle:
         # Only checks that an effect can be done; the state is read from the snapshot.
         self._world = World()
         self.timers = Timers(context, lambda: self.failures)
-        self.exchange = Exchange(context, self.timers)
+        self.exchange = Exchange(context, self.timers, entity)
         self._asked: list[ControlTransaction] = []
         self.attempts = 0
         self.failed_attempts = 0
@@ -75,6 +86,8 @@ class Lifecycle:
         self.session_ended_by = ""
         # The latest failure of an attempt or a connection since the last SELECTED.
         self.last_error: HsmsError | None = None
+        # The error of the close for good, when accepted messages could not be written.
+        self.unsent: ConnectionLostError | None = None
 
     @property
     def connection(self) -> Snapshot:
@@ -193,6 +206,8 @@ class Lifecycle:
             case Count(counter):
                 context.counters[counter.value] += 1
             case OpenGate():
+                assert context.epoch is not None
+                context.epoch.was_selected = True
                 self.times_selected += 1
                 self.last_error = None
                 if self._entity is not None:
@@ -208,15 +223,28 @@ class Lifecycle:
                 self.timers.begin_attempt()
                 context.begin_attempt()
                 context.outputs.put(known)
-            case AbandonTcp() | FinishTcp():
+            case AbandonTcp() | FinishTcp() | ResetTcp():
                 context.outputs.put(known)
             case CloseTcp():
-                context.epoch = None
-                if not (cause.event in _ASKED_FOR or "leaving" in cause.before):
-                    self.last_error = cause.loss_error()
+                assert context.epoch is not None
+                self._lose(context.epoch, cause)
+                context.end_epoch()
                 context.outputs.put(known)
             case _:
                 assert_never(known)
+
+    def _lose(self, epoch: Epoch, cause: Cause) -> None:
+        """TCP closes: say why, and what is lost with it."""
+        context, outbox = self._context, epoch.outbox
+        context.counters["bytes_unsent"] += outbox.backlog
+        if (count := outbox.messages_end - outbox.written) > 0:
+            context.outputs.put(Unsent(cause.now, epoch.number, count))
+            if "closing" in cause.before or cause.event == "close_requested":
+                self.unsent = cause.unsent_error(count)
+        if "leaving" in cause.before:
+            return
+        if cause.event not in _ASKED_FOR:
+            self.last_error = cause.loss_error()
 
     def _send(self, kind: Outgoing, answered: Detail) -> None:
         epoch = self._context.epoch
@@ -231,7 +259,12 @@ class Lifecycle:
                 epoch.own.linktest = frame.system_bytes
             case _:
                 pass
-        self._context.write(epoch, encode(frame))
+        encoded = encode(frame)
+        self._context.outputs.frames.append(encoded)
+        if (timer := _TIMED.get(kind)) is not None:
+            epoch.outbox.put_marked(len(encoded), timer)
+        else:
+            epoch.outbox.put_answer(len(encoded))
         self._context.counters["control_frames_sent"] += 1
         if frame.stype == SType.REJECT_REQ:
             self._context.counters["rejects_sent"] += 1

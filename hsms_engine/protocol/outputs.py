@@ -14,7 +14,7 @@ from hsms_engine.protocol.control import ControlTransaction
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.transactions import Transaction
 from statecharts import Effect, Hop
-from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp
+from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp, ResetTcp
 
 
 class Step(NamedTuple):
@@ -40,6 +40,7 @@ Output = (
     | AbandonTcp
     | FinishTcp
     | CloseTcp
+    | ResetTcp
     | LinkEvent
 )
 """Bytes to write; a settled transaction; a primary for the program; a step of the charts; what to

@@ -21,7 +21,8 @@ from statecharts.hsms import BREAKER
 def unusable(life: Lifecycle, context: Context) -> HsmsError:
     """Why no message can be sent while the session is not selected."""
     peer = context.peer
-    if not life.reconnects and isinstance(life.last_error, ConnectionLostError):
+    by_call = life.session_ended_by == "close_requested"
+    if not (life.reconnects or by_call) and isinstance(life.last_error, ConnectionLostError):
         # That closed it. An exception has the traceback of one raise: each caller gets its own.
         return copy.copy(life.last_error)
     if life.is_closing:

@@ -11,6 +11,7 @@ from statecharts.hsms.vocabulary import Counter
 COUNTERS = (
     "bytes_received",
     "bytes_sent",
+    "bytes_unsent",
     "frames_received",
     "control_frames_sent",
     "messages_received",
@@ -19,7 +20,9 @@ COUNTERS = (
     "replies_timed_out",
     "unexpected_secondaries",
     "foreign_session_id",
+    "unreadable_bodies",
     "primaries_without_room",
+    "primaries_dropped",
     "frames_after_the_end",
     "bytes_after_the_end",
     *(counter.value for counter in Counter),

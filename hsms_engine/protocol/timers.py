@@ -11,9 +11,10 @@ import math
 from collections.abc import Callable
 
 from hsms_engine.protocol.context import Context
+from hsms_engine.protocol.epoch import Epoch
 
-# The slowest rate at which a long frame may come, in bytes a second.
-SLOWEST_FRAME_RATE = 64 * 1024
+# The slowest rate at which long frames may come or go, in bytes a second.
+SLOWEST_RATE = 64 * 1024
 
 
 class Timers:
@@ -23,14 +24,19 @@ class Timers:
         self._context = context
         self._failures = failures
         self.started: dict[str, float] = {}
-        # When the latest attempt began, for T5; infinitely long ago before the first one.
+        # When the latest attempt began, for T5; infinitely long ago before the first one. While the
+        # attempt waits for its slot, this is when it was asked for.
         self._attempt_began = -math.inf
-        self._jitter = 0.0
+        self._waits_for_slot = False
+        # From 0 to 1, new for each attempt and for each time that the breaker opens.
+        self._jitter = self._open_jitter = 0.0
         # Never later than the next deadline; None when it must be computed again.
         self._earliest: float | None = None
 
     def start(self, timer: str) -> None:
         self.started[timer] = self._context.clock()
+        if timer == "open_time":
+            self._open_jitter = self._context.random.random()
         self.expect(self.due(timer))
 
     def stop(self, timer: str) -> None:
@@ -41,13 +47,26 @@ class Timers:
         if self._earliest is not None and due < self._earliest:
             self._earliest = due
 
+    def expect_linktest(self, epoch: Epoch) -> None:
+        """All is written, so a linktest may be due again."""
+        if (interval := self._context.settings.linktest_interval) is not None:
+            t3 = self._context.settings.t3
+            self.expect(min(epoch.last_sent, epoch.last_received + t3) + interval)
+
     def retime(self) -> None:
         """A deadline may be earlier than before."""
         self._earliest = None
 
     def begin_attempt(self) -> None:
         self._attempt_began = self._context.clock()
+        self._waits_for_slot = True
         self._jitter = self._context.random.random()
+
+    def dial_began(self) -> None:
+        """The attempt has its slot: the peer is dialled."""
+        self._attempt_began = self.started["connect_timeout"] = self._context.clock()
+        self._waits_for_slot = False
+        self.expect(self.due("connect_timeout"))
 
     def _pause(self) -> float:
         """Seconds between the starts of two attempts: T5, or longer after failures in a row."""
@@ -66,41 +85,63 @@ class Timers:
             case "t5":
                 return self._attempt_began + self._pause()
             case "t6" | "t6_linktest":
-                return started + settings.t6
+                return self._handed_on(timer, started) + settings.t6
             case "t7":
                 return started + settings.t7
             case "t8":
                 return started + settings.t8
             case "connect_timeout":
+                # The peer is not to blame for the time before it was dialled.
+                if self._waits_for_slot:
+                    return math.inf
                 return started + settings.connect_timeout
             case "write_timeout":
                 return started + settings.write_timeout
+            case "write_deadline":
+                outbox = self._open_epoch().outbox
+                length = outbox.batch_end - outbox.batch_start
+                return started + settings.frame_deadline + length / SLOWEST_RATE
             case "linger":
-                return started + settings.linger
+                return self._handed_on(timer, started) + settings.linger
             case "open_time":
-                return started + settings.breaker_open_time
+                jitter = 1 + settings.backoff_jitter * self._open_jitter
+                return started + settings.breaker_open_time * jitter
             case "frame_deadline":
-                epoch = self._context.epoch
-                length = epoch.decoder.pending_length if epoch else None
-                return started + settings.frame_deadline + (length or 0) / SLOWEST_FRAME_RATE
+                length = self._open_epoch().decoder.pending_length or 0
+                return started + settings.frame_deadline + length / SLOWEST_RATE
             case "linktest_interval":
                 return self._linktest_due(started)
             case _:
                 raise KeyError(f"no duration is known for timer {timer!r}")
 
+    def _handed_on(self, timer: str, started: float) -> float:
+        """When the frame of ``timer`` was handed on, and the timer was started; or infinite."""
+        since = self._open_epoch().outbox.marks[timer].since
+        return math.inf if since is None else max(started, since)
+
     def _linktest_due(self, started: float) -> float:
-        """The interval after the last byte that came or the last frame that we sent.
+        """The interval after the last byte that came or the last frame that was written.
 
         While a reply is awaited, T3 watches the link; and frames that we send are no sign of life.
-        So neither may delay a linktest for longer than T3.
+        So neither may delay a linktest for longer than T3. While bytes wait, the write timeout and
+        the write deadline watch it; while written bytes are being acknowledged, the peer is alive.
         """
-        interval, epoch = self._context.settings.linktest_interval, self._context.epoch
-        if interval is None or epoch is None:
+        settings, epoch = self._context.settings, self._open_epoch()
+        outbox, interval = epoch.outbox, settings.linktest_interval
+        if interval is None or outbox.backlog:
             return math.inf
-        latest = max(started, epoch.last_received) + interval + self._context.settings.t3
-        if epoch.transactions:
-            return latest
-        return min(max(started, epoch.last_received, epoch.last_sent) + interval, latest)
+        due = max(started, epoch.last_received) + interval + settings.t3
+        if not epoch.transactions:
+            due = min(due, max(started, epoch.last_received, epoch.last_sent) + interval)
+        if outbox.slow_since is not None:
+            due = max(due, outbox.slow_since + settings.t6)
+        return due
+
+    def _open_epoch(self) -> Epoch:
+        """The connection of a timer that only runs while TCP is open."""
+        epoch = self._context.epoch
+        assert epoch is not None
+        return epoch
 
     def expired(self) -> list[str]:
         """The timers that are due now, the earliest deadline first."""

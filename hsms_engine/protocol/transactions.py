@@ -26,6 +26,7 @@ class Transaction:
         "__weakref__",
         "function",
         "outcome",
+        "queued_at_mark",
         "snapshot",
         "started_at",
         "stream",
@@ -38,7 +39,8 @@ class Transaction:
         self.stream = stream
         self.function = function
         self.snapshot: Snapshot = MACHINE.initial
-        # How many bytes were queued on this connection, up to the last byte of the primary.
+        # How many bytes were queued on this connection before the primary, and with it.
+        self.queued_at_mark = 0
         self.written_at_mark = 0
         # When T3 was started; unset until the primary is wholly written.
         self.started_at: float | None = None
@@ -77,9 +79,12 @@ class Transactions:
         self._next = (number + 1) % SYSTEM_BYTES
         return number
 
-    def open(self, stream: int, function: int, mark: int, system_bytes: int) -> Transaction:
-        """A new transaction whose primary ends at byte ``mark`` of what is queued."""
+    def open(
+        self, stream: int, function: int, before: int, mark: int, system_bytes: int
+    ) -> Transaction:
+        """A new transaction; its primary is what is queued from byte ``before`` to ``mark``."""
         transaction = Transaction(system_bytes, stream, function)
+        transaction.queued_at_mark = before
         transaction.written_at_mark = mark
         self._open[transaction.system_bytes] = transaction
         self._unwritten.append(transaction)
@@ -133,6 +138,11 @@ class Transactions:
         for transaction in self._awaiting.values():
             return transaction.started_at
         return None
+
+    def postpone(self, transaction: Transaction, now: float) -> None:
+        """T3 starts again: until now other bytes before its primary were being taken."""
+        transaction.started_at = now
+        self._awaiting.move_to_end(transaction.system_bytes)
 
     def expired(self, now: float, t3: float) -> Transaction | None:
         """The oldest transaction whose T3, of ``t3`` seconds, is over at ``now``."""

@@ -3,7 +3,7 @@
 A frame is written by a peer, TCP is opened and closed, a call is made, a timer is aged until it is
 due. Only events that the outside cannot cause by itself are given to the charts directly
 (``TOLD``). What the driver does by itself while it writes and reads (``receiver``, ``transmitter``)
-is not compared; those charts have their own tests.
+is not compared: these charts have tours of their own (``test_tours_of_bytes.py``).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import trio
 import trio.testing
 
 from hsms_engine import Settings
+from hsms_engine.driver.dialling import Began, GiveBack
 from hsms_engine.driver.driver import Driver
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.engine import Engine
@@ -24,7 +25,7 @@ from hsms_engine.protocol.outputs import Step
 from hsms_engine.wire import Frame, RejectReason, SType, control_frame, data_frame, encode
 from statecharts import Effect, Start, Stop, System, Tell
 from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
-from statecharts.hsms.timers import FRAME_DEADLINE, T8, WRITE_TIMEOUT
+from statecharts.hsms.timers import FRAME_DEADLINE, T8, WRITE_DEADLINE, WRITE_TIMEOUT
 
 # Reports for which the driver decides from several facts together.
 TOLD = frozenset({"traffic_seen", "reconfigured", "linktest_reconfigured", "stale_result_reported"})
@@ -44,7 +45,11 @@ OF_TRAFFIC = frozenset(
     {
         Tell("receiving_ended"),
         Tell("transmitting_ended"),
-        *(each(timer) for each in (Start, Stop) for timer in (T8, FRAME_DEADLINE, WRITE_TIMEOUT)),
+        *(
+            each(timer)
+            for each in (Start, Stop)
+            for timer in (T8, FRAME_DEADLINE, WRITE_TIMEOUT, WRITE_DEADLINE)
+        ),
     }
 )
 _LONG_AGO = -1_000_000.0
@@ -60,18 +65,23 @@ def compared(effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
 
 
 class HeldStream(trio.abc.HalfCloseableStream):
-    """A stream that sends nothing until it is released, so that a test decides on ``flushed``."""
+    """A stream that sends no last frame until it is released: a test decides on ``flushed``.
 
-    def __init__(self, inner: trio.abc.HalfCloseableStream) -> None:
+    ``holds`` says whether what is written now is the last frame.
+    """
+
+    def __init__(self, inner: trio.abc.HalfCloseableStream, holds: Callable[[], bool]) -> None:
         self._inner = inner
+        self._holds = holds
         self.released = trio.Event()
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self.released.wait()
+        await self.wait_send_all_might_not_block()
         await self._inner.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        await self.released.wait()
+        if self._holds():
+            await self.released.wait()
 
     async def send_eof(self) -> None:
         await self._inner.send_eof()
@@ -117,6 +127,7 @@ def _settings(parameters: Parameters) -> Settings:
         breaker_threshold=parameters.get("breaker", {}).get("threshold", 5),
         linktest_threshold=parameters.get("linktest", {}).get("linktest_threshold", 1),
         breaker_open_time=86_400,
+        backoff_jitter=0.0,
         # Whatever a tour sends, its peer reads nothing of it.
         outbox_size=2**30,
     )
@@ -181,10 +192,11 @@ class DrivenEnd:
         with self._scope:
             await self._driver.run_accepted(stream)
 
-    async def _dial(self) -> trio.abc.Stream:
+    async def _dial(self, began: Began) -> tuple[trio.abc.Stream, GiveBack]:
+        began({})
         self._dialled = dialled = _Dialled()
         try:
-            return await dialled.outcome()
+            return await dialled.outcome(), lambda: None
         finally:
             self._dialled = None
 
@@ -237,7 +249,9 @@ class DrivenEnd:
         elif event.endswith("_requested"):
             _CALLS[event](engine)
         elif event.endswith("_expired"):
-            self._age(event)
+            if event == "connect_timeout_expired":
+                await self._until_dialled()
+            await self._age(event)
         else:
             await self._happen(event)
         self._driver.turn()
@@ -275,7 +289,8 @@ class DrivenEnd:
         if self._peer is not None:
             await self._peer.aclose()
         ours, self._peer = await anext(self._pairs)
-        self._held = HeldStream(ours)
+        life = self._life
+        self._held = HeldStream(ours, lambda: "leaving" in life.snapshot)
         if accepted:
             self._nursery.start_soon(self._run_accepted, self._held)
         else:
@@ -287,20 +302,29 @@ class DrivenEnd:
         return self._peer
 
     async def _settle_dial(self, answer: trio.abc.Stream | OSError) -> None:
+        dialled = await self._until_dialled()
+        dialled.answer = answer
+        dialled.settled.set()
+
+    async def _until_dialled(self) -> _Dialled:
         while self._dialled is None:
             await trio.testing.wait_all_tasks_blocked()
-        self._dialled.answer = answer
-        self._dialled.settled.set()
+        return self._dialled
 
-    def _age(self, event: str) -> None:
+    async def _age(self, event: str) -> None:
         """Change a running timer as if it had been started long ago."""
         timers, epoch = self._life.timers, self._context.epoch
         timer = event.removesuffix("_expired")
         timers.started[timer] += _LONG_AGO
         if timer == "t5":
             timers._attempt_began = _LONG_AGO
-        if epoch is not None and timer == "linktest_interval":
-            epoch.last_received = epoch.last_sent = 2 * _LONG_AGO
+        if epoch is not None:
+            # All is written, but for a last frame that is held.
+            await trio.testing.wait_all_tasks_blocked()
+            if timer == "linktest_interval":
+                epoch.last_received = epoch.last_sent = 2 * _LONG_AGO
+            elif (mark := epoch.outbox.marks.get(timer)) is not None:
+                mark.since = _LONG_AGO
         timers.retime()
 
     def _frame(self, event: str) -> Frame:

@@ -12,6 +12,7 @@ from hsms_engine.protocol import (
     ControlTransaction,
     Engine,
     Entity,
+    OpenTcp,
     Output,
     Primary,
     Step,
@@ -23,7 +24,10 @@ from tests.support.raw_peer import SELECT_REQ, select_req, select_rsp
 
 
 class End:
-    """One engine. No linktest is sent by itself unless ``changes``, which are settings, say so."""
+    """One engine, without linktests of its own and without jitter unless ``changes`` say so.
+
+    ``changes`` are settings. A dial begins at once.
+    """
 
     def __init__(
         self,
@@ -41,7 +45,7 @@ class End:
         self._written = Decoder(2**32 - 1)
         self.engine = Engine(
             system,
-            Settings(linktest_interval=None).replace(**changes),
+            Settings(linktest_interval=None, backoff_jitter=0.0).replace(**changes),
             clock=lambda: self.now,
             random=Random(1),
             peer=lambda settings: "tool" if settings.port == 5000 else "another",
@@ -60,6 +64,9 @@ class End:
                     found.append(output)
                 case Step():
                     pass
+                case OpenTcp():
+                    self.engine.dial_began()
+                    found.append(output)
                 case _:
                     found.append(output)
         return found

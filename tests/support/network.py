@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -115,8 +114,7 @@ def direct(connected: socket.socket) -> DirectStream:
 
 def reset(stream: DirectStream) -> None:
     """Close with RST instead of FIN."""
-    stream._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    stream.close()
+    stream.reset()
 
 
 def closed_port() -> int:

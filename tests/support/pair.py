@@ -34,7 +34,7 @@ class MemoryListener:
     """A listener that peers of the same process dial; every dial is counted."""
 
     def __init__(self) -> None:
-        self._give, self._take = trio.open_memory_channel[trio.abc.Stream](math.inf)
+        self._give, self._take = trio.open_memory_channel[tuple[trio.abc.Stream, str]](math.inf)
         self.dialled = 0
         self.closed = False
 
@@ -48,28 +48,27 @@ class MemoryListener:
 
     async def accept(self) -> tuple[trio.abc.Stream, str]:
         try:
-            stream = await self._take.receive()
+            return await self._take.receive()
         except trio.EndOfChannel:
             raise trio.ClosedResourceError from None
-        return stream, f"memory peer {self.dialled}"
 
     def close(self) -> None:
         self.closed = True
         self._give.close()
 
-    async def dial(self) -> trio.abc.Stream:
+    async def dial(self, peer: str | None = None) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
         self.dialled += 1
         ours, theirs = memory_stream_pair()
         try:
-            self._give.send_nowait(theirs)
+            self._give.send_nowait((theirs, peer or f"memory peer {self.dialled}"))
         except trio.ClosedResourceError:
             raise ConnectionRefusedError("nobody listens") from None
         return ours
 
-    async def raw(self) -> RawPeer:
-        """A peer of bytes that has just connected."""
-        return RawPeer(await self.dial())
+    async def raw(self, peer: str | None = None) -> RawPeer:
+        """A peer of bytes that has just connected, from this address."""
+        return RawPeer(await self.dial(peer))
 
 
 class Switchboard:
@@ -181,6 +180,7 @@ async def server_end(
 
 @asynccontextmanager
 async def link_end(board: Switchboard, *, seed: int = 1, **changes: Any) -> AsyncIterator[HsmsLink]:
-    """A link that dials a switchboard."""
+    """A link that dials a switchboard, without jitter unless ``changes`` say so."""
+    changes = {"backoff_jitter": 0.0, **changes}
     async with open_link(dial=board.dial, random=Random(seed), host="tool", **changes) as link:
         yield link

@@ -1,0 +1,230 @@
+"""Dials TCP: all addresses of a name in one attempt, and not too many attempts at once.
+
+What is bounded is shared by all links of one trio run (``Dials``):
+
+* **Look-ups.** They run in threads of their own, so that names that do not resolve do not take
+  trio's threads from the program. A name that many links ask for at once is looked up once.
+* **Dials.** Each has a slot until it is decided whether the session is selected, so that a server
+  which comes back is not asked by thousands at once. Neither TCP nor Select holds it for longer
+  than ``HELD`` seconds, so that a dead address does not hold up the others.
+
+``Began`` is called when the waiting is over and the peer is really dialled: no timer may run
+against the peer before that. It gets a table that the dial keeps up to date: what has become of
+each address that was tried, when the name has several.
+"""
+
+from __future__ import annotations
+
+import copy
+import errno
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
+from itertools import chain, zip_longest
+
+import trio
+
+from hsms_engine.protocol.causes import each_with_reason
+
+# As getaddrinfo gives it: family, type, protocol, canonical name, socket address.
+_Found = tuple[
+    socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]
+]
+
+Began = Callable[[Mapping[str, str]], None]
+# Another dial may have the slot. The second time it changes nothing.
+GiveBack = Callable[[], None]
+
+# How many dials have a slot, and for how many seconds at most.
+_SLOTS = 64
+HELD = 1.0
+# How many names are looked up at once, and for how many seconds at most: the system's resolver
+# gives up after about as long.
+_LOOK_UPS = 8
+_LONGEST_LOOK_UP = 30.0
+# RFC 8305: the seconds after which the next address is tried beside those that have not answered.
+_STAGGER = 0.25
+# What a connect that does not wait says of one that has begun; the last one is Windows's.
+_UNDER_WAY = (errno.EINPROGRESS, errno.EINTR, errno.EWOULDBLOCK)
+
+
+class _LookUp:
+    """One look-up that runs for all who ask for its name meanwhile."""
+
+    def __init__(self) -> None:
+        # The first of them does it; when it is cancelled, another one does.
+        self.is_led = False
+        self.news = trio.lowlevel.ParkingLot()
+        self.outcome: Sequence[_Found] | OSError | None = None
+
+
+class Dials:
+    """What the dials of one trio run share. ``look_up`` gives the addresses of a name."""
+
+    def __init__(self, look_up: Callable[[str], Awaitable[Sequence[_Found]]] | None = None) -> None:
+        self.slots = trio.CapacityLimiter(_SLOTS)
+        self.threads = trio.CapacityLimiter(_LOOK_UPS)
+        self._look_up = look_up or self._ask_the_system
+        self._running: dict[str, _LookUp] = {}
+
+    async def addresses(self, host: str) -> Sequence[_Found]:
+        """The addresses of ``host``, with port 0. Raises ``OSError`` when there is none.
+
+        An address in numbers needs no look-up.
+        """
+        try:
+            return _resolve(host, flags=socket.AI_NUMERICHOST)
+        except UnicodeError as error:
+            raise OSError(f"{host!r} is no host name: {error}") from None
+        except socket.gaierror:
+            pass
+        shared = self._running.setdefault(host, _LookUp())
+        while (outcome := shared.outcome) is None:
+            if shared.is_led:
+                await shared.news.park()
+            else:
+                await self._lead(host, shared)
+        match outcome:
+            case OSError():
+                # An exception carries the traceback of one raise: each caller gets its own.
+                raise copy.copy(outcome)
+            case found:
+                return found
+
+    async def _lead(self, host: str, shared: _LookUp) -> None:
+        shared.is_led = True
+        try:
+            shared.outcome = await self._look_up(host)
+        except OSError as error:
+            shared.outcome = error
+        finally:
+            shared.is_led = False
+            shared.news.unpark_all()
+        # Whoever asks from now on gets a new answer.
+        del self._running[host]
+
+    async def _ask_the_system(self, host: str) -> Sequence[_Found]:
+        # Infinite while it waits for a thread.
+        scope = trio.CancelScope()
+
+        def begin() -> None:
+            scope.deadline = trio.current_time() + _LONGEST_LOOK_UP
+
+        def ask() -> Sequence[_Found]:
+            trio.from_thread.run_sync(begin)
+            return _resolve(host)
+
+        with scope:
+            return await trio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self.threads)
+        raise OSError(f"no address of {host!r} was found within {_LONGEST_LOOK_UP:g} s")
+
+
+DIALS: trio.lowlevel.RunVar[Dials] = trio.lowlevel.RunVar("hsms_engine.dials")
+
+
+def _dials() -> Dials:
+    """Those of this trio run."""
+    try:
+        return DIALS.get()
+    except LookupError:
+        DIALS.set(made := Dials())
+        return made
+
+
+def _resolve(host: str, flags: int = 0) -> Sequence[_Found]:
+    return socket.getaddrinfo(  # type: ignore[return-value]  # a Python without IPv6 is not ours
+        host, 0, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP, flags=flags
+    )
+
+
+async def dial(host: str, port: int, began: Began) -> tuple[trio.SocketStream, GiveBack]:
+    """Connect to the address of ``host`` that answers first. Its slot is to be given back.
+
+    Raises ``OSError`` when none does. When cancelled, no socket stays open.
+    """
+    dials = _dials()
+    found = _interleaved(await dials.addresses(host))
+    slot = ExitStack()
+    await dials.slots.acquire_on_behalf_of(slot)
+    slot.callback(dials.slots.release_on_behalf_of, slot)
+    with ExitStack() as unless_connected:
+        unless_connected.callback(slot.close)
+        tried: dict[str, str] = {}
+        began(tried)
+        if len(found) == 1:
+            connected = await _connect(found[0], port, slot.close)
+        else:
+            connected = await _connect_to_any(found, port, slot.close, tried)
+        unless_connected.pop_all()
+    return trio.SocketStream(trio.socket.from_stdlib_socket(connected)), slot.close
+
+
+def _interleaved(found: Sequence[_Found]) -> list[_Found]:
+    """The addresses in the system's order, but of the two families by turns (RFC 8305)."""
+    preferred = [each for each in found if each[0] == found[0][0]]
+    others = [each for each in found if each[0] != found[0][0]]
+    by_turns = chain.from_iterable(zip_longest(preferred, others))
+    return list(dict.fromkeys(each for each in by_turns if each is not None))
+
+
+async def _connect_to_any(
+    found: Sequence[_Found], port: int, give_back: Callable[[], None], tried: dict[str, str]
+) -> socket.socket:
+    """The socket that is connected first; all others are closed."""
+    connected: list[socket.socket] = []
+    numbers: set[int | None] = set()
+
+    async def try_one(each: _Found, failed: trio.Event) -> None:
+        address = each[4][0]
+        tried[address] = "no answer"
+        try:
+            connected.append(opened.enter_context(await _connect(each, port, give_back)))
+        except OSError as error:
+            tried[address] = str(error.strerror)
+            numbers.add(error.errno)
+            failed.set()
+        else:
+            nursery.cancel_scope.cancel()
+
+    with ExitStack() as opened:
+        async with trio.open_nursery() as nursery:
+            for each in found:
+                failed = trio.Event()
+                nursery.start_soon(try_one, each, failed)
+                with trio.move_on_after(_STAGGER):
+                    await failed.wait()
+        if not connected:
+            # One error for the attempt: each address with its own reason.
+            text = each_with_reason(tried)
+            raise OSError(*numbers, text) if len(numbers) == 1 else OSError(text)
+        for other in connected[1:]:
+            other.close()
+        opened.pop_all()
+    return connected[0]
+
+
+async def _connect(each: _Found, port: int, give_back: Callable[[], None]) -> socket.socket:
+    """A connected socket. ``give_back`` is called when the slot has been held long enough.
+
+    Not by trio's connect, which waits in one piece.
+    """
+    family, kind, protocol, _, (address, _, *rest) = each
+    with ExitStack() as opened:
+        made = opened.enter_context(socket.socket(family, kind, protocol))
+        made.setblocking(False)
+        error = made.connect_ex((address, port, *rest))
+        if error in _UNDER_WAY:
+            with trio.move_on_after(HELD) as held:
+                await trio.lowlevel.wait_writable(made)
+            if held.cancelled_caught:
+                give_back()
+                await trio.lowlevel.wait_writable(made)
+            error = made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if not error and made.getsockname() == made.getpeername():
+            # A connect to a free port in the range of source ports may connect to itself.
+            error = errno.ECONNREFUSED
+        if error:
+            raise OSError(error, os.strerror(error))
+        opened.pop_all()
+    return made
