@@ -323,7 +323,8 @@ async def _close(connection: HsmsConnection) -> None:
     try:
         await connection.aclose()
     except ConnectionLostError as error:
-        _LOG.warning("%s", error)
+        # As text: a kept record must not keep the connection.
+        _LOG.warning("%s", str(error))
 
 
 # Errors are logged as text, because a log record that is kept must not keep the connection.

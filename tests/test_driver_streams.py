@@ -19,10 +19,11 @@ from hsms_engine.driver.driver import Driver
 from hsms_engine.driver.tcp import DirectStream, address_text, listen_tcp
 from hsms_engine.protocol.engine import Engine
 from statecharts.hsms import PASSIVE_LINK
+from statecharts.hsms.vocabulary import ResetTcp
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.network import direct, patience, reset
 from tests.support.one_way import OneWay
-from tests.support.raw_peer import SEPARATE_REQ, RawPeer, data
+from tests.support.raw_peer import SEPARATE_REQ, RawPeer, data, select_req
 
 __all__ = ["leak_check", "no_task_left", "patience"]
 
@@ -411,3 +412,17 @@ async def test_a_reply_is_taken_however_fast_it_comes() -> None:
         nursery.start_soon(answer)
         for _ in range(200):
             assert (await connection.request(S1F1)).name == "S1F2"
+
+
+async def test_a_stopped_driver_has_nothing_to_reset_and_waits_for_nothing_settled() -> None:
+    engine = Engine(
+        PASSIVE_LINK, Settings(), clock=trio.current_time, random=Random(1), peer=lambda _: "tool"
+    )
+    driver = Driver(engine, None)
+    driver._change_tcp(ResetTcp())
+    engine.tcp_accepted()
+    engine.receive(select_req(1))
+    transaction = engine.request(Message(1, 1, wait=True))
+    engine.tcp_closed()
+    assert transaction.is_settled
+    await driver.until_settled(transaction)

@@ -38,9 +38,10 @@ from hsms_engine.driver.tcp import connect_tcp, listen_tcp
 from hsms_engine.fake import BehaviourError, Behaviours, FakeEquipment, serve_fake
 from hsms_engine.fake.behaviours import KNOWN
 from hsms_engine.fake.listener import FakeListener
-from hsms_engine.fake.stream import GARBAGE
+from hsms_engine.fake.stream import GARBAGE, FakeStream
 from hsms_engine.messages import S1F1, S1F13, S5F2
 from tests.support.leaks import leak_check, no_task_left
+from tests.support.network import direct
 from tests.support.patience import PATIENCE
 from tests.support.raw_peer import (
     LINKTEST_RSP,
@@ -933,3 +934,14 @@ async def test_a_wrong_behaviour_is_refused_in_one_line(texts: list[str], messag
     async with fake() as equipment:
         with pytest.raises(BehaviourError):
             await equipment.behave(*texts)
+
+
+async def test_a_stalled_connection_that_nobody_reads_stays_open() -> None:
+    async with fake() as equipment:
+        ours, theirs = (direct(each) for each in socket.socketpair())
+        stream = FakeStream(equipment, ours, "peer")
+        stream._is_stalled = True
+        stream.close()
+        assert equipment.counts["fell silent"] == 1
+        theirs.close()
+        await equipment.until(lambda: equipment.counts["let go"] == 1)

@@ -384,6 +384,13 @@ Closed(at=92, epoch=2)
 """
 
 
+def test_a_failure_when_there_is_no_connection_changes_nothing() -> None:
+    end = End()
+    end.engine.fail("no room")
+    assert end.out() == []
+    assert end.engine.last_error is None
+
+
 def goes_unread(end: End) -> None:
     """The peer takes no byte of a message."""
     end.is_read = False

@@ -153,3 +153,21 @@ async def test_a_close_by_a_call_ends_with_fin() -> None:
         assert (await peer.frame()).byte3 == 11
         assert not await is_reset(stream)
         stream.close()
+
+
+async def test_what_a_server_could_not_write_before_a_close_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def send_much(connection: HsmsConnection) -> None:
+        for _ in range(20):
+            await connection.send(Message(6, 11, body=bytes(1_000_000)))
+
+    caplog.set_level("WARNING", "hsms_engine.server")
+    settings = {**SHORT, "write_timeout": 0.1, "outbox_size": 30_000_000}
+    async with serving(send_much, **settings) as server:
+        stream = DirectStream(await trio.open_tcp_stream("127.0.0.1", server.port))
+        await RawPeer(stream).select()
+        while not caplog.records:
+            await trio.lowlevel.checkpoint()
+        stream.close()
+    assert "bytes accepted for sending were not written" in caplog.records[0].getMessage()

@@ -364,3 +364,25 @@ async def test_no_primary_is_lost_when_a_handler_is_cancelled_while_others_have_
         await peer.send(b"".join(data(6, 11, number) for number in range(1, 5_001)))
         await wait_all_tasks_blocked()
         assert taken == list(range(1, 5_001))
+
+
+async def test_a_program_that_answers_many_at_once_lets_others_run() -> None:
+    passes = Passes()
+
+    async def handler(connection: HsmsConnection) -> None:
+        primaries = [await anext(connection) for _ in range(3_000)]
+        before = passes.count
+        for primary in primaries:
+            await connection.reply(primary, Message(primary.stream, primary.function + 1))
+        assert passes.count - before >= 3_000 // LONG.frames
+        done.set()
+        await trio.sleep_forever()
+
+    done = trio.Event()
+    async with server_end(handler, inbox_size=100_000, linktest_interval=None) as (_, listener):
+        trio.lowlevel.add_instrument(passes)
+        peer = await listener.raw()
+        await peer.select()
+        await peer.send(data(1, 1, 7, wait=True) * 3_000)
+        await done.wait()
+        trio.lowlevel.remove_instrument(passes)

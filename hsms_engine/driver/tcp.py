@@ -254,10 +254,8 @@ def host_of(address: str) -> str:
 
 
 def system_error(error: BaseException) -> OSError | None:
-    """The system's error behind what trio raised; of several addresses, the error of the last."""
+    """The system's error behind what trio raised."""
     match error:
-        case BaseExceptionGroup(exceptions=several):
-            return system_error(several[-1])
         case OSError(__cause__=None):
             return error
         case _:
