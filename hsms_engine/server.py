@@ -318,16 +318,15 @@ class HsmsServer:
         return count > 0
 
 
+# Errors are logged as text, because a log record that is kept must not keep the connection.
+
+
 async def _close(connection: HsmsConnection) -> None:
     """Close it; what could not be written is no error of the server."""
     try:
         await connection.aclose()
     except ConnectionLostError as error:
-        # As text: a kept record must not keep the connection.
         _LOG.warning("%s", str(error))
-
-
-# Errors are logged as text, because a log record that is kept must not keep the connection.
 
 
 def _log_expected(peer: str, errors: ExceptionGroup[HsmsError]) -> None:

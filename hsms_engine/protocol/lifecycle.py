@@ -241,9 +241,7 @@ class Lifecycle:
             context.outputs.put(Unsent(cause.now, epoch.number, count))
             if "closing" in cause.before or cause.event == "close_requested":
                 self.unsent = cause.unsent_error(count)
-        if "leaving" in cause.before:
-            return
-        if cause.event not in _ASKED_FOR:
+        if not (cause.event in _ASKED_FOR or "leaving" in cause.before):
             self.last_error = cause.loss_error()
 
     def _send(self, kind: Outgoing, answered: Detail) -> None:
