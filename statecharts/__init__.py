@@ -45,17 +45,25 @@ A chart is a ``Chart`` of ``State`` and ``On`` objects. It asks, and never acts:
   enters it again; a transition whose event is ``None`` is taken at once.
 * **Timers** belong to states: ``State(timer=T7)`` starts T7 on entry and stops it on exit. When T7
   runs out, the event ``t7_expired`` comes; its transition must exit the state. The chart sees no
-  number of seconds.
+  number of seconds. Where a state that is left and one that is entered have the same timer,
+  ``On(..., keep=T7)`` lets it run on: it is neither stopped nor started again.
 * **Parameters**, ``Parameter(name, default, lowest, highest)``, are whole numbers that are chosen
-  when the chart is bound: ``Machine(CHART, threshold=3)``.
-* **Variables** have the domain ``0..highest`` and are changed by ``Set`` and ``Increment``; guards
-  compare them with numbers and parameters (``when="failures >= threshold"``). The bound is a number
-  or the name of a parameter: ``Variable("failures", highest="threshold")``.
+  when the chart is bound: ``Machine(CHART, threshold=3)``. A chart that runs goes on with other
+  values by ``step = other_machine.adopt(snapshot)``. A transition without an event whose guard
+  holds under the new values is taken at once; in a system such a hop has the event ``ADOPTED``.
+* **Variables** have the domain ``0..highest`` and are changed by ``Set`` and ``Increment``, which
+  counts up to the highest value and stays there; guards compare them with numbers and parameters
+  (``when="failures >= threshold"``). The bound is a number or the name of a parameter:
+  ``Variable("failures", highest="threshold")``.
 * **Events** are ``received`` (a peer may cause them at any time: each leaf inside ``total_in`` must
   answer each of them), ``local`` (calls) or ``reported`` (facts from the driver or another chart).
   Where no transition takes an event, ``step`` raises ``NotAllowedError``. Events carry nothing.
 * **Charts are joined** in a ``System``: what one chart tells (``Tell("carrier_left")``) is an event
   of the chart that declares this name under ``reported``.
+
+A program that is started again goes on where it was: ``machine.save(snapshot)`` gives plain JSON
+values, and ``machine.restore(saved)`` the snapshot, or ``SavedError``. The timers that then run are
+``machine.timers(snapshot)``. When the parameters have changed, ``machine.adopt`` it.
 
 ``lint`` refuses a chart that python-statemachine, XState and a reader would not understand in the
 same way. It names the file and the place, and says what to write instead.
@@ -74,6 +82,7 @@ These features of python-statemachine are missing on purpose, because each is a 
 """
 
 from .declare import (
+    ADOPTED,
     Action,
     Chart,
     Effect,
@@ -92,8 +101,10 @@ from .lint import ChartError, Problem, check, lint
 from .machine import Machine, NotAllowedError, Snapshot, Step
 from .native import ChartFaultError, native_class
 from .router import Hop, Router, System, SystemSnapshot, SystemStep
+from .saving import SavedError
 
 __all__ = [
+    "ADOPTED",
     "Action",
     "Chart",
     "ChartError",
@@ -107,6 +118,7 @@ __all__ = [
     "Parameter",
     "Problem",
     "Router",
+    "SavedError",
     "Set",
     "Snapshot",
     "Start",

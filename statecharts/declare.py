@@ -4,7 +4,7 @@ Invariants of a declaration (``lint`` checks each of them):
 
 * ids are unique in the whole chart, and the first child of a state is its initial one;
 * a timer belongs to a state: entry starts it, exit stops it (states that are never active together
-  may share one);
+  may share one, and a transition between two of them may keep it running);
 * a guard reads only the chart's variables and parameters, each with a finite domain;
 * every event is declared with its source: the peer, a local call, or a report.
 
@@ -18,6 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
 from .refusals import Part, calling_frame
+
+# Stands where an event's name stands, for a chart that goes on under other parameters. No chart
+# declares it.
+ADOPTED = "parameters_changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,16 @@ class Stop(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class Keep(Effect):
+    """Let a timer run on: the ``Stop`` before it and the ``Start`` after it are not asked for.
+
+    Made by the kit for a transition's ``keep`` only. A driver never sees it.
+    """
+
+    timer: Timer
+
+
+@dataclass(frozen=True, slots=True)
 class Tell(Effect):
     """Tell another chart that ``event`` has happened: the one that declares it as ``reported``.
 
@@ -94,7 +108,7 @@ class Set(Part):
 
 @dataclass(frozen=True, slots=True)
 class Increment(Part):
-    """Add one to a variable of the chart. A value outside the variable's domain is an error."""
+    """Add one to a variable of the chart; one that has its highest value keeps it."""
 
     variable: str
 
@@ -174,8 +188,9 @@ class On(Part):
 
     With ``event=None`` it is taken at once when ``source`` is active and ``when`` holds. With
     ``to=None`` no state is exited or entered, and only ``do`` is done. With ``to`` equal to
-    ``source`` the state is exited and entered again, so its timer starts again. ``clauses`` are
-    the ids of the rules that it fulfils, for people and for tests: the chart does not use them.
+    ``source`` the state is exited and entered again, so its timer starts again. ``keep`` is a timer
+    that runs on, because a state that is exited and one that is entered both have it. ``clauses``
+    are the ids of the rules that it fulfils, for people and for tests: the chart does not use them.
     """
 
     event: str | None
@@ -184,6 +199,12 @@ class On(Part):
     when: str = ""
     do: tuple[Action, ...] = ()
     clauses: tuple[str, ...] = field(default=(), compare=False)
+    keep: Timer | None = None
+
+    @property
+    def actions(self) -> tuple[Action, ...]:
+        """Everything that is done, in order, with the timer that is kept."""
+        return (Keep(self.keep), *self.do) if self.keep else self.do
 
     def __str__(self) -> str:
         guard = f" [{self.when}]" if self.when else ""

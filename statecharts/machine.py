@@ -12,14 +12,25 @@ look-up on the snapshot itself. Invariants:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import NamedTuple
 
 from statemachine.exceptions import TransitionNotAllowed
 
-from .declare import Chart, Effect, State
+from .declare import ADOPTED, Chart, Effect, State, Timer
 from .native import ChartFaultError, Model, highest_value, native_class
 from .refusals import expect
+from .saving import (
+    LAYOUT,
+    SavedError,
+    digest,
+    read_layout,
+    read_object,
+    read_same,
+    read_whole,
+    shown,
+)
 
 
 class NotAllowedError(Exception):
@@ -98,6 +109,17 @@ def _expect_within(chart: Chart, name: str, value: object, lowest: int, highest:
         raise ValueError(f"{chart.id}: {name}={value!r} is not in {lowest}..{highest}")
 
 
+def _read_numbers(
+    name: str, value: object, bounds: Mapping[str, tuple[int, int]]
+) -> dict[str, int]:
+    """The whole numbers of an object, in the order of ``bounds``: lowest and highest of each."""
+    given = read_object(name, value, bounds)
+    return {
+        each: read_whole(f"{name}.{each}", given[each], lowest, highest)
+        for each, (lowest, highest) in bounds.items()
+    }
+
+
 class Machine:
     """A chart with values for its parameters. Everything that runs it with these values shares it.
 
@@ -121,7 +143,7 @@ class Machine:
         self._model = Model(order, self.highest, self.parameters)
         self._native = native(model=self._model)
         self.initial = self._read()
-        self.initial_effects = tuple(self._model.effects)
+        self.initial_effects = self._model.asked()
 
     def _bind(self, name: str, value: int) -> None:
         for each in self.chart.parameters:
@@ -170,14 +192,14 @@ class Machine:
             if state.children:
                 yield from self._configuration(state.children, wanted, everyone=state.parallel)
 
-    def adopt(self, other: Snapshot) -> Snapshot:
-        """The same snapshot under this machine's parameters; values too high for them are cut.
+    def adopt(self, other: Snapshot) -> Step:
+        """Go on from ``other`` under this machine's parameters; values too high for them are cut.
 
-        A guard may now hold that did not hold before. A transition without an event (taken at once)
-        with such a guard is taken in the next step, before the event of that step. So a chart with
-        such a transition needs an event that tells it of the change.
+        A guard may now hold that did not hold before: a transition without an event that has such a
+        guard is taken at once, and the step has its effects.
 
-        Raises ``ValueError`` for a snapshot of another chart.
+        Raises ``ValueError`` for a snapshot of another chart, ``ChartFaultError`` when the chart
+        breaks its own declaration.
         """
         expect(other, Snapshot)
         if other.machine.chart != self.chart:
@@ -186,12 +208,82 @@ class Machine:
             min(value, highest)
             for value, highest in zip(other.values, self.highest.values(), strict=True)
         )
-        return self._intern(other.states, tuple(values))
+        here = self._intern(other.states, tuple(values))
+        if (step := here.moves.get(ADOPTED)) is None:
+            step = here.moves[ADOPTED] = self._ask(here, ADOPTED)
+            assert step is not None
+        return step
 
     def values(self, snapshot: Snapshot) -> dict[str, int]:
         """The variables of a snapshot by name."""
         expect(snapshot, Snapshot)
         return dict(zip(self.highest, snapshot.values, strict=True))
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the chart as it is declared."""
+        return digest(self.chart)
+
+    def timers(self, snapshot: Snapshot) -> tuple[Timer, ...]:
+        """The timers that run in a snapshot: those of its active states, in document order."""
+        expect(snapshot, Snapshot)
+        states = (each for each in self.chart.walk() if each.id in snapshot.states)
+        return tuple(state.timer for state in states if state.timer)
+
+    def save(self, snapshot: Snapshot) -> dict[str, object]:
+        """The snapshot as plain JSON values, for ``restore``, with the digest of the chart.
+
+        Raises ``ValueError`` when the snapshot is of another machine.
+        """
+        if type(snapshot) is not Snapshot or snapshot.machine is not self:
+            raise self._foreign(snapshot)
+        return {
+            "layout": LAYOUT,
+            "chart": self.chart.id,
+            "digest": self.digest,
+            "parameters": dict(self.parameters),
+            "states": list(snapshot.states),
+            "values": self.values(snapshot),
+        }
+
+    def restore(self, saved: object) -> Snapshot:
+        """The snapshot that ``save`` has written, perhaps in another program. Nothing happens.
+
+        It is of this machine when the parameters are the same, else of one with those that were
+        saved: then ``adopt`` it. Its ``timers`` run; who restores it knows for how long.
+
+        ``saved`` need not be trusted. Raises ``SavedError``, a ``ValueError``, when it is of
+        another chart or layout, or is nothing that ``save`` can write, or when the chart would
+        leave the snapshot at once. It does not check that the chart can ever reach it.
+        """
+        name, chart = self.chart.id, self.chart
+        keys = ("chart", "digest", "parameters", "states", "values")
+        given = read_layout(name, saved, LAYOUT, keys)
+        read_same(f"{name}.chart", given["chart"], name, "it is of another chart")
+        read_same(f"{name}.digest", given["digest"], self.digest, "the chart was another one")
+        bounds = {each.name: (each.lowest, each.highest) for each in chart.parameters}
+        parameters = _read_numbers(f"{name}.parameters", given["parameters"], bounds)
+        machine = self if parameters == self.parameters else Machine(chart, **parameters)
+        bounds = {variable: (0, highest) for variable, highest in machine.highest.items()}
+        values = _read_numbers(f"{name}.values", given["values"], bounds)
+        states = given["states"]
+        if type(states) is not list:
+            raise SavedError(f"{name}.states={shown(states)} is not a list of states")
+        for state in states:
+            if type(state) is not str or state not in self.known_states:
+                among = ", ".join(each.id for each in chart.walk())
+                raise SavedError(f"{name}.states has {shown(state)}, which is none of {among}")
+        try:
+            found = machine.snapshot(states, values.values())
+        except ValueError as error:
+            raise SavedError(f"{name}.states is no configuration: {error}") from None
+        if list(found.states) != states:
+            was, wanted = shown(", ".join(states)), ", ".join(found.states)
+            raise SavedError(f"{name}.states={was} is not in document order, each once: {wanted}")
+        if machine.adopt(found).taken:
+            at = f"{name}.states and {name}.values are {found}"
+            raise SavedError(f"{at}, where the chart does not stay: it takes a transition at once")
+        return found
 
     def step(self, snapshot: Snapshot, event: str) -> Step:
         """What the chart does on ``event``.
@@ -228,6 +320,9 @@ class Machine:
         if event not in self._known:
             # The library would match it by its prefix: "t6_expired.x" is taken as "t6_expired".
             return None
+        return self._ask(snapshot, event)
+
+    def _ask(self, snapshot: Snapshot, event: str) -> Step | None:
         model = self._model
         model.state = snapshot.states if len(snapshot.states) > 1 else snapshot.states[0]
         for name, value in zip(self.highest, snapshot.values, strict=True):
@@ -242,19 +337,22 @@ class Machine:
             raise ChartFaultError(
                 f"{self.chart.id} on {event!r} in {snapshot.leaves}: {fault}"
             ) from None
-        return Step(self._read(), tuple(model.effects), tuple(model.taken))
+        return Step(self._read(), model.asked(), tuple(model.taken))
 
     def _move(self, snapshot: Snapshot, event: str) -> Step | None:
         if type(snapshot) is not Snapshot or snapshot.machine is not self:
-            expect(snapshot, Snapshot)
-            raise ValueError(
-                f"{self.chart.id}: {snapshot} is of a machine with other parameters: adopt it"
-            )
+            raise self._foreign(snapshot)
         try:
             return snapshot.moves[event]
         except KeyError:
             found = snapshot.moves[event] = self.ask_library(snapshot, event)
             return found
+
+    def _foreign(self, snapshot: Snapshot) -> ValueError:
+        expect(snapshot, Snapshot)
+        return ValueError(
+            f"{self.chart.id}: {snapshot} is of a machine with other parameters: adopt it"
+        )
 
     def _read(self) -> Snapshot:
         model = self._model

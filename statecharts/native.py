@@ -24,7 +24,20 @@ from statemachine.factory import StateMachineMetaclass
 from statemachine.orderedset import OrderedSet
 from statemachine.transition import Transition
 
-from .declare import Action, Chart, Effect, Increment, Set, State, Variable
+from .declare import (
+    ADOPTED,
+    Action,
+    Chart,
+    Effect,
+    Increment,
+    Keep,
+    Set,
+    Start,
+    State,
+    Stop,
+    Timer,
+    Variable,
+)
 from .lint import check
 
 # The library takes transitions without an event until there is none to take. Lint refuses cycles
@@ -33,7 +46,7 @@ FUSE = 1_000
 
 
 class ChartFaultError(Exception):
-    """A step did what the declaration forbids, such as a value outside a variable's domain."""
+    """A step did what the declaration forbids, such as an endless cycle of transitions."""
 
 
 class Model:
@@ -93,18 +106,31 @@ class Model:
         for action in actions:
             match action:
                 case Set(variable, value):
-                    self._assign(variable, value)
+                    setattr(self, variable, value)
                 case Increment(variable):
-                    self._assign(variable, getattr(self, variable) + 1)
+                    setattr(
+                        self, variable, min(getattr(self, variable) + 1, self.highest[variable])
+                    )
                 case _:
                     self.effects.append(action)
 
-    def _assign(self, variable: str, value: int) -> None:
-        if not 0 <= value <= self.highest[variable]:
-            raise ChartFaultError(
-                f"{variable} would become {value}, outside its domain 0..{self.highest[variable]}"
-            )
-        setattr(self, variable, value)
+    def asked(self) -> tuple[Effect, ...]:
+        """The effects of the step, without the stop and the start of a timer that is kept."""
+        found: list[Effect] = []
+        kept: set[Timer] = set()
+        for effect in self.effects:
+            match effect:
+                case Keep(timer):
+                    # The exit has just stopped it, and the entry is about to start it.
+                    found.reverse()
+                    found.remove(Stop(timer))
+                    found.reverse()
+                    kept.add(timer)
+                case Start(timer) if timer in kept:
+                    kept.remove(timer)
+                case _:
+                    found.append(effect)
+        return tuple(found)
 
 
 class _Hook:
@@ -171,9 +197,13 @@ def native_class(chart: Chart) -> type[StrictChart]:
                 made[on.to] if on.to else None,
                 event=on.event,
                 cond=on.when or None,
-                on=_Hook(on.do, index).run,
+                on=_Hook(on.actions, index).run,
             )
         )
+    # So that transitions without an event can be taken although no event of the chart has come.
+    for state in chart.states:
+        nothing = Transition(made[state.id], None, event=ADOPTED)
+        made[state.id].transitions.add_transitions(nothing)
     namespace: dict[str, Any] = {"__module__": __name__, "__doc__": chart.title, **tops}
     made_class = StateMachineMetaclass(chart.id.title().replace("_", ""), (StrictChart,), namespace)
     # The library's own numbers begin again below each state, which orders regions wrongly.

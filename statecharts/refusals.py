@@ -69,6 +69,7 @@ _MADE = {
     "Snapshot": "a machine has .initial, a step has .snapshot, machine.snapshot(...) makes others",
     "Subject": "it has restart(), take(event) and leaves(), as MachineSubject has",
     "System": "System(...) joins charts",
+    "SystemSnapshot": "a router has .initial, a step of it has .snapshot",
     "Trace": "graph.trace(state) makes one, a verdict and an error have one",
 }
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
-from .declare import Chart, Effect, Tell
+from .declare import ADOPTED, Chart, Effect, Tell
 from .machine import Machine, NotAllowedError, Snapshot
 from .native import ChartFaultError
 from .refusals import expect
@@ -196,7 +196,7 @@ class Router:
         out: list[Effect] = []
         for machine in self.machines.values():
             self._sort(machine.initial_effects, told, out)
-        begun = self._run([each.initial for each in self.machines.values()], told, out)
+        begun = self._run([each.initial for each in self.machines.values()], told, out, [])
         self.initial, self.initial_effects = begun.snapshot, begun.effects
 
     def snapshot(self, parts: tuple[Snapshot, ...]) -> SystemSnapshot:
@@ -205,14 +205,29 @@ class Router:
             known = self._interned[parts] = SystemSnapshot(self._index, self._known_states, parts)
         return known
 
-    def adopt(self, other: SystemSnapshot) -> SystemSnapshot:
-        """A snapshot of the same system under other parameters. See ``Machine.adopt``."""
-        return self.snapshot(
-            tuple(
-                machine.adopt(part)
-                for machine, part in zip(self.machines.values(), other.parts, strict=True)
-            )
-        )
+    def adopt(self, other: SystemSnapshot) -> SystemStep:
+        """Go on from a snapshot of the same system under other parameters.
+
+        A chart that takes a transition at once (see ``Machine.adopt``) has a hop with the event
+        ``ADOPTED``; what it tells other charts, and what they do then, belongs to the step.
+
+        Raises ``ValueError`` for a snapshot of other charts, ``ChartFaultError`` when a chart
+        cannot take what another tells it.
+        """
+        expect(other, SystemSnapshot)
+        if tuple(other.charts) != tuple(self._index):
+            raise ValueError(f"system {self.system.id} cannot adopt {other}, of other charts")
+        parts: list[Snapshot] = []
+        hops: list[Hop] = []
+        told: deque[tuple[str, str]] = deque()
+        out: list[Effect] = []
+        for (id, machine), before in zip(self.machines.items(), other.parts, strict=True):
+            after, effects, taken = machine.adopt(before)
+            parts.append(after)
+            if taken:
+                hops.append(Hop(id, ADOPTED, before, after, taken))
+            self._sort(effects, told, out)
+        return self._run(parts, told, out, hops)
 
     def takes(self, snapshot: SystemSnapshot, event: str) -> bool:
         """Whether the chart that declares ``event`` takes it here. ``KeyError`` when none does."""
@@ -235,7 +250,7 @@ class Router:
         owner = self._owner(event)
         # When the first event is refused, the caller is wrong; when a later one is, the charts are.
         self.machines[owner].step(snapshot[owner], event)
-        found = self._run(list(snapshot.parts), deque([(owner, event)]), [])
+        found = self._run(list(snapshot.parts), deque([(owner, event)]), [], [])
         snapshot.moves[event] = found
         return found
 
@@ -257,14 +272,18 @@ class Router:
                     out.append(effect)
 
     def _run(
-        self, parts: list[Snapshot], told: deque[tuple[str, str]], out: list[Effect]
+        self,
+        parts: list[Snapshot],
+        told: deque[tuple[str, str]],
+        out: list[Effect],
+        hops: list[Hop],
     ) -> SystemStep:
-        hops: list[Hop] = []
+        """The step that ends when nothing is ``told`` any more; the lists grow until then."""
         while told:
             chart, event = told.popleft()
             before = parts[self._index[chart]]
             try:
-                if len(hops) == FUSE:
+                if len(hops) >= FUSE:
                     raise ChartFaultError(f"{FUSE} steps for one event: a cycle")
                 after, effects, taken = self.machines[chart].step(before, event)
             except (NotAllowedError, ChartFaultError) as error:

@@ -11,7 +11,7 @@ from statecharts.draw.markup import ACCENT, CURRENT, FILLS, FOLDED, INK, PAGE, P
 from statecharts.draw.rows import EVERYTHING
 from statecharts.draw.words import PLAIN, plain, timer_words
 from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS, LINKTEST, PASSIVE, TRANSACTION
-from tests.support.odd_charts import COUNTING, NESTED, ODD, PARALLEL
+from tests.support.odd_charts import COUNTING, KEEPING, NESTED, ODD, PARALLEL
 from tests.support.tools import needs
 
 EVERY = pytest.mark.parametrize("chart", [*CHARTS, *ODD], ids=lambda chart: str(chart.id))
@@ -23,6 +23,7 @@ NOTES = (
     "told by one",
     "at once:",
     "timer:",
+    "runs on:",
     "no arrow:",
     "→:",
     "double border:",
@@ -113,7 +114,7 @@ def test_every_transition_is_told_where_it_belongs_with_its_guard_and_its_effect
             EVERYTHING in text and on.event in chart.received
         ), on
         assert f"[{plain(on.when)}]" in text or not on.when, on
-        done = "; ".join(PLAIN.action(action) for action in on.do)
+        done = "; ".join(PLAIN.action(action) for action in on.actions)
         assert f"/ {done}" in text or not done, on
         if on.to is not None and "__" not in place(chart, on):
             assert f"→ {chart.state(on.to).name}" in text, on
@@ -315,6 +316,13 @@ def test_exactly_a_state_without_a_way_out_looks_final(chart: Chart, final: set[
     [
         (draw(ARROWS), {"called by"}),
         (draw(COUNTING), {"called by", "reported by", "at once:", "no arrow:"}),
+        (
+            draw(KEEPING, fold=("asking",)),
+            {
+                *("reported by", "at once:", "timer:", "runs on:", "no arrow:", "→:"),
+                *("an overview:", "at a closed box"),
+            },
+        ),
         (draw(NESTED), {"reported by", "no arrow:", "→:", "an inner state wins"}),
         (
             draw(TRANSACTION),
@@ -447,7 +455,7 @@ def test_each_line_of_a_picture_is_one_text_with_its_spaces() -> None:
     picture = svg(draw(LINKTEST))
     lines = [in_words(text) for text in re.findall(r"<text[^>]*>(.*?)</text>", picture)]
     assert "timer T6 = 5 s" in lines
-    assert "linktest / nothing" in lines
+    assert "linktest, probe wanted / nothing" in lines
     assert "\N{NO-BREAK SPACE}" not in picture
 
 

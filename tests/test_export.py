@@ -8,13 +8,24 @@ from typing import Any
 
 import pytest
 
-from statecharts import Chart, ChartError, Effect, Machine, On, Router, State, System, Variable
+from statecharts import (
+    Chart,
+    ChartError,
+    Effect,
+    Increment,
+    Machine,
+    On,
+    Router,
+    State,
+    System,
+    Variable,
+)
 from statecharts.export import machine_config, to_json, to_promela
-from statecharts.export.promela import Implication, UnsupportedChartError
-from statecharts.export.xstate import action_object
-from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS, RECEIVER
+from statecharts.export.promela import Implication, Part, UnsupportedChartError
+from statecharts.export.xstate import Timers, action_object
+from statecharts.hsms import ACTIVE, ACTIVE_LINK, BREAKER, CHARTS, LINKTEST, RECEIVER
 from statecharts.router import told_by
-from tests.support.odd_charts import COUNTING, NESTED, ODD, PARALLEL, TIMED
+from tests.support.odd_charts import COUNTING, KEEPING, NESTED, ODD, PARALLEL, TIMED
 
 
 def alone(chart: Chart) -> System:
@@ -53,6 +64,47 @@ def test_an_inner_answer_to_a_timer_stands_at_its_owner_innermost_first() -> Non
     assert after[0]["reenter"] is True
 
 
+def test_a_timer_that_runs_on_is_an_event_in_both_forms_and_the_transition_keeps_it() -> None:
+    forms: tuple[Timers, ...] = ("events", "after")
+    for form in forms:
+        watching = machine_config(LINKTEST, form)["states"]["watching"]["states"]
+        quiet, probing = watching["quiet"], watching["probing_link"]["states"]
+        assert quiet["entry"] == [{"type": "Start", "params": {"timer": "linktest_interval"}}]
+        assert quiet["exit"] == [{"type": "Stop", "params": {"timer": "linktest_interval"}}]
+        assert "linktest_interval_expired" in quiet["on"]
+        assert "after" not in quiet
+        assert "linktest_interval_expired" in probing["probe_excused"]["on"]
+    # The other timer of this chart is still a delay.
+    watching = machine_config(LINKTEST, "after")["states"]["watching"]["states"]
+    after = watching["probing_link"]["after"]["5000"]
+    (over,) = (each for each in after if each["guard"] == "in probe_excused")
+    assert over["actions"] == [{"type": "Keep", "params": {"timer": "linktest_interval"}}]
+
+
+def test_promela_neither_stops_nor_starts_a_timer_that_runs_on() -> None:
+    part = Part(alone(KEEPING), {KEEPING.id: Machine(KEEPING)}, str)
+    for on in KEEPING.transitions:
+        for leaf in KEEPING.state(on.source).leaves:
+            said = part.perform(KEEPING, leaf, on)
+            if on.keep:
+                assert {f"Stop({on.keep})", f"Start({on.keep})"}.isdisjoint(said)
+            assert not any("Keep" in each for each in said)
+    (go,) = (on for on in KEEPING.transitions if on.event == "go" and on.source == "first")
+    assert part.perform(KEEPING, KEEPING.state("first"), go)[:4] == [
+        "Say(-first)",
+        "Stop(dwell)",
+        "Say(-asking)",
+        "Say(go)",
+    ]
+
+
+def test_a_count_stays_at_its_highest_in_both_languages() -> None:
+    adding = action_object(COUNTING, Increment("count"))
+    assert adding == {"type": "increment", "params": {"variable": "count", "highest": "limit"}}
+    assert action_object(KEEPING, Increment("times"))["params"]["highest"] == 2
+    assert "if :: in_keeping_v_times < 2 -> in_keeping_v_times++" in to_promela(KEEPING)
+
+
 def test_variables_and_parameters_are_the_context() -> None:
     assert machine_config(BREAKER)["context"] == {"failures": 0, "threshold": 5}
     assert machine_config(BREAKER, parameters={"threshold": 2})["context"]["threshold"] == 2
@@ -78,7 +130,7 @@ class Paint(Effect):
 
 
 def test_what_an_effect_carries_is_told_in_plain_values() -> None:
-    assert action_object(Paint(Colour.RED, 2, ("door",))) == {
+    assert action_object(RECEIVER, Paint(Colour.RED, 2, ("door",))) == {
         "type": "Paint",
         "params": {"colour": 1, "coats": 2, "parts": "('door',)"},
     }

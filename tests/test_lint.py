@@ -28,6 +28,7 @@ from statecharts import (
     check,
     lint,
 )
+from statecharts.declare import ADOPTED, Keep
 from statecharts.hsms import CHARTS
 
 
@@ -81,6 +82,8 @@ def chart(
 
 GO = On("go", "one", to="two")
 BACK = On("back", "two", to="one")
+LATE = On("t_expired", "one", to="two")
+OVER = On("t_expired", "two", to="one")
 N = (Variable("n", 3),)
 COUNT = On("count", "one", do=(Increment("n"),))
 
@@ -317,6 +320,12 @@ CASES = {
     ),
     "an event the library has": Case(
         chart(["one"], [On("send", "one")]), "event send", "library uses this name", "another"
+    ),
+    "the event of other parameters": Case(
+        chart(["one"], [On(ADOPTED, "one")]),
+        "event parameters_changed",
+        "library uses this name",
+        "another",
     ),
     "a variable the library injects": Case(
         chart(
@@ -736,6 +745,75 @@ CASES = {
         "timer t runs in l1 at the same time",
         "two timers",
     ),
+    # Kept timers.
+    "a kept timer that nobody had": Case(
+        chart(["one", State("two", timer=T)], [On("go", "one", to="two", keep=T), OVER]),
+        "transition one: go -> two",
+        "it keeps t, and no state that is surely left has this timer",
+        "begin and end in states that have it",
+    ),
+    "a kept timer that nobody will have": Case(
+        chart([State("one", timer=T), "two"], [On("go", "one", to="two", keep=T), BACK, LATE]),
+        "transition one: go -> two",
+        "it keeps t, and no state that is surely entered has this timer",
+        "begin and end in states that have it",
+    ),
+    "a kept timer that only some state inside has": Case(
+        chart(
+            [State("one", children=(State("in1"), State("in2", timer=T))), State("two", timer=T)],
+            [
+                On("next", "in1", to="in2"),
+                On("t_expired", "in2", to="one"),
+                On("go", "one", to="two", keep=T),
+                OVER,
+            ],
+        ),
+        "transition one: go -> two",
+        "no state that is surely left has this timer",
+        "begin and end",
+    ),
+    "a kept timer of a state that stays": Case(
+        chart(
+            [State("one", timer=T, children=(State("in1"), State("in2"))), "two"],
+            [On("go", "in1", to="in2", keep=T), LATE, BACK],
+        ),
+        "transition in1: go -> in2",
+        "no state that is surely left has this timer",
+        "begin and end",
+    ),
+    "a timer that is kept where no state is left": Case(
+        chart([State("one", timer=T), "two"], [On("go", "one", keep=T), LATE, BACK]),
+        "transition one: go",
+        "no state that is surely left has this timer",
+        "begin and end",
+    ),
+    "another timer is kept": Case(
+        chart(
+            [State("one", timer=T), State("two", timer=timer("u"))],
+            [On("go", "one", to="two", keep=timer("u")), LATE, On("u_expired", "two", to="one")],
+        ),
+        "transition one: go -> two",
+        "it keeps u, and no state that is surely left has this timer",
+        "begin and end",
+    ),
+    "a timer that has expired is kept": Case(
+        chart(
+            [State("one", timer=T), State("two", timer=T)],
+            [On("t_expired", "one", to="two", keep=T), OVER],
+        ),
+        "transition one: t_expired -> two",
+        "a timer that has expired cannot be kept",
+        "start it again",
+    ),
+    "a timer is kept by hand": Case(
+        acting(Keep(T)), "state two", "Keep(T) by hand", "give the transition keep=..."
+    ),
+    "a timer to keep is named": Case(
+        chart(["one", "two"], [On("go", "one", to="two", keep=wrong("t"))]),
+        "transition one: go -> two",
+        "keep='t' is not a Timer or None",
+        "write a Timer or None",
+    ),
     # What a transition leaves.
     "into a state of its own": Case(
         chart([State("one", children=(State("in1"), State("in2")))], [On("go", "one", to="in2")]),
@@ -944,6 +1022,39 @@ GOOD = {
         [State("one", timer=T), State("two", timer=T)],
         [On("t_expired", "one", to="two"), On("t_expired", "two", to="two")],
     ),
+    "a timer that runs on": chart(
+        [State("one", timer=T), State("two", timer=T)],
+        [On("go", "one", to="two", keep=T), On("anew", "two", to="two", keep=T), LATE, OVER],
+    ),
+    "a timer that runs on in and out of a state inside": chart(
+        [State("one", children=(State("in1", timer=T), State("in2"))), State("two", timer=T)],
+        [
+            On("next", "in1", to="in2"),
+            On("go", "in1", to="two", keep=T),
+            On("back", "two", to="one", keep=T),
+            On("t_expired", "in1", to="two"),
+            OVER,
+        ],
+    ),
+    "a timer that runs on in and out of a region": chart(
+        [
+            State(
+                "both",
+                parallel=True,
+                children=(
+                    State("left", children=(State("l1"), State("l2"))),
+                    State("right", timer=T, children=(State("r1"),)),
+                ),
+            ),
+            State("two", timer=T),
+        ],
+        [
+            On("go", "l1", to="two", keep=T),
+            On("back", "two", to="l2", keep=T),
+            On("t_expired", "right", to="two"),
+            On("t_expired", "two", to="both"),
+        ],
+    ),
     "a timer whose end one region takes": chart(
         [
             State(
@@ -1013,6 +1124,7 @@ def test_the_file_is_the_one_that_declares_the_chart() -> None:
         "passive.py",
         "breaker.py",
         "linktest.py",
+        "second_host.py",
         "receiver.py",
         "transmitter.py",
         "transaction.py",

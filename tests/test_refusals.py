@@ -197,6 +197,7 @@ KINDS: dict[str, tuple[Function, str, object]] = {
     "step": (lambda given: MACHINE.step(given, "opened"), "Snapshot", "shut"),
     "takes": (lambda given: MACHINE.takes(given, "opened"), "Snapshot", ROUTER.initial),
     "adopt": (MACHINE.adopt, "Snapshot", ROUTER.initial),
+    "adopt the whole": (ROUTER.adopt, "SystemSnapshot", MACHINE.initial),
     "values": (MACHINE.values, "Snapshot", ("shut", "quiet")),
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from statecharts.declare import Chart
+from statecharts.declare import Chart, Keep
 from statecharts.machine import Machine, Snapshot
 
 from .markup import ACCENT, LINE, heading, row, table
@@ -57,6 +57,8 @@ def _legend(tellers: list[Teller]) -> Iterator[str]:
         notes.append("<I>at once</I>: as soon as the guard holds")
     if any(view.chart.timers for view in views):
         notes.append("timer: runs exactly while in the state")
+    if any(isinstance(action, Keep) for row in (*rows, *led) for action in row.do):
+        notes.append("runs on: the timer does not start again")
     if any(each.to is None for each in rows):
         notes.append("no arrow: stays in the state")
     if any(each.to is not None for each in rows):

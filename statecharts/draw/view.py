@@ -170,10 +170,10 @@ class View:
                 return ()
             case Look.WHOLE:
                 return _grouped(
-                    Row((on.event,), on.when, on.do, on.to)
+                    Row((on.event,), on.when, on.actions, on.to)
                     for on in self.transitions
                     if on.source == box.state.id and self.is_inside(on)
-                    if on.do or on.to is not None or not self._is_brief
+                    if on.actions or on.to is not None or not self._is_brief
                 )
             case Look.COARSE:
                 return _grouped(
@@ -200,6 +200,6 @@ class View:
             if on.to is not None and not self.is_inside(on):
                 pairs.setdefault((self.seen(on.source), self.seen(on.to)), []).append(on)
         return {
-            pair: _merged(_grouped(Row((on.event,), on.when, on.do) for on in ons))
+            pair: _merged(_grouped(Row((on.event,), on.when, on.actions) for on in ons))
             for pair, ons in pairs.items()
         }

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from statecharts.declare import Action, Chart, Effect, Increment, Set, Tell, Timer
+from statecharts.declare import Action, Chart, Effect, Increment, Keep, Set, Tell, Timer
 
 
 def typeface(chart: Chart, event: str | None) -> str:
@@ -70,6 +70,8 @@ class Words:
         match action:
             case Set() | Increment():
                 return plain(str(action))
+            case Keep(timer):
+                return f"{timer.label} runs on"
             case Tell(event):
                 return f"tell {self.events.get(event, plain(event))}"
             case _:

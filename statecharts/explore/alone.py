@@ -8,15 +8,15 @@ here holds with every real peer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
-from ..declare import Effect, Start, Stop
+from ..declare import ADOPTED, Effect, Start, Stop
 from ..machine import Machine, NotAllowedError
 from ..native import ChartFaultError
 from ..refusals import expect
-from ..router import Router, System, SystemSnapshot, told_by
+from ..router import Router, System, SystemSnapshot, SystemStep, told_by
 from .moves import ImpossibleMoveError, Kind, Move, Moves
 
 WorldState = TypeVar("WorldState")
@@ -85,17 +85,30 @@ class TimersOnly:
 
 
 class Here(NamedTuple, Generic[WorldState]):
-    """A state of the model: the snapshot of the charts, and the state of the world."""
+    """A state of the model: the snapshot of the charts, the world, and the parameters in force.
+
+    ``setting`` is the index in ``Alone.routers``. Equal snapshots under other parameters do not
+    behave alike, so it is part of the state.
+    """
 
     snapshot: SystemSnapshot
     world: WorldState
+    setting: int = 0
 
 
 class Alone(Generic[WorldState]):
-    """The model of a router and its outside. The outside says what may occur in each state."""
+    """The model of a router and its outside. The outside says what may occur in each state.
 
-    def __init__(self, router: Router, outside: Outside[WorldState]) -> None:
-        expect(router, Router)
+    ``others`` are routers of the same system with other parameters. A user may change to the
+    parameters of each, and back, at any moment.
+    """
+
+    def __init__(
+        self, router: Router, outside: Outside[WorldState], others: Iterable[Router] = ()
+    ) -> None:
+        self.routers = (router, *others)
+        for each in self.routers:
+            expect(each, Router)
         expect(outside, Outside)
         self.router = router
         self.outside = outside
@@ -111,6 +124,15 @@ class Alone(Generic[WorldState]):
             self._kinds |= dict.fromkeys(chart.local, Kind.USER)
             self._kinds |= dict.fromkeys(chart.reported, Kind.REPORT)
             self._kinds |= {timer.expired: Kind.TIMER for timer in chart.timers}
+        values = [_parameters(each) for each in self.routers]
+        self._carries = [
+            ", ".join(
+                f"{name} {value}"
+                for (chart, name), value in each.items()
+                if any(other[chart, name] != value for other in values)
+            )
+            for each in values
+        ]
 
     @property
     def moves(self) -> list[Move]:
@@ -122,30 +144,58 @@ class Alone(Generic[WorldState]):
         return (Here(self.router.initial, start),)
 
     def actions(self, state: Here[WorldState]) -> Iterator[tuple[int, Here[WorldState]]]:
-        snapshot, world = state
-        for event, kind in self._kinds.items():
+        snapshot, world, setting = state
+        takes = self.routers[setting].takes
+        for event in self._kinds:
             may = self.outside.may(world, event)
-            if may is May.ALWAYS or (may is May.IF_TAKEN and self.router.takes(snapshot, event)):
-                yield self._step(state, event, kind)
+            if may is May.ALWAYS or (may is May.IF_TAKEN and takes(snapshot, event)):
+                yield self.step(state, event)
+        for other, router in enumerate(self.routers):
+            if other != setting:
+                yield self._made(state, ADOPTED, Kind.USER, router.adopt, other)
 
-    def _step(
-        self, state: Here[WorldState], event: str, kind: Kind
+    def step(self, state: Here[WorldState], event: str) -> tuple[int, Here[WorldState]]:
+        """One move by its event. Raises ``ImpossibleMoveError``."""
+        step, kind = self.routers[state.setting].step, self._kinds[event]
+        return self._made(state, event, kind, lambda here: step(here, event), state.setting)
+
+    def _made(
+        self,
+        state: Here[WorldState],
+        event: str,
+        kind: Kind,
+        ask: Callable[[SystemSnapshot], SystemStep],
+        setting: int,
     ) -> tuple[int, Here[WorldState]]:
         name = self.router.system.id
+        carries = self._carries[setting] if setting != state.setting else ""
         try:
-            after, effects, hops = self.router.step(state.snapshot, event)
+            after, effects, hops = ask(state.snapshot)
             world = self.outside.after(state.world, event, effects)
         except self._impossible as error:
-            raise ImpossibleMoveError(Move(name, event, kind), str(error)) from error
+            move = Move(name, event, kind, carries=carries)
+            raise ImpossibleMoveError(move, str(error)) from error
         taken = tuple((hop.chart, each) for hop in hops for each in hop.taken)
-        return self._moves.number(Move(name, event, kind, effects, taken)), Here(after, world)
+        number = self._moves.number(Move(name, event, kind, effects, taken, carries))
+        return number, Here(after, world, setting)
 
     def view(self, state: Here[WorldState]) -> Here[WorldState]:
         return state
 
     def describe(self, state: Here[WorldState]) -> dict[str, str]:
         parts = {id: str(state.snapshot[id])[1:-1] for id in state.snapshot.charts}
-        return {**parts, **self.outside.describe(state.world)}
+        parts |= self.outside.describe(state.world)
+        settings = {"setting": self._carries[state.setting]} if len(self.routers) > 1 else {}
+        return {**parts, **settings}
+
+
+def _parameters(router: Router) -> dict[tuple[str, str], int]:
+    """The values of the parameters by chart and name."""
+    return {
+        (id, name): value
+        for id, machine in router.machines.items()
+        for name, value in machine.parameters.items()
+    }
 
 
 def alone(machine: Machine) -> Alone[frozenset[str]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, assert_never
 
+from ..declare import Start
 from ..refusals import expect
 from .cycles import closed_walk, components
 from .graph import Graph, Trace
@@ -16,9 +17,11 @@ from .properties import (
     URGENT,
     Always,
     Assumption,
+    Between,
     CanAlwaysReach,
     EveryStep,
     LeadsTo,
+    Possible,
     Property,
     Sometimes,
     Stays,
@@ -53,7 +56,16 @@ class Checker(Generic[State, View]):
     def __init__(self, graph: Graph[State, View]) -> None:
         expect(graph, Graph)
         self.graph = graph
-        self._kinds = [move.kind for move in graph.model.moves]
+        moves = graph.model.moves
+        self._kinds = [move.kind for move in moves]
+        # Fairness is judged for each of these; a move also begins the time of the timers it starts.
+        self._events = [(move.actor, move.event) for move in moves]
+        self._starts = [
+            tuple(
+                (move.actor, each.timer.expired) for each in move.effects if isinstance(each, Start)
+            )
+            for move in moves
+        ]
 
     def check(self, properties: Iterable[Property[View]]) -> list[Verdict]:
         """One verdict for each property, in the same order."""
@@ -65,6 +77,8 @@ class Checker(Generic[State, View]):
                 reached, trace = self._always(claim)
             case EveryStep():
                 reached, trace = self._every_step(claim)
+            case Possible():
+                reached, trace = self._possible(claim)
             case Sometimes():
                 found = any(True for _ in self._where(claim.holds))
                 outcome = Outcome.HELD if found else Outcome.FAILED
@@ -75,6 +89,8 @@ class Checker(Generic[State, View]):
                 reached, trace = self._stays(claim)
             case LeadsTo():
                 reached, trace = self._leads_to(claim)
+            case Between():
+                reached, trace = self._between(claim)
             case _:
                 assert_never(claim)
         if not reached:
@@ -106,6 +122,15 @@ class Checker(Generic[State, View]):
                 return True, self.graph.trace(number)
         return reached, None
 
+    def _possible(self, claim: Possible[View]) -> tuple[bool, Trace | None]:
+        graph, reached = self.graph, False
+        events = [move.event for move in graph.model.moves]
+        for number in self._where(claim.given):
+            reached = True
+            if not any(events[move] == claim.event for move, _ in graph.edges(number)):
+                return True, graph.trace(number)
+        return reached, None
+
     def _every_step(self, claim: EveryStep[View]) -> tuple[bool, Trace | None]:
         graph, reached = self.graph, False
         moves, view, states = graph.model.moves, graph.model.view, graph.states
@@ -119,6 +144,34 @@ class Checker(Generic[State, View]):
                             moves[move], graph.model.describe(states[target])
                         )
         return reached, None
+
+    def _between(self, claim: Between[View]) -> tuple[bool, Trace | None]:
+        graph, moves = self.graph, self.graph.model.moves
+        first, second, comes = (
+            [chosen(move) for move in moves] for chosen in (claim.first, claim.second, claim.comes)
+        )
+        # The states after a first move, each with the state before it, or before the last move.
+        parents: dict[int, int] = {}
+        for number in range(len(graph.states)):
+            for move, target in graph.edges(number):
+                if first[move]:
+                    parents.setdefault(target, -1 - number)
+        queue = list(parents)
+        for number in queue:
+            for move, target in graph.edges(number):
+                if comes[move]:
+                    continue
+                if second[move]:
+                    way = [number]
+                    while (number := parents[number]) >= 0:
+                        way.append(number)
+                    trace = graph.along(graph.way(-1 - number) + way[::-1])
+                    after = graph.model.describe(graph.states[target])
+                    return True, trace.then(moves[move], after)
+                if target not in parents:
+                    parents[target] = number
+                    queue.append(target)
+        return bool(parents), None
 
     def _stays(self, claim: Stays[View]) -> tuple[bool, Trace | None]:
         graph, allowed = self.graph, self._allowed(claim.under)
@@ -185,29 +238,38 @@ class Checker(Generic[State, View]):
     def _fair_cycle(self, component: list[int], under: Assumption) -> list[int] | None:
         """The states of a fair cycle in a component, the first one again as the last; else None.
 
-        The cycle through the whole component is the fairest of its cycles, so it decides. When a
-        fair move can be made in all states of the component but is made in none, every cycle of it
-        is unfair.
+        A fair move that is possible in all states of the component is *owed* when the component
+        makes it nowhere, does not start its timer anew, and allows it somewhere. A cycle that owes
+        no move may still be found where none of the owed ones is allowed.
         """
         allowed, inside = self._allowed(under), set(component)
-        moves = self.graph.model.moves
         within: dict[int, list[int]] = {}
         made: dict[tuple[str, str], tuple[int, int]] = {}
-        idle: dict[tuple[str, str], set[int]] = {}
         for here in component:
-            met: set[tuple[str, str]] = set()
             within[here] = []
             for move, there in allowed(here):
-                each = (moves[move].actor, moves[move].event)
-                if moves[move].kind in under.fair:
-                    met.add(each)
-                    idle.setdefault(each, set(component))
                 if there in inside:
                     within[here].append(there)
-                    made.setdefault(each, (here, there))
-            for each in met:
-                idle[each].discard(here)
-        if not any(within.values()) or any(not idle[e] and e not in made for e in idle):
+                    for each in (self._events[move], *self._starts[move]):
+                        made.setdefault(each, (here, there))
+        if not any(within.values()):
             return None
-        stops = [made[each] if each in made else (min(idle[each]),) for each in idle]
+        idle: dict[tuple[str, str], set[int]] = {}
+        chances: dict[tuple[str, str], set[int]] = {}
+        for here in component:
+            for move, _ in allowed(here):
+                if self._kinds[move] in under.fair:
+                    chances.setdefault(self._events[move], set()).add(here)
+        for here in component:
+            possible = {self._events[move] for move, _ in self.graph.edges(here)}
+            for each in chances:
+                if each not in possible:
+                    idle.setdefault(each, set()).add(here)
+        owed = [each for each in chances if each not in made and each not in idle]
+        if owed:
+            rest = inside.difference(*(chances[each] for each in owed))
+            parts = components(sorted(rest), lambda state: rest.intersection(within[state]))
+            cycles = (self._fair_cycle(part, under) for part in parts)
+            return next((cycle for cycle in cycles if cycle is not None), None)
+        stops = [made[each] if each in made else (min(idle[each]),) for each in chances]
         return closed_walk(min(component), within, stops)

@@ -29,6 +29,7 @@ class Kind(Enum):
     REPORT = "the driver reports progress"
     FAULT = "something breaks"
     REPAIR = "something is whole again"
+    TIME = "a tick of the clock"
 
 
 @dataclass(frozen=True, slots=True)

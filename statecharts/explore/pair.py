@@ -19,12 +19,12 @@ Mail = TypeVar("Mail", bound=Hashable)
 # Room for sixteen shared values, and for 2**28 different states of each end.
 SHARED = 4
 HALF = 28
-_SHARED_MASK = (1 << SHARED) - 1
-_HALF_MASK = (1 << HALF) - 1
-_RIGHT = _HALF_MASK << SHARED
+SHARED_MASK = (1 << SHARED) - 1
+HALF_MASK = (1 << HALF) - 1
+_RIGHT = HALF_MASK << SHARED
 _LEFT = _RIGHT << HALF
-_LEFT_KEY = _LEFT | _SHARED_MASK
-_RIGHT_KEY = _RIGHT | _SHARED_MASK
+LEFT_KEY = _LEFT | SHARED_MASK
+RIGHT_KEY = _RIGHT | SHARED_MASK
 
 
 class Offer(NamedTuple, Generic[End, Mail]):
@@ -51,7 +51,7 @@ class Rules(Protocol[End, Mail]):
 class _Post(dict[int, int | None], Generic[End, Mail]):
     """One mail: for each state of the other end, the change when the mail is queued there."""
 
-    def __init__(self, table: _Table[End, Mail], mail: Mail) -> None:
+    def __init__(self, table: Table[End, Mail], mail: Mail) -> None:
         super().__init__()
         self.table, self.mail = table, mail
 
@@ -61,17 +61,17 @@ class _Post(dict[int, int | None], Generic[End, Mail]):
         return change
 
 
-_Row = tuple[list[tuple[int, int]], list[tuple[int, int, dict[int, int | None]]]]
+Row = tuple[list[tuple[int, int]], list[tuple[int, int, dict[int, int | None]]]]
 
 
-class _Table(Generic[End, Mail]):
+class Table(Generic[End, Mail]):
     """The numbered states of one end and, for each and each shared value, what it can do."""
 
     def __init__(self, rules: Rules[End, Mail], shift: int) -> None:
         self.rules = rules
         self.shift = shift
         self.ends: list[End] = []
-        self.rows: dict[int, _Row] = {}
+        self.rows: dict[int, Row] = {}
         self._numbers: dict[End, int] = {}
         self._posts: dict[Mail, _Post[End, Mail]] = {}
 
@@ -82,16 +82,16 @@ class _Table(Generic[End, Mail]):
         return known
 
     def end(self, state: int) -> End:
-        return self.ends[(state >> self.shift) & _HALF_MASK]
+        return self.ends[(state >> self.shift) & HALF_MASK]
 
     def change(self, before: int, after: End) -> int:
         """The number to add to a state of the whole to replace this end."""
-        return (self.number(after) - ((before >> self.shift) & _HALF_MASK)) << self.shift
+        return (self.number(after) - ((before >> self.shift) & HALF_MASK)) << self.shift
 
-    def fill(self, key: int, moves: Moves, other: _Table[End, Mail]) -> _Row:
+    def fill(self, key: int, moves: Moves, other: Table[End, Mail]) -> Row:
         """The row of an end: (move, change), or (move, change, post) when mail is sent."""
-        row: _Row = ([], [])
-        for move, after, mail in self.rules.offers(self.end(key), key & _SHARED_MASK):
+        row: Row = ([], [])
+        for move, after, mail in self.rules.offers(self.end(key), key & SHARED_MASK):
             number, change = moves.number(move), self.change(key, after)
             if mail is None:
                 row[0].append((number, change))
@@ -124,8 +124,8 @@ class Pair(Generic[End, Mail]):
         weather: Mapping[int, tuple[tuple[Move, int], ...]],
     ) -> None:
         self._numbers = Moves()
-        self._left: _Table[End, Mail] = _Table(left, SHARED + HALF)
-        self._right: _Table[End, Mail] = _Table(right, SHARED)
+        self._left: Table[End, Mail] = Table(left, SHARED + HALF)
+        self._right: Table[End, Mail] = Table(right, SHARED)
         self._weather = {
             value: [(self._numbers.number(move), after - value) for move, after in moves]
             for value, moves in weather.items()
@@ -141,21 +141,21 @@ class Pair(Generic[End, Mail]):
         return (left | self._right.number(self._right.rules.initial) << SHARED,)
 
     def view(self, state: int) -> Both[End]:
-        return Both(self._left.end(state), self._right.end(state), state & _SHARED_MASK)
+        return Both(self._left.end(state), self._right.end(state), state & SHARED_MASK)
 
     def actions(self, state: int) -> list[tuple[int, int]]:
-        out = [(move, state + change) for move, change in self._weather[state & _SHARED_MASK]]
-        self._act(state, state & _LEFT_KEY, self._left, state & _RIGHT, self._right, out)
-        self._act(state, state & _RIGHT_KEY, self._right, state & _LEFT, self._left, out)
+        out = [(move, state + change) for move, change in self._weather[state & SHARED_MASK]]
+        self._act(state, state & LEFT_KEY, self._left, state & _RIGHT, self._right, out)
+        self._act(state, state & RIGHT_KEY, self._right, state & _LEFT, self._left, out)
         return out
 
     def _act(
         self,
         state: int,
         key: int,
-        mine: _Table[End, Mail],
+        mine: Table[End, Mail],
         other: int,
-        theirs: _Table[End, Mail],
+        theirs: Table[End, Mail],
         out: list[tuple[int, int]],
     ) -> None:
         plain, mailed = mine.rows.get(key) or mine.fill(key, self._numbers, theirs)

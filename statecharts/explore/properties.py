@@ -1,9 +1,11 @@
 """What can be claimed of a model. Each claim has a name, a sentence, and what it assumes.
 
 * ``Always``: true in every reachable state. ``EveryStep``: true for every move.
+* ``Possible``: an event can occur in every state in which the premise holds.
 * ``Sometimes``: true in at least one state, so that a search that reaches too little is noticed.
 * ``CanAlwaysReach``: from every state there is a way to the goal.
 * ``Stays``: once true, it stays true for every move that the assumption allows.
+* ``Between``: two moves never follow each other without a third one between them.
 * ``LeadsTo``: once the premise is true, every run that the assumption allows reaches the goal.
 
 When no state fulfils the premise, the claim is vacuous. That is an error, never a pass.
@@ -24,7 +26,8 @@ class Assumption:
 
     ``never``: moves of these kinds do not happen (any more). ``patient``: a timer fires only where
     no frame can be delivered and no report is due. ``fair``: when a move of these kinds is possible
-    without interruption, it is made at some time (weak fairness, per actor and event).
+    without interruption, it is made at some time (weak fairness, per actor and event). A patient
+    timer that is put off still runs, and is possible; a move that starts it anew interrupts it.
     """
 
     name: str
@@ -63,6 +66,16 @@ class EveryStep(Generic[View]):
     says: str
     holds: Callable[[View, Move, View], bool]
     given: Callable[[Move], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Possible(Generic[View]):
+    """``event`` can occur, or can be called, in every reachable state in which ``given`` holds."""
+
+    name: str
+    says: str
+    event: str
+    given: Callable[[View], bool] = anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +119,27 @@ class LeadsTo(Generic[View]):
     under: Assumption
 
 
+@dataclass(frozen=True, slots=True)
+class Between(Generic[View]):
+    """On every run, between a ``first`` move and the next ``second`` one there is a ``comes``.
+
+    A move that is both ``second`` and ``comes`` is enough by itself.
+    """
+
+    name: str
+    says: str
+    first: Callable[[Move], bool]
+    second: Callable[[Move], bool]
+    comes: Callable[[Move], bool]
+
+
 Property = (
     Always[View]
     | EveryStep[View]
+    | Possible[View]
     | Sometimes[View]
     | CanAlwaysReach[View]
     | Stays[View]
     | LeadsTo[View]
+    | Between[View]
 )

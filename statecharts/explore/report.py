@@ -15,6 +15,7 @@ _SOURCES = {
     Kind.REPORT: "network",
     Kind.FAULT: "network",
     Kind.REPAIR: "network",
+    Kind.TIME: "time",
 }
 
 

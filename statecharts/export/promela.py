@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from statecharts.declare import Action, Chart, Effect, Increment, On, Set, State, Tell
+from statecharts.declare import Action, Chart, Effect, Increment, On, Set, Start, State, Stop, Tell
 from statecharts.guards import render
 from statecharts.lint import Problem, check
 from statecharts.machine import Machine
@@ -150,14 +150,13 @@ class Part:
         entered = list(target[stays:])
         while entered[-1].children:
             entered.append(entered[-1].children[0])
-        statements = [
-            text
-            for state in reversed(chart.path(leaf.id)[stays:])
-            for text in self.actions(chart, state.exit_actions)
-        ]
-        statements += self.actions(chart, on.do)
-        for state in entered:
-            statements += self.actions(chart, state.entry_actions)
+        left = reversed(chart.path(leaf.id)[stays:])
+        asked: list[Action] = [each for state in left for each in state.exit_actions]
+        asked += on.do
+        asked += [each for state in entered for each in state.entry_actions]
+        # No action is a Stop or a Start but those of timers.
+        spared = (Stop(on.keep), Start(on.keep)) if on.keep else ()
+        statements = self.actions(chart, tuple(each for each in asked if each not in spared))
         return [*statements, f"{self.at(chart.id)} = {self.leaf(chart.id, entered[-1].id)}"]
 
     def actions(self, chart: Chart, actions: tuple[Action, ...]) -> list[str]:
@@ -169,7 +168,7 @@ class Part:
                 case Increment(variable):
                     name = f"{self.at(chart.id)}_v_{variable}"
                     highest = self.machines[chart.id].highest[variable]
-                    made.append(f"assert({name} < {highest}); {name}++")
+                    made.append(f"if :: {name} < {highest} -> {name}++ :: else -> skip fi")
                 case Tell(event) if event in self.events:
                     made.append(f"{self.prefix}told!{self.event(event)}")
                 case effect:

@@ -2,7 +2,9 @@
 
 There are two forms. ``timers="events"`` says literally what the chart says: ``Start`` and ``Stop``
 are actions, and an expired timer is an event. ``timers="after"`` makes each timer a delayed
-transition of the state that owns it, as users of Stately's tools expect it.
+transition of the state that owns it, as users of Stately's tools expect it. Where a transition
+keeps a timer, its actions are ``Stop``, ``Keep``, ``Start``, which together mean: let it run on. A
+delayed transition of XState cannot run on, so such a timer is written as events in both forms.
 
 XState gets what it needs to mean the same as SCXML:
 
@@ -44,13 +46,14 @@ def _plain(value: object) -> object:
             return str(value)
 
 
-def action_object(action: Action) -> dict[str, Any]:
+def action_object(chart: Chart, action: Action) -> dict[str, Any]:
     """An action as XState's ``{type, params}``; equal effects give equal objects, others do not."""
     match action:
         case Set(variable, value):
             return {"type": "set", "params": {"variable": variable, "value": value}}
         case Increment(variable):
-            return {"type": "increment", "params": {"variable": variable}}
+            (highest,) = (each.highest for each in chart.variables if each.name == variable)
+            return {"type": "increment", "params": {"variable": variable, "highest": highest}}
         case _:
             params = {each.name: _plain(getattr(action, each.name)) for each in fields(action)}
             made: dict[str, Any] = {"type": type(action).__name__}
@@ -62,7 +65,14 @@ def javascript(guard: str) -> str:
     return render(guard, conjunction="&&", disjunction="||", negation="!", prefix="context.")
 
 
-def _transition(on: On, written_at: str) -> dict[str, Any]:
+def delayed(chart: Chart, timers: Timers) -> frozenset[Timer]:
+    """The timers that are delayed transitions in this form."""
+    if timers == "events":
+        return frozenset()
+    return frozenset(chart.timers) - {on.keep for on in chart.transitions}
+
+
+def _transition(chart: Chart, on: On, written_at: str) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if on.to is not None:
         made["target"] = f"#{on.to}"
@@ -72,8 +82,8 @@ def _transition(on: On, written_at: str) -> dict[str, Any]:
         made["guard"] = f"in {on.source}" + (f" and ({on.when})" if on.when else "")
     elif on.when:
         made["guard"] = on.when
-    if on.do:
-        made["actions"] = [action_object(action) for action in on.do]
+    if on.actions:
+        made["actions"] = [action_object(chart, action) for action in on.actions]
     return made
 
 
@@ -98,20 +108,21 @@ def _state(chart: Chart, state: State, timers: Timers) -> dict[str, Any]:
         made["type"] = "parallel"
     elif state.children:
         made["initial"] = state.children[0].id
-    entry = state.entry_actions if timers == "events" else state.enter
-    leave = state.exit_actions if timers == "events" else state.exit
+    is_delayed = state.timer in delayed(chart, timers)
+    entry = state.enter if is_delayed else state.entry_actions
+    leave = state.exit if is_delayed else state.exit_actions
     if entry:
-        made["entry"] = [action_object(action) for action in entry]
+        made["entry"] = [action_object(chart, action) for action in entry]
     if leave:
-        made["exit"] = [action_object(action) for action in leave]
-    if timers == "after" and state.timer:
-        answers = [_transition(on, state.id) for on in _timeouts(chart, state)]
+        made["exit"] = [action_object(chart, action) for action in leave]
+    if state.timer and is_delayed:
+        answers = [_transition(chart, on, state.id) for on in _timeouts(chart, state)]
         made["after"] = {str(milliseconds(state.timer)): answers}
-    hidden = {timer.expired for timer in chart.timers} if timers == "after" else set()
+    hidden = {timer.expired for timer in delayed(chart, timers)}
     by_event: dict[str | None, list[dict[str, Any]]] = {}
     for on in chart.transitions:
         if on.source == state.id and on.event not in hidden:
-            by_event.setdefault(on.event, []).append(_transition(on, state.id))
+            by_event.setdefault(on.event, []).append(_transition(chart, on, state.id))
     if always := by_event.pop(None, None):
         made["always"] = always
     if by_event:
@@ -150,10 +161,10 @@ def inner_guards(chart: Chart) -> dict[str, tuple[str, str]]:
     """The guards that only the form with ``after`` has: name to (state, more JavaScript)."""
     found: dict[str, tuple[str, str]] = {}
     for owner in chart.walk():
-        if owner.timer:
+        if owner.timer in delayed(chart, "after"):
             for on in _timeouts(chart, owner):
                 if on.source != owner.id:
-                    name = str(_transition(on, owner.id)["guard"])
+                    name = str(_transition(chart, on, owner.id)["guard"])
                     found[name] = (on.source, javascript(on.when) if on.when else "")
     return found
 

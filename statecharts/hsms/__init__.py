@@ -5,6 +5,7 @@ from .breaker import BREAKER
 from .linktest import LINKTEST
 from .passive import PASSIVE
 from .receiver import RECEIVER
+from .second_host import SECOND_HOST
 from .systems import ACTIVE_LINK, CHARTS, PASSIVE_LINK
 from .transaction import TRANSACTION
 from .transmitter import TRANSMITTER
@@ -18,6 +19,7 @@ __all__ = [
     "PASSIVE",
     "PASSIVE_LINK",
     "RECEIVER",
+    "SECOND_HOST",
     "TRANSACTION",
     "TRANSMITTER",
 ]

@@ -5,7 +5,8 @@
   transition out of them settles the permit once: success, failure, given back, or withdrawn by the
   breaker.
 * When the peer's Select.req crosses ours and is accepted, our Select.req stays unanswered for some
-  time. The state ``select_unanswered`` is for this; it starts T6 again.
+  time. The state ``select_unanswered`` is for this. T6 runs on from Select.req to its answer,
+  however often the peer selects and deselects meanwhile.
 
 Diagrams: ``diagrams/connection_active.svg`` and its pages.
 """
@@ -177,6 +178,7 @@ ACTIVE = Chart(
             "selecting",
             "select_unanswered",
             _SUCCEEDED,
+            keep=T6,
         ),
         *(
             rule("select-rsp/failed", event, "selecting", "waiting", _FAILED)
@@ -192,7 +194,13 @@ ACTIVE = Chart(
         # Not selected again, after a Deselect.
         rule("select/asked", "select_requested", "unselected", "reselecting", _SELECT_REQ),
         rule("select-rsp/accepted", "select_rsp_accepted", "reselecting", "communicating"),
-        rule("select-req/crossing", "select_req_received", "reselecting", "select_unanswered"),
+        rule(
+            "select-req/crossing",
+            "select_req_received",
+            "reselecting",
+            "select_unanswered",
+            keep=T6,
+        ),
         *(
             rule("select-rsp/failed", event, "reselecting", "waiting")
             for event in ("select_rsp_already_active", "select_rsp_refused", "select_rejected")
@@ -216,6 +224,7 @@ ACTIVE = Chart(
             "select_unanswered",
             "reselecting",
             Send(Outgoing.DESELECT_RSP_ENDED),
+            keep=T6,
         ),
         *_select_unawaited("selected"),
         *selected(lost="waiting"),

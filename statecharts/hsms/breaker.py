@@ -9,8 +9,7 @@
   or lowering its threshold to the count of failures, withdraws the attempt that has a permit, and
   the withdrawn attempt reports no result.
 
-A new ``threshold`` for a running breaker converts its snapshot to a machine with the new value and
-reports ``reconfigured``: when the count has reached the new threshold, the breaker opens at once.
+When the count of failures has reached a new ``threshold``, the breaker opens at once.
 
 Diagram: ``diagrams/breaker.svg``.
 """
@@ -49,7 +48,6 @@ BREAKER = Chart(
         "attempt_failed",
         "attempt_cancelled",
         "stale_result_reported",
-        "reconfigured",
     ),
     states=(
         State("breaker_closed", "Closed"),
@@ -108,10 +106,6 @@ BREAKER = Chart(
         ),
         *(
             rule("breaker/stale-told", "stale_result_reported", state, None, _STALE)
-            for state in ("breaker_closed", "breaker_open", "half_open", "isolated")
-        ),
-        *(
-            rule("breaker/settings", "reconfigured", state)
             for state in ("breaker_closed", "breaker_open", "half_open", "isolated")
         ),
     ),

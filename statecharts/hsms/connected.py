@@ -10,8 +10,8 @@ names the clauses of ``rules.txt`` that it fulfils.
   inside SELECTED, so after the gate is opened.
 
 When the peer's Deselect.req crosses ours, our Deselect.req stays unanswered for some time. The
-state ``deselect_unanswered`` is for this. A Select.req of the peer in it begins a new session, and
-then the Deselect.rsp is not awaited any more.
+state ``deselect_unanswered`` is for this, and T6 runs on. A Select.req of the peer in it begins a
+new session, and then the Deselect.rsp is not awaited any more.
 
 Diagrams: ``diagrams/connection_active_selected.svg``, ``connection_passive_selected.svg``.
 """
@@ -136,6 +136,7 @@ def selected(lost: str) -> tuple[On, ...]:
             "deselecting",
             "deselect_unanswered",
             ended,
+            keep=T6,
         ),
         rule(
             "deselect/asked",
@@ -180,8 +181,12 @@ def leaving(received: tuple[str, ...], ways: dict[str, tuple[str, str]]) -> tupl
 
 
 def connected(
-    unselected: tuple[State, ...], selected: tuple[State, ...], leaving: tuple[State, ...]
+    unselected: tuple[State, ...],
+    selected: tuple[State, ...],
+    leaving: tuple[State, ...],
+    ended: tuple[Tell, ...] = (),
 ) -> State:
+    """CONNECTED. ``ended``: what is told besides, when SELECTED is over."""
     return State(
         "connected",
         "CONNECTED",
@@ -192,7 +197,7 @@ def connected(
                 "selected",
                 "SELECTED",
                 enter=(OpenGate(), Tell("watch_began")),
-                exit=(Tell("watch_ended"), CloseGate()),
+                exit=(Tell("watch_ended"), *ended, CloseGate()),
                 children=(
                     State("communicating"),
                     # Entered for a peer's Select.req: the gate is opened before the answer is sent.

@@ -1,12 +1,15 @@
 """Linktest: finds a dead link while the session is selected.
 
-The interval runs from the last byte that came or the last frame that we sent. Its deadline follows
-the traffic, so no message goes through this chart. A probe waits T6 for its response.
-``linktest_threshold`` probes in a row without any sign of life close the connection, so at most
-``threshold * (interval + T6)`` after the last sign of life.
+A probe is due an interval after the last byte that came. The deadline follows the traffic, so no
+message goes through this chart. A probe waits T6 for its response. ``linktest_threshold`` probes in
+a row without any sign of life close the connection, so at most ``threshold * (interval + T6)``
+after the last sign of life.
 
 ``traffic_seen`` comes whenever bytes have come. It clears the misses, as a response does, and it
-excuses the running probe: when T6 is over, that probe is no miss.
+excuses the running probe: when T6 is over, that probe is no miss. The interval already runs then,
+from these bytes, and when it is over first, the next probe takes the place of the excused one.
+
+A new threshold counts from the next miss on, or from the moment at which the link is quiet.
 
 Diagram: ``diagrams/linktest.svg``.
 """
@@ -33,7 +36,7 @@ LINKTEST = Chart(
         "probe_answered",
         "probe_rejected",
         "traffic_seen",
-        "linktest_reconfigured",
+        "probe_wanted",
     ),
     states=(
         State("unwatched", "Off"),
@@ -48,7 +51,7 @@ LINKTEST = Chart(
                     timer=T6_LINKTEST,
                     children=(
                         State("probe_unanswered", "No sign of life yet"),
-                        State("probe_excused", "Bytes came instead"),
+                        State("probe_excused", "Bytes came instead", timer=LINKTEST_INTERVAL),
                     ),
                 ),
                 State("silent", "Silent"),
@@ -59,8 +62,17 @@ LINKTEST = Chart(
         rule("linktest/begins", "watch_began", "unwatched", "quiet", _ALIVE),
         rule("linktest/ends", "watch_ended", "watching", "unwatched"),
         rule("linktest/due", LINKTEST_INTERVAL.expired, "quiet", "probing_link", _PROBE),
+        rule(
+            "linktest/excused-due",
+            LINKTEST_INTERVAL.expired,
+            "probe_excused",
+            "probing_link",
+            _PROBE,
+        ),
         rule("linktest/due", "linktest_requested", "quiet", "probing_link", _PROBE),
         rule("linktest/running", "linktest_requested", "probing_link"),
+        rule("second-host/probed", "probe_wanted", "quiet", "probing_link", _PROBE),
+        rule("second-host/probing", "probe_wanted", "probing_link"),
         rule("linktest/unwatched", "traffic_seen", "unwatched"),
         rule("linktest/alive", "traffic_seen", "watching", None, _ALIVE),
         rule("linktest/excused", "traffic_seen", "probe_unanswered", "probe_excused", _ALIVE),
@@ -81,7 +93,13 @@ LINKTEST = Chart(
         ),
         rule("linktest-rsp/answered", "probe_answered", "probing_link", "quiet", _ALIVE),
         rule("linktest-reject/answered", "probe_rejected", "probing_link", "quiet", _ALIVE),
-        rule("linktest/excused-over", T6_LINKTEST.expired, "probe_excused", "quiet"),
+        rule(
+            "linktest/excused-over",
+            T6_LINKTEST.expired,
+            "probe_excused",
+            "quiet",
+            keep=LINKTEST_INTERVAL,
+        ),
         rule(
             "linktest/miss linktest/last-miss",
             T6_LINKTEST.expired,
@@ -98,7 +116,5 @@ LINKTEST = Chart(
             Tell("linktest_failed"),
             when="misses >= linktest_threshold",
         ),
-        rule("linktest/settings", "linktest_reconfigured", "unwatched"),
-        rule("linktest/settings", "linktest_reconfigured", "watching"),
     ),
 )

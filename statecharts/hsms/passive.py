@@ -5,7 +5,7 @@ Diagrams: ``diagrams/connection_passive.svg`` and its pages.
 
 from __future__ import annotations
 
-from statecharts.declare import Chart, State
+from statecharts.declare import Chart, State, Tell
 
 from .connected import (
     DESELECT_UNANSWERED,
@@ -16,7 +16,7 @@ from .connected import (
     not_selected,
     selected,
 )
-from .vocabulary import Outgoing, Send, rule
+from .vocabulary import ContestSession, Outgoing, Send, rule
 
 # A Select.req while the entity is selected by another connection (E37 allows HSMS-SS one session).
 RECEIVED_BY_PASSIVE = ("competing_select_req_received",)
@@ -36,6 +36,7 @@ PASSIVE = Chart(
             unselected=(State("unselected"), DESELECT_UNANSWERED),
             selected=(),
             leaving=(State("refusing"), State("closing")),
+            ended=(Tell("session_ended"),),
         ),
         State("closed", "Closed"),
     ),
@@ -48,6 +49,7 @@ PASSIVE = Chart(
             "not_selected",
             "refusing",
             Send(Outgoing.SELECT_RSP_EXHAUSTED),
+            ContestSession(),
         ),
         *not_selected(lost="closed"),
         rule("close/ns", "close_requested", "not_selected", "closed"),

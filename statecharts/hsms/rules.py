@@ -30,8 +30,9 @@ class Condition:
 class Clause:
     """A rule that a chart must fulfil. ``said`` are the cells as written, for people.
 
-    ``ends``: "both", "dials", "redials", "listens", "breaker" or "request". ``answer`` is in order
-    and in words; ``then`` are conditions, "lost" and "fresh"; ``starts`` are ids of timers.
+    ``ends``: "both", "dials", "redials", "listens", "probes", "refuses", "breaker" or "request".
+    ``answer`` is in order and in words; ``then`` are conditions, "lost" and "fresh"; ``starts`` are
+    ids of timers.
     """
 
     id: str

@@ -1,7 +1,8 @@
 """How the charts are joined: which of them run together and tell each other what happens.
 
 ``ACTIVE_LINK`` is the end that dials: its connection asks the breaker before each attempt, and
-tells it the result. ``PASSIVE_LINK`` is one accepted connection.
+tells it the result. ``PASSIVE_LINK`` is one accepted connection, with what happens when another
+one asks for its session.
 
 Diagram: ``diagrams/lifecycle.svg``.
 """
@@ -16,6 +17,7 @@ from .breaker import BREAKER
 from .linktest import LINKTEST
 from .passive import PASSIVE
 from .receiver import RECEIVER
+from .second_host import SECOND_HOST
 from .transaction import TRANSACTION
 from .transmitter import TRANSMITTER
 
@@ -24,6 +26,7 @@ CHARTS: tuple[Chart, ...] = (
     PASSIVE,
     BREAKER,
     LINKTEST,
+    SECOND_HOST,
     RECEIVER,
     TRANSMITTER,
     TRANSACTION,
@@ -38,5 +41,5 @@ ACTIVE_LINK = System(
 PASSIVE_LINK = System(
     id="passive_link",
     title="Connection of the end that listens",
-    charts=(PASSIVE, LINKTEST, RECEIVER, TRANSMITTER),
+    charts=(PASSIVE, LINKTEST, SECOND_HOST, RECEIVER, TRANSMITTER),
 )

@@ -13,6 +13,14 @@ T6 = Timer("t6", "T6", "control transaction: Select or Deselect awaits its respo
 T6_LINKTEST = Timer(
     "t6_linktest", "T6", "control transaction: Linktest awaits its response", 5, 1, 240
 )
+T6_SECOND_HOST = Timer(
+    "t6_second_host",
+    "T6 (second host)",
+    "a second host has asked for the session: no new probe",
+    5,
+    1,
+    240,
+)
 T7 = Timer("t7", "T7", "not selected: TCP is open and the session is not selected", 10, 1, 240)
 T8 = Timer("t8", "T8", "inter-character: a frame has begun and is not complete", 5, 1, 120)
 
@@ -39,7 +47,5 @@ WRITE_DEADLINE = Timer(
 LINGER = Timer(
     "linger", "linger", "the last frame is written, and the peer has not closed", 0.5, 0.01, 10
 )
-LINKTEST_INTERVAL = Timer(
-    "linktest_interval", "linktest interval", "no byte came, no frame was sent", 30, 0.1, 86400
-)
+LINKTEST_INTERVAL = Timer("linktest_interval", "linktest interval", "no byte came", 30, 0.1, 86400)
 OPEN_TIME = Timer("open_time", "open time", "the breaker refuses attempts", 60, 0.01, 86400)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from statecharts.declare import Action, Effect, On, Start, Stop
+from statecharts.declare import Action, Effect, On, Start, Stop, Timer
 
 
 class Outgoing(Enum):
@@ -92,6 +92,11 @@ class ResetTcp(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class ContestSession(Effect):
+    """Tell each connection that has a session of this entity that another one asked for it."""
+
+
+@dataclass(frozen=True, slots=True)
 class OpenGate(Effect):
     """Let data messages pass: SELECTED begins."""
 
@@ -116,6 +121,7 @@ DriverEffect = (
     | FinishTcp
     | CloseTcp
     | ResetTcp
+    | ContestSession
     | OpenGate
     | CloseGate
 )
@@ -128,6 +134,7 @@ def rule(
     to: str | None = None,
     *do: Action,
     when: str = "",
+    keep: Timer | None = None,
 ) -> On:
     """The transition that fulfils these clauses of ``rules.txt`` (ids separated by blanks)."""
-    return On(event, source, to, when, do, tuple(clauses.split()))
+    return On(event, source, to, when, do, tuple(clauses.split()), keep)

@@ -13,6 +13,7 @@ from .vocabulary import (
     AbandonTcp,
     CloseGate,
     CloseTcp,
+    ContestSession,
     Count,
     Counter,
     FinishTcp,
@@ -83,7 +84,6 @@ _EVENTS = {
     "attempt_failed": "attempt failed",
     "attempt_cancelled": "attempt cancelled",
     "stale_result_reported": "result comes too late",
-    "reconfigured": "settings changed",
     # Linktest.
     "watch_began": "SELECTED began",
     "watch_ended": "SELECTED ended",
@@ -91,7 +91,10 @@ _EVENTS = {
     "probe_rejected": "probe rejected",
     "traffic_seen": "bytes came",
     "linktest_failed": "linktest failed",
-    "linktest_reconfigured": "settings changed",
+    "probe_wanted": "probe wanted",
+    # A second host asks for the session.
+    "session_wanted": "a second host asks for the session",
+    "session_ended": "SELECTED ended",
     # A data transaction.
     "primary_written": "primary written",
     "reply_received": "reply",
@@ -130,6 +133,7 @@ _EFFECTS: dict[Effect, str] = {
     FinishTcp(): "send FIN",
     CloseTcp(): "close TCP",
     ResetTcp(): "reset TCP",
+    ContestSession(): "tell each holder of the session",
     OpenGate(): "let data pass",
     CloseGate(): "let no data pass",
     SettleTransaction(): "wake the caller",

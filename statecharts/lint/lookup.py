@@ -38,6 +38,21 @@ def entered(chart: Chart, on: On) -> list[State]:
     return found
 
 
+def left(chart: Chart, on: On) -> list[State]:
+    """The states that ``on`` surely exits: its source, what is around it, and parallel regions."""
+    if on.to is None:
+        return []
+    around = chart.path(on.to)[:-1]
+    found = [state for state in chart.path(on.source) if state not in around]
+    return [*found, *(each for state in found for each in _regions(state))]
+
+
+def _regions(state: State) -> list[State]:
+    """The states that are active whenever ``state`` is."""
+    inside = state.children if state.parallel else ()
+    return [each for child in inside for each in (child, *_regions(child))]
+
+
 def by_source(chart: Chart) -> dict[tuple[str, str | None], list[On]]:
     """The transitions of each state on each event, in the order declared."""
     found: dict[tuple[str, str | None], list[On]] = {}

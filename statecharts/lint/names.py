@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from statemachine import State as NativeState
 from statemachine import StateChart
 
-from statecharts.declare import Chart
+from statecharts.declare import ADOPTED, Chart
 
 from .lookup import Finding, Rule
 
@@ -26,9 +26,9 @@ _OF_INSTANCES = frozenset(
     "args error event event_data final_states history_values initial_state kwargs machine model "
     "new_configuration previous_configuration source start_configuration_values state state_field "
     "target transition".split()
-)
+) | {ADOPTED}
 # Attributes of the kit's model besides the variables; "v" is an operator in the library's guards.
-_OF_MODEL = frozenset("active effects highest perform state take taken v".split())
+_OF_MODEL = frozenset("active asked effects highest perform state take taken v".split())
 _OF_STATES = frozenset(dir(NativeState()))
 _CONVENTIONS = ("on_", "before_", "after_", "prepare_")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import assert_never
 
-from statecharts.declare import Action, Chart, Effect, Increment, Set, Start, Stop
+from statecharts.declare import Action, Chart, Effect, Increment, Keep, Set, Start, Stop
 from statecharts.guards import GuardError, names
 
 from .lookup import Finding, Rule
@@ -104,6 +104,8 @@ def _actions(chart: Chart) -> Iterator[Finding]:
         match action:
             case Start() | Stop():
                 yield place, f"{action} by hand", "give the state a timer: it starts and stops it"
+            case Keep():
+                yield place, f"{action} by hand", "give the transition keep=...: it keeps the timer"
             case Set(variable, _) | Increment(variable) if variable not in bounds:
                 yield place, f"there is no variable {variable!r}", "declare it with its domain"
             case Set(variable, value):

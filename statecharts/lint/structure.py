@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from statecharts.declare import Chart, On, State
 
-from .lookup import Finding, Rule, by_source, entered, ids, unanswered
+from .lookup import Finding, Rule, by_source, entered, ids, left, unanswered
 
 
 def _exclusive(chart: Chart, one: State, other: State) -> bool:
@@ -49,6 +49,23 @@ def _timers(chart: Chart) -> Iterator[Finding]:
     for on in chart.transitions:
         if on.event in runs_in and on.source not in runs_in[on.event]:
             yield f"transition {on}", "the timer does not run there", "move it to where it does"
+
+
+def _kept(chart: Chart) -> Iterator[Finding]:
+    """A timer that is kept runs before and after: a state that is left and one entered have it."""
+    for on in chart.transitions:
+        if on.keep is None:
+            continue
+        sides = {"left": left(chart, on), "entered": entered(chart, on)}
+        for side, states in sides.items():
+            if on.keep not in {state.timer for state in states}:
+                yield (
+                    f"transition {on}",
+                    f"it keeps {on.keep.id}, and no state that is surely {side} has this timer",
+                    "let the transition begin and end in states that have it",
+                )
+        if on.event == on.keep.expired:
+            yield f"transition {on}", "a timer that has expired cannot be kept", "start it again"
 
 
 def _domain(chart: Chart) -> Iterator[Finding]:
@@ -152,4 +169,4 @@ def _totality(chart: Chart) -> Iterator[Finding]:
                 yield f"state {state.id}", f"{event} is gated and taken", "choose one"
 
 
-RULES: tuple[Rule, ...] = (_timers, _domain, _shadowed, _eventless, _unreachable, _totality)
+RULES: tuple[Rule, ...] = (_timers, _kept, _domain, _shadowed, _eventless, _unreachable, _totality)

@@ -147,4 +147,78 @@ TIMED = Chart(
     ),
 )
 
-ODD = (NESTED, PARALLEL, COUNTING, TIMED)
+WAIT = Timer("wait", "wait", "it runs on where a transition says so", 3, 1, 60)
+
+KEEPING = Chart(
+    id="keeping",
+    title="A timer that runs on",
+    variables=(Variable("times", highest=2),),
+    reported=("begin", "go", "again", "inward", "back", "by", "around", "count", "clear", "anew"),
+    states=(
+        loud("resting"),
+        loud("asking", loud("first", timer=WAIT), loud("second"), timer=DWELL),
+        loud("busy", loud("early", timer=DWELL), loud("late"), timer=WAIT),
+        loud("passing", timer=WAIT),
+        loud("leaving", timer=WAIT),
+        loud("outside"),
+    ),
+    transitions=(
+        On("begin", "resting", to="asking"),
+        # One timer runs on, and the other starts again.
+        On("go", "first", to="busy", do=say("go"), keep=WAIT),
+        On("go", "second", to="busy", do=say("go late")),
+        On("again", "first", to="first", do=say("again"), keep=WAIT),
+        On("inward", "early", to="late"),
+        On("inward", "first", to="second"),
+        On("back", "late", to="asking", do=say("back"), keep=WAIT),
+        On("back", "early", to="second", do=say("back early"), keep=DWELL),
+        On("anew", "busy", to="busy", keep=WAIT),
+        On("by", "busy", to="passing", do=say("by"), keep=WAIT),
+        # Kept and then stopped, or kept twice, in one step.
+        On(None, "passing", to="resting", when="times == 2", do=say("too often")),
+        On(None, "passing", to="first", when="times == 1", do=say("once more"), keep=WAIT),
+        # Kept, stopped and started in one step.
+        On("around", "busy", to="leaving", do=say("around"), keep=WAIT),
+        On(None, "leaving", to="outside"),
+        On(None, "outside", to="first", do=say("back")),
+        On(WAIT.expired, "leaving", to="resting"),
+        On("count", "busy", do=(Increment("times"),)),
+        On("clear", "resting", do=(Set("times", 0),)),
+        On(DWELL.expired, "asking", to="resting"),
+        On(DWELL.expired, "early", to="late"),
+        On(WAIT.expired, "first", to="resting"),
+        On(WAIT.expired, "busy", to="resting", do=say("late")),
+        On(WAIT.expired, "passing", to="passing"),
+    ),
+)
+
+KEEPING_BOTH = Chart(
+    id="keeping_both",
+    title="Timers of regions that run on",
+    reported=("both", "back", "stop", "start"),
+    states=(
+        loud(
+            "running",
+            loud("left", loud("l_one", timer=BLINK), loud("l_two", timer=BLINK)),
+            loud("right", loud("r_one", timer=WAIT), loud("r_two", timer=WAIT), timer=DWELL),
+            parallel=True,
+        ),
+        loud("stopped", timer=DWELL),
+    ),
+    transitions=(
+        On("both", "l_one", to="l_two", do=say("left"), keep=BLINK),
+        On("both", "r_one", to="r_two", do=say("right"), keep=WAIT),
+        On("back", "l_two", to="l_one", keep=BLINK),
+        On("back", "r_two", to="r_one"),
+        On("stop", "l_two", to="stopped", do=say("stop"), keep=DWELL),
+        On("start", "stopped", to="r_two", do=say("start"), keep=DWELL),
+        On(BLINK.expired, "l_one", to="l_one"),
+        On(BLINK.expired, "l_two", to="l_one"),
+        On(WAIT.expired, "r_one", to="r_two"),
+        On(WAIT.expired, "r_two", to="r_one"),
+        On(DWELL.expired, "right", to="stopped"),
+        On(DWELL.expired, "stopped", to="running"),
+    ),
+)
+
+ODD = (NESTED, PARALLEL, COUNTING, TIMED, KEEPING, KEEPING_BOTH)

@@ -26,7 +26,9 @@ const implementations = ({ guards, inner }) => ({
   },
   actions: {
     set: assign((_, { variable, value }) => ({ [variable]: value })),
-    increment: assign(({ context }, { variable }) => ({ [variable]: context[variable] + 1 })),
+    increment: assign(({ context }, { variable, highest }) => ({
+      [variable]: Math.min(context[variable] + 1, context[highest] ?? highest),
+    })),
   },
 });
 

@@ -17,6 +17,7 @@ from statecharts.declare import Chart
 from statecharts.export.xstate import (
     Timers,
     action_object,
+    delayed,
     guards,
     inner_guards,
     machine_config,
@@ -40,13 +41,12 @@ def install(oracle: Path) -> None:
 
 def _events(chart: Chart, timers: Timers) -> dict[str, list[dict[str, str]]]:
     named: dict[str, list[dict[str, str]]] = {event: [{"type": event}] for event in chart.events}
-    if timers == "after":
-        for timer in chart.timers:
-            named[timer.expired] = [
-                {"type": f"xstate.after.{milliseconds(timer)}.{state.id}", "state": state.id}
-                for state in chart.walk()
-                if state.timer == timer
-            ]
+    for timer in delayed(chart, timers):
+        named[timer.expired] = [
+            {"type": f"xstate.after.{milliseconds(timer)}.{state.id}", "state": state.id}
+            for state in chart.walk()
+            if state.timer == timer
+        ]
     return named
 
 
@@ -62,6 +62,21 @@ def _request(machine: Machine, timers: Timers) -> dict[str, Any]:
 
 def _answer(machine: Machine, found: Mapping[str, Any]) -> Snapshot:
     return machine.snapshot(found["states"], (found["context"][name] for name in machine.highest))
+
+
+def _run_on(actions: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The actions, where ``Keep`` has made the ``Stop`` before and the ``Start`` after it void."""
+    found: list[Mapping[str, Any]] = []
+    starts: list[Mapping[str, Any]] = []
+    for action in actions:
+        if action["type"] == "Keep":
+            found.remove({"type": "Stop", "params": action["params"]})
+            starts.append({"type": "Start", "params": action["params"]})
+        elif action in starts:
+            starts.remove(action)
+        else:
+            found.append(action)
+    return found
 
 
 def _parted(actions: Iterable[Mapping[str, Any]], chart: Chart) -> tuple[list[Any], Counter[str]]:
@@ -107,8 +122,8 @@ def _compare(machine: Machine, timers: Timers, rows: list[dict[str, Any]]) -> Ag
             step = machine.ask_library(snapshot, event)
             after, effects = (step.snapshot, step.effects) if step else (None, ())
         theirs = _answer(machine, row["to"]) if row["to"] else None
-        ours: Any = [action_object(effect) for effect in effects]
-        actions: Any = row["actions"]
+        ours: Any = [action_object(chart, effect) for effect in effects]
+        actions: Any = _run_on(row["actions"])
         if timers == "after":
             ours, actions = _parted(ours, chart), _parted(actions, chart)
         if (after, ours) == (theirs, actions):
