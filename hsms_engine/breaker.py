@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from hsms_engine.errors import CircuitOpenError, LocalProtocolError
 from hsms_engine.protocol.routers import machine_for
 from hsms_engine.settings import Settings
-from statecharts import NotAllowedError, Start, Tell
+from statecharts import Effect, NotAllowedError, Start, Step, Tell
 from statecharts.hsms import BREAKER
 from statecharts.hsms.vocabulary import Count
 
@@ -161,9 +161,8 @@ class CircuitBreaker:
         self._check(threshold, open_time)
         self._notice_time()
         self._machine = machine_for(BREAKER, "threshold", threshold)
-        self._snapshot = self._machine.adopt(self._snapshot)
         self._open_time = open_time
-        self._advance("reconfigured")
+        self._follow(self._machine.adopt(self._snapshot))
 
     def _result(self, event: str, period: int) -> None:
         self._notice_time()
@@ -179,10 +178,11 @@ class CircuitBreaker:
         if is_open and self._clock() >= self._open_until:
             self._advance("open_time_expired")
 
-    def _advance(self, event: str) -> tuple[object, ...]:
-        before = self._snapshot
-        step = self._machine.step(before, event)
-        self._snapshot = step.snapshot
+    def _advance(self, event: str) -> tuple[Effect, ...]:
+        return self._follow(self._machine.step(self._snapshot, event))
+
+    def _follow(self, step: Step) -> tuple[Effect, ...]:
+        before, self._snapshot = self._snapshot, step.snapshot
         for effect in step.effects:
             match effect:
                 case Count(counter):

@@ -22,6 +22,7 @@ from hsms_engine.messaging import Messaging
 from hsms_engine.nursery import is_cancellation, open_bare_nursery
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Primary
+from hsms_engine.protocol.saving import Kept
 from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
 from statecharts.hsms import ACTIVE_LINK
 
@@ -95,7 +96,12 @@ async def open_hsms(
 
 
 def make_driver(
-    settings: Settings, dial: Dial | None, random: Random | None, *, single_use: bool
+    settings: Settings,
+    dial: Dial | None,
+    random: Random | None,
+    *,
+    single_use: bool,
+    kept: Kept | None = None,
 ) -> Driver:
     """The driver of an active link, not running yet."""
 
@@ -109,6 +115,7 @@ def make_driver(
         random=random or Random(),
         peer=peer,
         single_use=single_use,
+        kept=kept,
     )
 
     async def dial_settings(began: Began) -> tuple[trio.abc.Stream, GiveBack]:

@@ -5,11 +5,13 @@ error                    raised when                                 connection 
 =======================  ==========================================  ========================
 LocalProtocolError       you asked for what HSMS forbids             yes; nothing sent
 SettingsError            a setting is out of its range               nothing was changed
+RestoreError             what was saved cannot be restored           there is none
 TransactionError         one request failed                          yes
 ConnectError             it never came up                            there is none
 LinkDownError            a link is not selected now                  when it is selected again
 ConnectionLostError      its connection is over                      no; a link makes another
 ClosedError              you closed it                               no
+DefectError              it closed itself: a defect of this package  no
 =======================  ==========================================  ========================
 
 Every message carries the values: the peer, the state, the timer, the bytes.
@@ -52,6 +54,14 @@ class LocalProtocolError(HsmsError):
 
 class SettingsError(HsmsError, ValueError):
     """One or more settings are out of range; the message names field, value and range of each."""
+
+
+class RestoreError(HsmsError, ValueError):
+    """What was saved cannot be restored: the message says what is wrong with it.
+
+    Where it cannot be read as JSON, the message says why. Nothing was opened. Without what was
+    saved, the link can be opened.
+    """
 
 
 class TransactionError(HsmsError):
@@ -135,3 +145,10 @@ class RemoteProtocolError(ConnectionLostError):
 
 class ClosedError(HsmsError):
     """You closed it. Open another one."""
+
+
+class DefectError(ClosedError):
+    """It has closed itself because of a defect of this package. Please report it.
+
+    ``__cause__`` is what failed. Open another one.
+    """

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hsms_engine.errors import HsmsError
+from hsms_engine.errors import DefectError, HsmsError
 from hsms_engine.message import Message
 
 
@@ -74,7 +74,12 @@ class Blocked(Happened):
 
 @dataclass(frozen=True, slots=True)
 class Closed(Happened):
-    """The link is over: no connection follows."""
+    """The link is over: no connection follows.
+
+    ``error`` is None unless it has closed itself because of a defect of this package.
+    """
+
+    error: DefectError | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,22 +8,32 @@ the breaker for a permit. While the session is not selected, calls that need it 
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random
+from time import time
 from typing import Any, Unpack, overload
 
 from hsms_engine.connection import closing, make_driver
-from hsms_engine.driver.tcp import Dial
+from hsms_engine.driver.driver import Driver
+from hsms_engine.driver.tcp import Dial, address_text
 from hsms_engine.errors import ConnectError, LocalProtocolError
 from hsms_engine.messaging import Messaging
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.epoch import Primary
+from hsms_engine.protocol.saving import read, write
 from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
+
+# What ``HsmsLink.save`` gives, or its JSON.
+Saved = dict[str, object] | str | bytes
 
 
 class HsmsLink(Messaging):
     """An active link. Iterating yields the primaries of all its connections."""
+
+    def __init__(self, driver: Driver, wall_clock: Callable[[], float]) -> None:
+        super().__init__(driver)
+        self._wall_clock = wall_clock
 
     def __aiter__(self) -> HsmsLink:
         return self
@@ -95,6 +105,16 @@ class HsmsLink(Messaging):
         self._engine.configure((settings or self.settings).replace(**changes))
         self._driver.turn()
 
+    def save(self) -> dict[str, object]:
+        """What is to outlive this program, as plain JSON values, for ``open_link(restore=...)``.
+
+        That is the breaker (state, failures in a row, for how long it is open), how long ago the
+        latest attempt began, and whether the link is enabled. Settings and messages are not in it.
+        A connection is not saved: the link comes back without one. It may be called at any time,
+        also after a close: then the link comes back enabled.
+        """
+        return write(self._engine.kept(), self._wall_clock())
+
     def isolate(self) -> None:
         """Open the breaker by hand, until ``release``. A running attempt is withdrawn.
 
@@ -123,6 +143,8 @@ def open_link(
     *,
     dial: Dial | None = None,
     random: Random | None = None,
+    restore: Saved | None = None,
+    wall_clock: Callable[[], float] = time,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @overload
@@ -132,6 +154,8 @@ def open_link(
     *,
     dial: Dial | None = None,
     random: Random | None = None,
+    restore: Saved | None = None,
+    wall_clock: Callable[[], float] = time,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @asynccontextmanager
@@ -139,18 +163,31 @@ async def open_link(
     *given: Any,
     dial: Dial | None = None,
     random: Random | None = None,
+    restore: Saved | None = None,
+    wall_clock: Callable[[], float] = time,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsLink]:
     """Open an enabled link: it connects when the block begins, and reconnects until its exit.
 
     The arguments and ``SettingsError`` are as for ``open_hsms``. The exit of the block sends
     Separate.req; an exception of the block comes out as it is.
+
+    ``restore`` is what ``HsmsLink.save`` gave, perhaps in another program, or its JSON as text or
+    bytes: the link goes on with this breaker, not earlier than T5 after the last attempt, and
+    disabled when it was disabled. It need not be trusted: raises ``RestoreError``, and opens
+    nothing, when it is not what ``save`` gives. ``wall_clock`` tells how long ago it was saved.
     """
-    driver = make_driver(chosen_settings(given, changes), dial, random, single_use=False)
+    settings = chosen_settings(given, changes)
+    kept = None
+    if restore is not None:
+        peer = address_text((settings.host, settings.port))
+        kept = read(restore, wall_clock(), peer=peer, threshold=settings.breaker_threshold)
+    driver = make_driver(settings, dial, random, single_use=False, kept=kept)
     async with open_bare_nursery() as nursery:
         await nursery.start(driver.run)
-        link = HsmsLink(driver)
+        link = HsmsLink(driver, wall_clock)
         async with closing(link):
-            link.enable()
+            if kept is None or kept.is_enabled:
+                link.enable()
             yield link
         nursery.cancel_scope.cancel()

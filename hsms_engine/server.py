@@ -32,7 +32,7 @@ from hsms_engine.errors import ConnectionLostError, HsmsError
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.entity import Entity
-from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
+from hsms_engine.settings import Settings, SettingsChanges, chosen_settings, warn_who_listens
 from statecharts.hsms import PASSIVE_LINK
 
 if TYPE_CHECKING:
@@ -194,13 +194,18 @@ class HsmsServer:
             peer=lambda _: peer,
             entity=self.entity,
         )
-        driver = Driver(engine, None)
+        driver = Driver(engine, None, self._contest)
         place = _Place(self.accepted, host_of(peer), driver, HsmsConnection(driver))
         self.accepted += 1
         self._open[place.connection] = place
         self._of_address[place.host] += 1
         self._unselected.setdefault(place.host, {})[place] = None
         return place
+
+    def _contest(self) -> None:
+        """A peer has asked for a session, and others have all of them: each of them is told."""
+        for place in list(self._open.values()):
+            place.driver.session_wanted()
 
     def _leave(self, place: _Place) -> None:
         """It is over, or gives way: others can have its place. The second time changes nothing."""
@@ -389,10 +394,13 @@ async def serve_hsms(
     its traceback. With ``raise_errors``, which is for tests, any other than an ``HsmsError`` stops
     the server and comes out of ``serve_hsms``.
 
+    Warns when a session whose peer has vanished would never be free (``Settings.second_host``).
+
     Use ``server = await nursery.start(serve_hsms, handler, settings)``. Raises ``OSError`` when it
     cannot listen on the address, ``SettingsError`` for a value out of range or an unknown setting.
     """
     settings = chosen_settings(given, changes)
+    warn_who_listens(settings)
     listening = listener or await listen_tcp(settings.host, settings.port)
     server = HsmsServer(listening, settings, random or Random(), raise_errors=raise_errors)
     try:

@@ -20,6 +20,7 @@ from tests.support.pair import Switchboard, active_end, link_end, passive_end
 from tests.support.raw_peer import (
     LINKTEST_REQ,
     data,
+    linktest_req,
     linktest_rsp,
     reject_req,
     separate_req,
@@ -152,27 +153,27 @@ async def test_a_probe_follows_an_interval_of_silence(end: Any) -> None:
 
 
 @BOTH_ENDS
-async def test_frames_in_either_direction_put_the_probe_off(end: Any) -> None:
-    async with end(linktest_interval=30) as (connection, peer):
+async def test_what_the_peer_sends_puts_the_probe_off(end: Any) -> None:
+    async with end(linktest_interval=30) as (_, peer):
         await trio.sleep(20)
         await peer.ping()
-        await trio.sleep(20)
-        await connection.send(Message(6, 11))
-        await peer.frame()
         await peer.control(LINKTEST_REQ)
-        assert now() == 70
+        assert now() == 50
 
 
-async def test_an_end_that_only_sends_still_probes() -> None:
-    """Frames of ours are no sign of life: they hold a probe back no longer than T3."""
-    async with active_end(linktest_interval=30, t3=45) as (connection, peer):
-        with trio.move_on_after(500):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_report_for_ever, connection)
-                while (await peer.frame()).stype != LINKTEST_REQ:
-                    pass
-                assert now() == 75
-                nursery.cancel_scope.cancel()
+@BOTH_ENDS
+async def test_an_end_that_only_sends_probes_as_early_as_a_quiet_one(end: Any) -> None:
+    """Frames of ours are no sign of life."""
+    async with end(linktest_interval=30, t6=5) as (connection, peer):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_report_for_ever, connection)
+            while (await peer.frame()).stype != LINKTEST_REQ:
+                pass
+            assert now() == 30
+            nursery.cancel_scope.cancel()
+        with pytest.raises(ConnectionLostError):
+            await anext(connection)
+        assert now() == 35
 
 
 async def _report_for_ever(connection: HsmsConnection) -> None:
@@ -272,6 +273,47 @@ async def test_a_frame_while_the_answer_is_awaited_excuses_it() -> None:
         assert connection.statistics().counts["linktests_unanswered"] == 0
 
 
+@BOTH_ENDS
+@pytest.mark.parametrize("after", [0, 1, 4.5])
+@pytest.mark.parametrize("interval", [2, 5, 30])
+async def test_after_an_excused_probe_the_interval_counts_from_the_bytes_that_excused_it(
+    end: Any, interval: float, after: float
+) -> None:
+    async with end(linktest_interval=interval, t6=5) as (connection, peer):
+        await peer.control(LINKTEST_REQ)
+        await trio.sleep(after)
+        await peer.send(data(6, 11, 1))
+        assert await anext(connection)
+        alive = now()
+        await peer.control(LINKTEST_REQ)
+        assert now() == alive + interval
+        with pytest.raises(ConnectionLostError):
+            await anext(connection)
+        assert now() == alive + interval + 5
+
+
+async def test_the_answer_to_a_probe_that_another_has_replaced_is_rejected_with_3() -> None:
+    async with active_end(linktest_interval=2, t6=5) as (connection, peer):
+        first = await peer.control(LINKTEST_REQ)
+        await peer.send(data(6, 11, 1))
+        second = await peer.control(LINKTEST_REQ)
+        await peer.send(linktest_rsp(first), linktest_rsp(second))
+        await peer.expect(reject_req(first, 6, 3))
+        assert connection.is_selected
+
+
+async def test_two_idle_ends_with_equal_intervals_notice_a_cut_in_time() -> None:
+    """Each one's probe excuses the other's, and neither may count the interval from that."""
+    async with active_end(linktest_interval=30, t6=5) as (connection, peer):
+        ours = await peer.control(LINKTEST_REQ)
+        await peer.send(linktest_req(7))
+        await peer.expect(linktest_rsp(7))
+        alive = now()
+        with pytest.raises(ConnectionLostError):
+            await anext(connection)
+        assert (ours is not None, now()) == (True, alive + 35)
+
+
 async def test_a_late_answer_is_rejected_with_3() -> None:
     async with active_end(linktest_interval=30, t6=5, linktest_threshold=3) as (_, peer):
         system = await peer.control(LINKTEST_REQ)
@@ -337,6 +379,26 @@ async def test_lowering_the_threshold_below_the_misses_closes_at_once() -> None:
             await peer.control(LINKTEST_REQ)
         await peer.end()
         assert now() == 80
+
+
+@pytest.mark.parametrize("misses", [0, 1, 2])
+@pytest.mark.parametrize("threshold", [1, 2, 100])
+async def test_a_threshold_that_changes_while_a_probe_is_unanswered_is_in_force_for_that_probe(
+    misses: int, threshold: int
+) -> None:
+    board = Switchboard()
+    async with link_end(board, linktest_interval=30, t6=5, linktest_threshold=3) as link:
+        peer = await board.peer()
+        await peer.select_by_answering()
+        await link.wait_selected()
+        for _ in range(misses + 1):
+            await peer.control(LINKTEST_REQ)
+        link.configure(linktest_threshold=threshold)
+        assert link.is_selected
+        await trio.sleep(5)
+        await wait_all_tasks_blocked()
+        assert link.is_selected == (misses + 1 < threshold)
+        assert link.statistics().counts["linktests_unanswered"] == misses + 1
 
 
 async def test_a_cancelled_linktest_leaves_the_probe_to_itself() -> None:

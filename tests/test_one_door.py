@@ -380,7 +380,7 @@ BreakerIsolated(at=88, epoch=2)
 BreakerClosed(at=89, epoch=2)
 Separating(at=90, epoch=2)
 Idle(at=91, epoch=2)
-Closed(at=92, epoch=2)
+Closed(at=92, epoch=2, error=None)
 """
 
 

@@ -278,17 +278,35 @@ async def test_t6_ends_a_deselect_that_is_not_answered(end: Any) -> None:
         await peer.end()
 
 
-async def test_t6_runs_anew_for_our_select_after_the_peers_own_was_accepted() -> None:
+@pytest.mark.parametrize("rounds", [0, 1, 2, 9])
+async def test_t6_of_our_select_runs_on_while_the_peer_selects_and_deselects(rounds: int) -> None:
     board = Switchboard()
     async with link_end(board, t6=5, **QUIET) as link:
         peer = await board.peer()
         await peer.control(SELECT_REQ)
         await trio.sleep(3)
-        await peer.send(select_req(1))
-        await peer.expect(select_rsp(1))
+        for number in range(rounds):
+            await peer.send(select_req(2 * number))
+            await peer.expect(select_rsp(2 * number))
+            await peer.send(deselect_req(2 * number + 1))
+            await peer.expect(deselect_rsp(2 * number + 1))
+        await peer.send(select_req(99))
+        await peer.expect(select_rsp(99))
         await peer.end()
-        assert now() == 8
+        assert now() == 5
         assert not link.is_selected
+
+
+@BOTH_ENDS
+async def test_t6_of_our_deselect_runs_on_when_the_peers_own_crosses_it(end: Any) -> None:
+    async with end(t6=5, **QUIET) as (connection, peer), trio.open_nursery() as nursery:
+        nursery.start_soon(connection.deselect)
+        await peer.control(DESELECT_REQ)
+        await trio.sleep(3)
+        await peer.send(deselect_req(1))
+        await peer.expect(deselect_rsp(1))
+        await peer.end()
+        assert now() == 5
 
 
 # T7

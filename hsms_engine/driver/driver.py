@@ -30,14 +30,22 @@ from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.driver.tcp import BROKEN, RECEIVE_SIZE, PatientDial, Stream, system_error
 from hsms_engine.driver.transport import Transport
 from hsms_engine.driver.turns import LITTLE_BYTES, LITTLE_FRAMES, new_share
-from hsms_engine.events import LinkEvent, UnexpectedSecondary
+from hsms_engine.events import Closed, LinkEvent, UnexpectedSecondary
 from hsms_engine.nursery import open_bare_nursery
+from hsms_engine.protocol.context import ignore
 from hsms_engine.protocol.control import ControlTransaction
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.protocol.transactions import Transaction
-from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp, ResetTcp
+from statecharts.hsms.vocabulary import (
+    AbandonTcp,
+    CloseTcp,
+    ContestSession,
+    FinishTcp,
+    OpenTcp,
+    ResetTcp,
+)
 
 if TYPE_CHECKING:
     from trio import TaskStatus
@@ -56,8 +64,15 @@ _TAKEN = 32
 class Driver:
     """One link: an engine, its stream, and the tasks that wait for either."""
 
-    def __init__(self, engine: Engine, dial: PatientDial | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        dial: PatientDial | None,
+        contest: Callable[[], None] = ignore,
+    ) -> None:
+        """``contest`` is called when the peer asks for a session and others have all of them."""
         self.engine = engine
+        self._contest = contest
         self.recorders: list[Callable[[Step], None]] = []
         self._dial = dial
         # The task tree of the latest epoch, dial included; set when the next one must be dialled.
@@ -67,6 +82,7 @@ class Driver:
         # The latest one that the engine has closed, until its tasks have stopped.
         self._closed: Transport | None = None
         self._timer_scope = trio.CancelScope()
+        self._is_wanted = False
         # The task that waits for each transaction; the primaries not taken yet, oldest first.
         self._waiting: dict[Transaction | ControlTransaction, trio.lowlevel.Task] = {}
         self._inbox: deque[Primary] = deque()
@@ -134,10 +150,23 @@ class Driver:
         finally:
             self.turn()
 
+    def session_wanted(self) -> None:
+        """Another peer asks for the session that this one may have.
+
+        The engine is told in a task of this connection, which alone pays for what follows.
+        """
+        self._is_wanted = True
+        self._timer_scope.deadline = -math.inf
+
     async def _keep_time(self) -> None:
         while True:
-            with trio.CancelScope(deadline=self.engine.next_due()) as self._timer_scope:
+            due = -math.inf if self._is_wanted else self.engine.next_due()
+            with trio.CancelScope(deadline=due) as self._timer_scope:
                 await trio.sleep_forever()
+            if self._is_wanted:
+                self._is_wanted = False
+                self.engine.session_wanted()
+                self.turn()
             if not self.engine.is_due():
                 continue
             await self._catch_up()
@@ -190,9 +219,15 @@ class Driver:
                     moved = True
                 case OpenTcp() | AbandonTcp() | FinishTcp() | CloseTcp() | ResetTcp():
                     self._change_tcp(output)
+                case ContestSession():
+                    self._contest()
+                case Closed():
+                    if output.error is not None:
+                        _LOG.error("%s", output.error)
+                    self._report(output)
                 case _:
                     self._report(output)
-        if moved:
+        if moved or self.engine.is_closed:
             for lot in (self._moved, self._roomy, self._inbox_news, self._inbox_taken):
                 lot.unpark_all()
         # The time keeper must wake when the next timer is due.

@@ -5,19 +5,29 @@ from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.entity import Entity
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.outputs import Output, Step
+from hsms_engine.protocol.saving import Kept
 from hsms_engine.protocol.transactions import Transaction
 from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
-from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp, ResetTcp
+from statecharts.hsms.vocabulary import (
+    AbandonTcp,
+    CloseTcp,
+    ContestSession,
+    FinishTcp,
+    OpenTcp,
+    ResetTcp,
+)
 
 __all__ = [
     "ACTIVE_LINK",
     "PASSIVE_LINK",
     "AbandonTcp",
     "CloseTcp",
+    "ContestSession",
     "ControlTransaction",
     "Engine",
     "Entity",
     "FinishTcp",
+    "Kept",
     "OpenTcp",
     "Output",
     "Primary",

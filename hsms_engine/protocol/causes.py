@@ -97,7 +97,7 @@ class Cause(NamedTuple):
             case "t7_expired":
                 return f"not selected within T7 = {settings.t7:g} s"
             # A lowered linktest_threshold may be reached by the misses there are.
-            case "t6_linktest_expired" | "linktest_reconfigured":
+            case "t6_linktest_expired" | "linktest_failed":
                 silent_for = self.now - self._open_epoch().last_received
                 return (
                     f"{settings.linktest_threshold} linktest(s) in a row unanswered within T6 = "

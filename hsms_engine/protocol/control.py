@@ -46,6 +46,11 @@ class ControlTransaction:
         self.is_settled = True
         self.error = self.request.outcome(hop, cause)
 
+    def fail(self, error: HsmsError) -> None:
+        """It will not be answered."""
+        self.is_settled = True
+        self.error = error
+
 
 def _rejected(name: str, cause: Cause) -> RejectedError:
     reason = status_of(cause.detail)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import assert_never
 
-from hsms_engine.errors import ClosedError, ConnectionLostError, HsmsError
+from hsms_engine.errors import ClosedError, ConnectionLostError, HsmsError, LocalProtocolError
 from hsms_engine.message import Message
 from hsms_engine.protocol.causes import each_with_reason
 from hsms_engine.protocol.classify import classify
@@ -43,6 +43,7 @@ from hsms_engine.protocol.outbox import Outbox
 from hsms_engine.protocol.outputs import Output
 from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.refusals import misplaced, refused, unusable
+from hsms_engine.protocol.saving import Kept
 from hsms_engine.protocol.statistics import COUNTERS, Statistics
 from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.settings import Settings
@@ -57,7 +58,9 @@ class Engine:
 
     ``peer`` gives the peer's name for messages to people. It is called again when an attempt
     begins, because the address may have changed. ``entity`` has the sessions that a passive engine
-    shares with others. With ``single_use`` an active engine makes only one connection.
+    shares with others. With ``single_use`` an active engine makes only one connection. ``kept`` is
+    what another engine has kept, perhaps in another program: this one begins with it, disabled.
+    Raises ``LocalProtocolError`` when there is no such thing for it: see ``kept``.
     """
 
     def __init__(
@@ -70,11 +73,15 @@ class Engine:
         peer: Callable[[Settings], str],
         entity: Entity | None = None,
         single_use: bool = False,
+        kept: Kept | None = None,
     ) -> None:
         self._entity = entity
         self._context = Context(settings, clock, random, peer)
         self._life = Lifecycle(system, self._context, entity=entity, single_use=single_use)
         self._exchange = self._life.exchange
+        if kept is not None:
+            self._expect_reconnects()
+            self._life.restore(kept)
         # The methods themselves, without a wrapper: they are called for every message.
         self.next_output = self._context.outputs.next
         self.take = self._exchange.take
@@ -131,8 +138,6 @@ class Engine:
         if (epoch := context.epoch) is None:
             return
         outbox, now = epoch.outbox, context.clock()
-        if count:
-            epoch.last_sent = now
         if outbox.wrote(count, now):
             life.timers.retime()
         if epoch.transactions.written(outbox.written, now):
@@ -171,6 +176,10 @@ class Engine:
         # Also for the rest of a piece: what waited here for the program was no silence of the peer.
         epoch.last_received = context.clock()
         life.mention("traffic_seen")
+        if context.epoch is not epoch:
+            context.counters["bytes_received"] += end - start
+            context.counters["bytes_after_the_end"] += end - start
+            return end
         stop, bad_length = end, None
         frames: Sequence[Frame]
         try:
@@ -209,6 +218,14 @@ class Engine:
         """
         return self._exchange.room(size) if self.is_selected else size
 
+    def session_wanted(self) -> None:
+        """Another connection has asked for the session that this one has (``ContestSession``).
+
+        Ignored when this one has none.
+        """
+        if self.is_selected:
+            self._life.mention("session_wanted")
+
     def tick(self) -> None:
         """Time has passed: every timer that is due expires.
 
@@ -241,7 +258,8 @@ class Engine:
         """Close for good: with Separate.req if selected. When it is closing already, do nothing."""
         self.report_unreadable()
         if not self._life.is_closing:
-            self._call("close_requested")
+            self._check("close_requested")
+            self._life.tell("close_requested")
 
     def fail(self, why: str) -> None:
         """The open connection cannot go on, for a reason outside of this engine."""
@@ -289,6 +307,7 @@ class Engine:
     def configure(self, settings: Settings) -> None:
         """Use these settings from now on. Raises ``ClosedError`` when it is closed."""
         if self._life.is_closing:
+            self._life.raise_defect()
             raise ClosedError(f"{self.peer}: configure after close; open another one")
         self._life.configure(settings)
         if (epoch := self._context.epoch) is not None:
@@ -436,6 +455,14 @@ class Engine:
         """Why a reader does not get all primaries that came, as an error; None when it does."""
         return self._exchange.dropped()
 
+    def kept(self) -> Kept:
+        """What outlives this program.
+
+        Raises ``LocalProtocolError`` when no other connection may follow the present one.
+        """
+        self._expect_reconnects()
+        return self._life.kept()
+
     def statistics(self) -> Statistics:
         """All counts at this moment."""
         life, context = self._life, self._context
@@ -459,6 +486,12 @@ class Engine:
 
     # Inside
 
+    def _expect_reconnects(self) -> None:
+        if not self._life.reconnects:
+            raise LocalProtocolError(
+                f"{self.peer}: only a link that reconnects is saved and restored"
+            )
+
     def _selected_epoch(self) -> Epoch:
         epoch = self._context.epoch
         if epoch is None or "selected" not in self._life.snapshot:
@@ -474,6 +507,7 @@ class Engine:
     def _call(self, event: str) -> None:
         self._check(event)
         self._life.tell(event)
+        self._life.raise_defect()
 
     def _check(self, event: str) -> None:
         if (error := misplaced(self._life, self._context, event)) is not None:

@@ -100,4 +100,3 @@ class Epoch:
         self.was_selected = False
         self.unreadable = Unreadable()
         self.last_received = now
-        self.last_sent = now

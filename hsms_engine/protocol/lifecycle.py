@@ -1,18 +1,21 @@
 """Runs the charts of one link and does what they ask for.
 
 The charts make every decision about the lifecycle, and only ``tell`` gives them events. Before an
-effect is done, ``World`` checks it, by the same function that the model checker uses.
+effect is done, ``World`` checks it, by the same function that the model checker uses. When a chart
+cannot take what has happened, or asks for what cannot be done, that is a defect of this package: it
+ends this link, which tells it as ``DefectError``, and nothing else.
 
 Diagram: ``diagrams/lifecycle.svg``.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import assert_never
 
-from hsms_engine.errors import ConnectionLostError, HsmsError
-from hsms_engine.events import Unsent
+from hsms_engine.errors import ConnectionLostError, DefectError, HsmsError
+from hsms_engine.events import Closed, Unsent
 from hsms_engine.protocol.causes import Cause, Detail
 from hsms_engine.protocol.context import Context
 from hsms_engine.protocol.control import ControlRequest, ControlTransaction
@@ -23,16 +26,30 @@ from hsms_engine.protocol.frames import control
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.protocol.phases import PHASES, Moment, Phase, breaker_event, link_event
 from hsms_engine.protocol.routers import CALLS, connection_of, router_for
+from hsms_engine.protocol.saving import RESTORED, Kept
 from hsms_engine.protocol.timers import Timers
 from hsms_engine.settings import Settings
 from hsms_engine.wire import SType, encode
-from statecharts import Effect, Hop, Snapshot, Start, Stop, System
+from statecharts import (
+    ADOPTED,
+    ChartFaultError,
+    Effect,
+    Hop,
+    NotAllowedError,
+    Router,
+    Snapshot,
+    Start,
+    Stop,
+    System,
+    SystemStep,
+)
 from statecharts.hsms import ACTIVE, BREAKER
 from statecharts.hsms.timers import LINGER, OPEN_TIME, T5, T6, T6_LINKTEST
 from statecharts.hsms.vocabulary import (
     AbandonTcp,
     CloseGate,
     CloseTcp,
+    ContestSession,
     Count,
     DriverEffect,
     FinishTcp,
@@ -42,11 +59,12 @@ from statecharts.hsms.vocabulary import (
     ResetTcp,
     Send,
 )
-from statecharts.hsms.world import World, after, informed
+from statecharts.hsms.world import ImpossibleEffectError, Tcp, World, after_all
 
 # Events by which a user closes a connection or abandons an attempt, which is no error. The last one
 # is for a lowered threshold: when it opens the breaker, the running attempt is withdrawn.
-_ASKED_FOR = CALLS | {"reconfigured"}
+_ASKED_FOR = CALLS | {"permit_withdrawn"}
+_DEFECTS = (ChartFaultError, ImpossibleEffectError, NotAllowedError)
 # The timers that run from the moment a frame of ours is handed on.
 _TIMED = {
     Outgoing.SELECT_REQ: T6.id,
@@ -88,6 +106,9 @@ class Lifecycle:
         self.last_error: HsmsError | None = None
         # The error of the close for good, when accepted messages could not be written.
         self.unsent: ConnectionLostError | None = None
+        # Why it has closed itself, and what was to be kept at that time.
+        self.defect: DefectError | None = None
+        self._kept: tuple[float, Kept] | None = None
 
     @property
     def connection(self) -> Snapshot:
@@ -120,6 +141,13 @@ class Lifecycle:
         breaker = self.breaker
         return breaker.machine.values(breaker)["failures"] if breaker else 0
 
+    def defect_again(self) -> DefectError | None:
+        """The defect that has closed it, if any, for one more caller.
+
+        An exception has the traceback of one raise: each caller gets its own.
+        """
+        return copy.copy(self.defect)
+
     def retry_after(self) -> float:
         """Seconds until an attempt may begin; 0 when one runs, infinite when none will."""
         if self.phase in ("idle", "closed") or (self.breaker and "isolated" in self.breaker):
@@ -129,23 +157,32 @@ class Lifecycle:
         return max(0.0, latest - self._context.clock())
 
     def tell(self, event: str, detail: Detail = None) -> None:
-        """Give the charts one event and do what they ask for.
+        """Give the charts one event and do what they ask for. Calls are to be checked before.
 
-        Raises ``NotAllowedError`` when the chart does not take it: a defect, unless the event is a
-        local call. Raises ``ImpossibleEffectError`` when a chart asks for an effect that cannot be
-        done: always a defect.
+        After a defect there are no charts to be told.
         """
-        context = self._context
-        before = self.snapshot
-        step = self.router.step(before, event)
+        if self.defect is not None:
+            return
+        try:
+            self._perform(event, detail, self.router.step(self.snapshot, event))
+        except _DEFECTS as fault:
+            self._break_off(event, fault)
+
+    def _perform(self, event: str, detail: Detail, step: SystemStep) -> None:
+        context, before = self._context, self.snapshot
         now = context.clock()
-        cause = Cause(event, detail, context.peer, context.settings, before, context.epoch, now)
-        self._world = informed(self._world, event)
+        happened = event
+        if event == ADOPTED:
+            # For the connection it is what the other charts have made of the new settings.
+            mine = (hop.event for hop in step.hops if hop.chart == self._connection)
+            happened = next(mine, event)
+        cause = Cause(happened, detail, context.peer, context.settings, before, context.epoch, now)
+        # All of it can be done, or nothing is.
+        self._world = after_all(self._world, event, step.effects)
         self.snapshot = step.snapshot
         if event in ("tcp_opened", "tcp_accepted"):
             context.begin_epoch()
         for effect in step.effects:
-            self._world = after(self._world, effect)
             self._do(effect, cause)
         for hop in step.hops:
             if hop.event == "attempt_failed":
@@ -161,17 +198,30 @@ class Lifecycle:
 
     def takes(self, event: str) -> bool:
         """Whether a chart takes ``event`` now. Raises ``KeyError`` for an event of no chart."""
-        return self.router.takes(self.snapshot, event)
+        if self.defect is not None:
+            return False
+        try:
+            return self.router.takes(self.snapshot, event)
+        except _DEFECTS as fault:
+            self._break_off(event, fault)
+            return False
 
     def mention(self, event: str) -> None:
         """``tell``, for an event of every turn: a step that changes nothing is not recorded."""
-        step = self.router.step(self.snapshot, event)
+        if self.defect is not None:
+            return
+        try:
+            step = self.router.step(self.snapshot, event)
+        except _DEFECTS as fault:
+            self._break_off(event, fault)
+            return
         if step.snapshot is not self.snapshot or step.effects:
             self.tell(event)
 
     def ask(self, request: ControlRequest) -> ControlTransaction:
         """Make the call of ``request``. When this returns, the state of ``request`` is active."""
         self.tell(request.call)
+        self.raise_defect()
         transaction = ControlTransaction(request)
         self._asked.append(transaction)
         return transaction
@@ -183,15 +233,123 @@ class Lifecycle:
     def configure(self, settings: Settings) -> None:
         """Use these settings from now on. Counts stay, and running timers keep their start."""
         self._context.settings = settings
-        router = router_for(self.router.system, settings, single_use=self._single_use)
-        self.snapshot = router.adopt(self.snapshot)
-        self.router = router
+        self.router = router_for(self.router.system, settings, single_use=self._single_use)
         self.timers.retime()
-        self.tell("linktest_reconfigured")
-        if "reconfigured" in router.owner:
-            self.tell("reconfigured")
+        try:
+            self._perform(ADOPTED, None, self.router.adopt(self.snapshot))
+        except _DEFECTS as fault:
+            self._break_off(ADOPTED, fault)
+
+    def kept(self) -> Kept:
+        """What outlives this program."""
+        if self._kept is not None:
+            at, kept = self._kept
+            return kept.aged(self._context.clock() - at)
+        assert self.breaker is not None
+        return Kept(
+            is_enabled=self.is_closing or self.takes("disable_requested"),
+            breaker=self.breaker,
+            attempt_age=self.timers.attempt_age(),
+            open_age=self.timers.age(OPEN_TIME.id),
+        )
+
+    def restore(self, kept: Kept) -> None:
+        """Begin, disabled, where a link was when its program ended. To be called first.
+
+        It is recorded as a step with the event ``RESTORED``, which no chart takes.
+        """
+        context, router = self._context, self.router
+        # Its attempt is over, and nobody is to blame: the breaker gets its permit back.
+        breaker = kept.breaker.machine.step(kept.breaker, "attempt_cancelled").snapshot
+        connection = router.machines[ACTIVE.id].initial
+        if kept.attempt_age is not None:
+            resting = (each.id for each in ACTIVE.path("resting"))
+            connection = connection.machine.snapshot(resting)
+        begun = {ACTIVE.id: connection, BREAKER.id: breaker}
+        hops = tuple(
+            Hop(id, RESTORED, router.initial[id], after, ()) for id, after in begun.items()
+        )
+        # The charts under the threshold that was in force.
+        charts = Router(router.system, {**router.machines, BREAKER.id: breaker.machine})
+        parts = (begun.get(id, machine.initial) for id, machine in charts.machines.items())
+        self.router, self.snapshot = charts, charts.snapshot(tuple(parts))
+        effects = tuple(
+            Start(timer) for each in begun.values() for timer in each.machine.timers(each)
+        )
+        self._world = after_all(self._world, RESTORED, effects)
+        self.timers.restore(kept.attempt_age, kept.open_age)
+        if "breaker_closed" not in breaker:
+            context.outputs.put(breaker_event(breaker.leaves, self._moment(None)))
+        context.outputs.put(Step(context.clock(), context.epochs, RESTORED, hops, effects))
+        self.configure(context.settings)
+
+    def raise_defect(self) -> None:
+        """Raise why it has closed itself, if it has."""
+        if (defect := self.defect_again()) is not None:
+            raise defect
 
     # Inside
+
+    def _break_off(self, event: str, fault: Exception) -> None:
+        """The charts cannot go on: close for good without them, and say so to everybody."""
+        context, router = self._context, self.router
+        # The error is kept, and its tracebacks would keep the engine.
+        behind: BaseException | None = fault
+        while behind is not None:
+            behind.__traceback__ = behind.__context__ = None
+            behind = behind.__cause__
+        self.defect = DefectError(
+            f"{context.peer}: it has closed itself, because its charts failed in {self.snapshot} "
+            f"on {event}: {fault}; this is a defect of hsms_engine: please report it"
+        )
+        self.defect.__cause__ = fault
+        if self.breaker is not None:
+            # As after every close, the next program goes on with this breaker.
+            kept = Kept(
+                True, self.breaker, self.timers.attempt_age(), self.timers.age(OPEN_TIME.id)
+            )
+            self._kept = (context.clock(), kept)
+        tcp, self._world = self._world.tcp, World()
+        cause = Cause(
+            "communication_failed",
+            self.defect,
+            context.peer,
+            context.settings,
+            self.snapshot,
+            context.epoch,
+            context.clock(),
+        )
+        closed = router.machines[self._connection].snapshot(["closed"])
+        self.snapshot = router.snapshot(
+            tuple(
+                closed if id == self._connection else machine.initial
+                for id, machine in router.machines.items()
+            )
+        )
+        self.timers.started.clear()
+        self.timers.retime()
+        if self._entity is not None:
+            self._entity.give_back(self)
+        for transaction in self._asked:
+            transaction.fail(self.defect)
+            context.outputs.put(transaction)
+        self._asked.clear()
+        if context.epoch is not None:
+            self.session_ended_by = cause.event
+            self.exchange.lose(context.epoch, cause)
+            self._lose(context.epoch, cause)
+            context.end_epoch()
+        match tcp:
+            case Tcp.OPEN:
+                context.outputs.put(CloseTcp())
+                context.outputs.put(ResetTcp())
+            case Tcp.OPENING:
+                context.outputs.put(AbandonTcp())
+            case Tcp.CLOSED:
+                pass
+            case _:
+                assert_never(tcp)
+        context.outputs.put(Closed(cause.now, context.epochs, self.defect))
 
     def _do(self, effect: Effect, cause: Cause) -> None:
         known: DriverEffect = effect  # type: ignore[assignment]  # a system lets no other out
@@ -223,7 +381,7 @@ class Lifecycle:
                 self.timers.begin_attempt()
                 context.begin_attempt()
                 context.outputs.put(known)
-            case AbandonTcp() | FinishTcp() | ResetTcp():
+            case AbandonTcp() | FinishTcp() | ResetTcp() | ContestSession():
                 context.outputs.put(known)
             case CloseTcp():
                 assert context.epoch is not None
@@ -273,16 +431,17 @@ class Lifecycle:
             self._asked.remove(transaction)
             transaction.settle(hop, cause)
             self._context.outputs.put(transaction)
+        error = None if cause.event in _ASKED_FOR else self.last_error
         if hop.chart == self._connection:
-            happened = link_event(hop.before.leaves, hop.after.leaves, self._moment(cause))
+            happened = link_event(hop.before.leaves, hop.after.leaves, self._moment(error))
         elif hop.chart == BREAKER.id:
-            happened = breaker_event(hop.after.leaves, self._moment(cause))
+            happened = breaker_event(hop.after.leaves, self._moment(error))
         else:
             return
         if happened is not None:
             self._context.outputs.put(happened)
 
-    def _moment(self, cause: Cause) -> Moment:
+    def _moment(self, error: HsmsError | None) -> Moment:
         now = self._context.clock()
         is_open = OPEN_TIME.id in self.timers.started
         return Moment(
@@ -290,10 +449,11 @@ class Lifecycle:
             epoch=self._context.epochs,
             attempts=self.attempts,
             retry_after=self.retry_after(),
-            error=None if cause.event in _ASKED_FOR else self.last_error,
+            error=error,
             failures=self.failures,
             threshold=self._context.settings.breaker_threshold,
-            open_for=self.timers.due(OPEN_TIME.id) - now if is_open else 0.0,
+            # An open time that was restored may be over.
+            open_for=max(0.0, self.timers.due(OPEN_TIME.id) - now) if is_open else 0.0,
         )
 
 

@@ -14,7 +14,14 @@ from hsms_engine.protocol.control import ControlTransaction
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.transactions import Transaction
 from statecharts import Effect, Hop
-from statecharts.hsms.vocabulary import AbandonTcp, CloseTcp, FinishTcp, OpenTcp, ResetTcp
+from statecharts.hsms.vocabulary import (
+    AbandonTcp,
+    CloseTcp,
+    ContestSession,
+    FinishTcp,
+    OpenTcp,
+    ResetTcp,
+)
 
 
 class Step(NamedTuple):
@@ -41,10 +48,11 @@ Output = (
     | FinishTcp
     | CloseTcp
     | ResetTcp
+    | ContestSession
     | LinkEvent
 )
 """Bytes to write; a settled transaction; a primary for the program; a step of the charts; what to
-do about TCP; an event of the link."""
+do about TCP; that others have the session which a peer asked for; an event of the link."""
 
 
 class Outputs:

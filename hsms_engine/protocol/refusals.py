@@ -21,6 +21,8 @@ from statecharts.hsms import BREAKER
 def unusable(life: Lifecycle, context: Context) -> HsmsError:
     """Why no message can be sent while the session is not selected."""
     peer = context.peer
+    if (defect := life.defect_again()) is not None:
+        return defect
     by_call = life.session_ended_by == "close_requested"
     if not (life.reconnects or by_call) and isinstance(life.last_error, ConnectionLostError):
         # That closed it. An exception has the traceback of one raise: each caller gets its own.
@@ -73,9 +75,12 @@ def misplaced(life: Lifecycle, context: Context, event: str) -> HsmsError | None
     owner = life.router.owner.get(event)
     if owner is None:
         return LocalProtocolError(f"{what} is for the end that dials")
+    takes = life.takes(event)
+    if (defect := life.defect_again()) is not None:
+        return defect
     if life.is_closing:
         return ClosedError(f"{what} after close; open another one")
-    if not life.takes(event):
+    if not takes:
         leaf = life.snapshot[owner].leaves
         if owner == BREAKER.id:
             while_it_is = f"the circuit breaker is {leaf.removeprefix('breaker_')}"

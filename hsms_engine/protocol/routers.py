@@ -14,6 +14,7 @@ from statecharts.hsms import (
     LINKTEST,
     PASSIVE,
     PASSIVE_LINK,
+    SECOND_HOST,
 )
 
 # Enough for many thresholds; a program that uses more of them pays with time, not with memory.
@@ -52,6 +53,7 @@ def router_for(system: System, settings: Settings, *, single_use: bool) -> Route
             (ACTIVE.id, "single_use", int(single_use)),
             (BREAKER.id, "threshold", settings.breaker_threshold),
             (LINKTEST.id, "linktest_threshold", settings.linktest_threshold),
+            (SECOND_HOST.id, "probes", int(settings.second_host == "probe")),
         ),
     )
 

@@ -39,6 +39,27 @@ class Timers:
             self._open_jitter = self._context.random.random()
         self.expect(self.due(timer))
 
+    def restore(self, attempt_age: float | None, open_age: float | None) -> None:
+        """What ran when the link was saved runs on. See ``Kept``."""
+        now = self._context.clock()
+        if attempt_age is not None:
+            self.started["t5"] = self._attempt_began = now - attempt_age
+        if open_age is not None:
+            self.started["open_time"] = now - open_age
+        self._jitter = self._context.random.random()
+        self._open_jitter = self._context.random.random()
+        self.retime()
+
+    def attempt_age(self) -> float | None:
+        """Seconds since the latest attempt began; None when there was none."""
+        age = self._context.clock() - self._attempt_began
+        return age if math.isfinite(age) else None
+
+    def age(self, timer: str) -> float | None:
+        """Seconds since a timer was started; None when it does not run."""
+        started = self.started.get(timer)
+        return None if started is None else self._context.clock() - started
+
     def stop(self, timer: str) -> None:
         del self.started[timer]
 
@@ -48,10 +69,9 @@ class Timers:
             self._earliest = due
 
     def expect_linktest(self, epoch: Epoch) -> None:
-        """All is written, so a linktest may be due again."""
+        """All is written, or no reply is awaited any more, so a linktest may be due again."""
         if (interval := self._context.settings.linktest_interval) is not None:
-            t3 = self._context.settings.t3
-            self.expect(min(epoch.last_sent, epoch.last_received + t3) + interval)
+            self.expect(epoch.last_received + interval)
 
     def retime(self) -> None:
         """A deadline may be earlier than before."""
@@ -71,11 +91,7 @@ class Timers:
     def _pause(self) -> float:
         """Seconds between the starts of two attempts: T5, or longer after failures in a row."""
         settings = self._context.settings
-        more_failures = max(self._failures() - 1, 0)
-        # Bounded, because a float cannot hold every power.
-        grown = settings.t5 * settings.backoff_factor ** min(more_failures, 64)
-        pause = max(settings.t5, min(grown, settings.backoff_limit))
-        return pause * (1 + settings.backoff_jitter * self._jitter)
+        return settings.pause(self._failures()) * (1 + settings.backoff_jitter * self._jitter)
 
     def due(self, timer: str) -> float:
         """When a running timer expires; infinite when it never does."""
@@ -86,6 +102,8 @@ class Timers:
                 return self._attempt_began + self._pause()
             case "t6" | "t6_linktest":
                 return self._handed_on(timer, started) + settings.t6
+            case "t6_second_host":
+                return started + settings.t6
             case "t7":
                 return started + settings.t7
             case "t8":
@@ -120,19 +138,19 @@ class Timers:
         return math.inf if since is None else max(started, since)
 
     def _linktest_due(self, started: float) -> float:
-        """The interval after the last byte that came or the last frame that was written.
+        """The interval after the last byte that came, or after a miss.
 
-        While a reply is awaited, T3 watches the link; and frames that we send are no sign of life.
-        So neither may delay a linktest for longer than T3. While bytes wait, the write timeout and
-        the write deadline watch it; while written bytes are being acknowledged, the peer is alive.
+        While a reply is awaited, T3 watches the link, so this delays a linktest, but not for longer
+        than T3. While bytes wait, the write timeout and the write deadline watch it; while written
+        bytes are being acknowledged, the peer is alive.
         """
         settings, epoch = self._context.settings, self._open_epoch()
         outbox, interval = epoch.outbox, settings.linktest_interval
         if interval is None or outbox.backlog:
             return math.inf
-        due = max(started, epoch.last_received) + interval + settings.t3
-        if not epoch.transactions:
-            due = min(due, max(started, epoch.last_received, epoch.last_sent) + interval)
+        due = max(started, epoch.last_received) + interval
+        if epoch.transactions:
+            due += settings.t3
         if outbox.slow_since is not None:
             due = max(due, outbox.slow_since + settings.t6)
         return due

@@ -28,8 +28,8 @@ from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
 from statecharts.hsms.timers import FRAME_DEADLINE, T8, WRITE_DEADLINE, WRITE_TIMEOUT
 
 # Reports for which the driver decides from several facts together.
-TOLD = frozenset({"traffic_seen", "reconfigured", "linktest_reconfigured", "stale_result_reported"})
-MENTIONED = frozenset({"flushed", "traffic_seen"})
+TOLD = frozenset({"traffic_seen", "stale_result_reported"})
+MENTIONED = frozenset({"flushed", "traffic_seen", "session_wanted"})
 _CALLS: dict[str, Callable[[Engine], object]] = {
     "enable_requested": Engine.enable,
     "disable_requested": Engine.disable,
@@ -248,6 +248,8 @@ class DrivenEnd:
             self._life.tell(event)
         elif event.endswith("_requested"):
             _CALLS[event](engine)
+        elif event == "session_wanted":
+            engine.session_wanted()
         elif event.endswith("_expired"):
             if event == "connect_timeout_expired":
                 await self._until_dialled()
@@ -322,7 +324,7 @@ class DrivenEnd:
             # All is written, but for a last frame that is held.
             await trio.testing.wait_all_tasks_blocked()
             if timer == "linktest_interval":
-                epoch.last_received = epoch.last_sent = 2 * _LONG_AGO
+                epoch.last_received = 2 * _LONG_AGO
             elif (mark := epoch.outbox.marks.get(timer)) is not None:
                 mark.since = _LONG_AGO
         timers.retime()

@@ -12,6 +12,7 @@ from hsms_engine.protocol import (
     ControlTransaction,
     Engine,
     Entity,
+    Kept,
     OpenTcp,
     Output,
     Primary,
@@ -35,6 +36,7 @@ class End:
         *,
         entity: Entity | None = None,
         single_use: bool = False,
+        kept: Kept | None = None,
         **changes: Any,
     ) -> None:
         self.now = 0.0
@@ -51,6 +53,7 @@ class End:
             peer=lambda settings: "tool" if settings.port == 5000 else "another",
             entity=entity,
             single_use=single_use,
+            kept=kept,
         )
 
     def out(self) -> list[Output]:

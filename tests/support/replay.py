@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from functools import cache
 
 from hsms_engine.protocol.outputs import Step
-from statecharts import Effect, Machine, Snapshot, System, Tell
+from hsms_engine.protocol.saving import RESTORED
+from statecharts import ADOPTED, Effect, Hop, Machine, Snapshot, System, Tell
 from statecharts import Step as ChartStep
 from statecharts.hsms.world import World, after_all
 
@@ -28,10 +29,12 @@ def _step(
     return machine.step(machine.snapshot(*where), event)
 
 
-def _again(system: System, chart: str, before: Snapshot, event: str) -> ChartStep:
+def _again(system: System, hop: Hop) -> ChartStep:
     """The step as it is decided by a machine that no driver has used."""
-    parameters = tuple(before.machine.parameters.items())
-    return _step(system, chart, parameters, (before.states, before.values), event)
+    before, after = hop.before, tuple(hop.after.machine.parameters.items())
+    if hop.event == ADOPTED:
+        return _machine(system, hop.chart, after).adopt(before)
+    return _step(system, hop.chart, after, (before.states, before.values), hop.event)
 
 
 @cache
@@ -53,16 +56,27 @@ class Replay:
         """One more record, in order."""
         assert record.at >= self._at, f"{record} is earlier than the one before it"
         self._at = record.at
-        told = deque([(self._owner[record.event], record.event)])
+        if record.event == RESTORED:
+            # From outside: nothing told it, and no transition leads there.
+            for hop in record.hops:
+                assert hop.before == self._now[hop.chart]
+                self._now[hop.chart] = hop.after
+            self._world = after_all(self._world, record.event, record.effects)
+            return
+        told: deque[tuple[str, str]] = deque()
+        if record.event != ADOPTED:
+            told.append((self._owner[record.event], record.event))
         effects: list[Effect] = []
         for hop in record.hops:
+            if hop.event == ADOPTED:
+                told.append((hop.chart, ADOPTED))
             assert told, f"{record.event}: nobody told {hop.chart} {hop.event}"
             assert (hop.chart, hop.event) == told.popleft()
             was = self._now[hop.chart]
             assert hop.before.states == was.states, f"{hop.chart} jumped from {was} to {hop.before}"
             if hop.before.machine.parameters == was.machine.parameters:
                 assert hop.before.values == was.values
-            step = _again(self._system, hop.chart, hop.before, hop.event)
+            step = _again(self._system, hop)
             assert step.snapshot == hop.after
             assert step.taken == hop.taken
             self._now[hop.chart] = hop.after
