@@ -22,7 +22,7 @@ STATES = {state.id for chart in CHARTS for state in chart.walk()}
 VARIABLES = {variable.name for chart in CHARTS for variable in chart.variables}
 EVENTS = {event for chart in CHARTS for event in chart.events}
 TIMERS = {timer.id for chart in CHARTS for timer in chart.timers}
-ENDS = {"both", "dials", "redials", "listens", "breaker", "request"}
+ENDS = {"both", "dials", "redials", "listens", "probes", "refuses", "breaker", "request"}
 
 Named = tuple[str, int, str]
 

@@ -7,6 +7,7 @@ from statecharts.explore import (
     WHATEVER,
     Always,
     Assumption,
+    Between,
     BrokenModelError,
     CanAlwaysReach,
     Checker,
@@ -19,6 +20,7 @@ from statecharts.explore import (
     Move,
     Moves,
     Outcome,
+    Possible,
     Sometimes,
     Stays,
     TimersOnly,
@@ -45,6 +47,10 @@ DIAMOND: Edges = {
 }
 
 
+def is_first_step(move: Move) -> bool:
+    return move.event in ("left", "right")
+
+
 def verdict(edges: Edges, claim: Property[str]) -> Verdict:
     return Checker(toy(edges)).check([claim])[0]
 
@@ -60,6 +66,29 @@ def test_a_state_that_only_leads_to_itself_is_a_deadlock() -> None:
     assert (
         toy({"a": ((USER, "on", "b"),), "b": ((TIMER, "tick", "b"),)}).statistics().deadlocks == 1
     )
+
+
+def test_an_event_that_cannot_occur_where_it_should_is_shown_by_the_way_there() -> None:
+    found = verdict(DIAMOND, Possible("x", "", "back", lambda s: s in "bd"))
+
+    assert found.outcome is Outcome.FAILED
+    assert found.trace is not None
+    assert [move.event for move in found.trace.moves] == ["left"]
+
+
+def test_what_is_missing_between_two_moves_is_shown_by_a_whole_run() -> None:
+    claim: Between[str] = Between(
+        "x",
+        "",
+        lambda move: move.event == "left",
+        lambda move: move.event == "stay",
+        lambda move: move.event == "left",
+    )
+    found = verdict(DIAMOND, claim)
+
+    assert found.outcome is Outcome.FAILED
+    assert found.trace is not None
+    assert [move.event for move in found.trace.moves] == ["left", "on", "back", "right", "stay"]
 
 
 def test_a_search_that_grows_beyond_its_limit_says_so() -> None:
@@ -113,6 +142,9 @@ def test_a_counterexample_is_as_short_as_can_be(claim: Property[str]) -> None:
         CanAlwaysReach("x", "", lambda s: s == "a"),
         Stays("x", "", lambda s: s == "d", CALM),
         LeadsTo("x", "", lambda s: s == "b", lambda s: s == "d", WHATEVER),
+        Possible("x", "", "on", lambda s: s in "bc"),
+        Between("x", "", lambda m: m.event == "on", is_first_step, lambda m: m.event == "back"),
+        Between("x", "", is_first_step, is_first_step, is_first_step),
     ],
     ids=lambda claim: type(claim).__name__,
 )
@@ -128,6 +160,8 @@ def test_what_is_true_is_held(claim: Property[str]) -> None:
         CanAlwaysReach("x", "", lambda _: True, lambda s: s == "z"),
         Stays("x", "", lambda s: s == "z", WHATEVER),
         LeadsTo("x", "", lambda s: s == "z", lambda _: True, WHATEVER),
+        Possible("x", "", "on", lambda s: s == "z"),
+        Between("x", "", lambda m: m.event == "never", lambda _: True, lambda _: False),
     ],
     ids=lambda claim: type(claim).__name__,
 )
@@ -187,6 +221,41 @@ def test_a_patient_timer_waits_for_what_can_be_delivered() -> None:
 
     assert leads(edges, WHATEVER).outcome is Outcome.FAILED
     assert leads(edges, PATIENT).outcome is Outcome.HELD
+
+
+# A timer runs in all three states, and only the second one has time for it.
+HURRIED: Edges = {
+    "a": ((TIMER, "tick", "z"), (DELIVERY, "come", "b")),
+    "b": ((TIMER, "tick", "z"), (TIMER, "tock", "c")),
+    "c": ((TIMER, "tick", "z"), (DELIVERY, "go", "a")),
+}
+HURRY = Assumption(
+    "hurry", "timers are slow and fire", patient=True, fair=frozenset({DELIVERY, TIMER})
+)
+
+
+def test_a_patient_timer_that_runs_on_fires_although_frames_put_it_off() -> None:
+    assert leads(HURRIED, HURRY).outcome is Outcome.HELD
+
+
+def test_frames_that_never_end_leave_a_patient_timer_no_time() -> None:
+    endless: Edges = {**HURRIED, "c": ((TIMER, "tick", "z"), (DELIVERY, "go", "c"))}
+    found = leads(endless, HURRY)
+
+    assert found.trace is not None
+    assert [move.event for move in found.trace.moves] == ["come", "tock", "go"]
+
+
+def test_a_timer_that_is_owed_may_wait_in_a_part_of_a_cycle_that_has_no_time_for_it() -> None:
+    part: Edges = {
+        "a": ((TIMER, "tick", "z"), (DELIVERY, "come", "b")),
+        "b": ((TIMER, "tick", "z"), (DELIVERY, "go", "a"), (DELIVERY, "stop", "c")),
+        "c": ((TIMER, "tick", "z"), (TIMER, "tock", "a")),
+    }
+    found = leads(part, HURRY)
+
+    assert found.trace is not None
+    assert {move.event for move in found.trace.moves} == {"come", "go"}
 
 
 def test_a_run_that_stops_short_is_a_counterexample() -> None:

@@ -1,15 +1,39 @@
 """What is claimed of HSMS links holds, and each claim notices a chart that breaks it."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
 from statecharts import Chart, Machine
 from statecharts.explore import Checker, Graph, Outcome
-from statecharts.hsms import ACTIVE, BREAKER, LINKTEST
+from statecharts.explore.alone import WorldState
+from statecharts.explore.mutants import mutants
+from statecharts.hsms import (
+    ACTIVE,
+    BREAKER,
+    CHARTS,
+    LINKTEST,
+    PASSIVE,
+    RECEIVER,
+    SECOND_HOST,
+    TRANSACTION,
+)
+from statecharts.hsms.rules import CLAUSES, Clause, Condition
+from statecharts.hsms.systems import ACTIVE_LINK
 from statecharts.hsms.world import World
+from tests.proof import obligations
 from tests.proof.binding import machine, with_chart
-from tests.proof.searches import CHARTS_ALONE, LINKS, SMALL_ENDS, AloneSearch, EndsSearch
+from tests.proof.names import any_of, events
+from tests.proof.obligations import Reader
+from tests.proof.searches import (
+    CHARTS_ALONE,
+    LINKS,
+    LINKS_WITHOUT_TRAFFIC,
+    SMALL_ENDS,
+    AloneSearch,
+    EndsSearch,
+)
 from tests.support.mutate import without
 
 
@@ -76,9 +100,8 @@ def test_exactly_as_many_silent_probes_as_the_threshold_end_a_link(threshold: in
     assert "Tell(linktest_failed)" in map(str, linktest.step(here, "t6_linktest_expired").effects)
 
 
-def failing(chart: Chart) -> set[str]:
-    """The names of the claims that fail when `chart` stands in the dialling link."""
-    search = LINKS[0]
+def failing(search: AloneSearch[WorldState], chart: Chart) -> set[str]:
+    """The names of the claims that fail when `chart` stands in the search."""
     graph = Graph(search.model(with_chart(chart)))
     return {
         verdict.name
@@ -108,7 +131,7 @@ def failing(chart: Chart) -> set[str]:
 def test_an_effect_that_is_missing_fails_the_claim_about_it(
     claim: str, chart: Chart, transition: str, effect: str
 ) -> None:
-    assert claim in failing(without(chart, transition, effect))
+    assert claim in failing(LINKS[0], without(chart, transition, effect))
 
 
 def test_a_way_out_of_closed_is_noticed() -> None:
@@ -117,4 +140,171 @@ def test_a_way_out_of_closed_is_noticed() -> None:
         for on in ACTIVE.transitions
     )
 
-    assert "closed is final" in failing(replace(ACTIVE, transitions=transitions))
+    assert "closed is final" in failing(LINKS[0], replace(ACTIVE, transitions=transitions))
+
+
+QUICK, QUICK_ONCE, QUICK_LISTENER, _ = LINKS_WITHOUT_TRAFFIC
+BREAKER_ITSELF, TRANSACTION_ITSELF = CHARTS_ALONE[:2]
+
+
+@cache
+def mutants_by_fault(id: str) -> dict[str, Chart]:
+    (chart,) = (each for each in CHARTS if each.id == id)
+    return {each.fault: each.chart for each in mutants(chart)}
+
+
+@pytest.mark.parametrize(
+    ("claim", "search", "chart", "fault", "of"),
+    [
+        ("answers", QUICK, ACTIVE, "drop Send(Linktest.rsp)", "selected: linktest_req_received"),
+        ("answers", QUICK, ACTIVE, "add Send(Linktest.rsp)", "selected: linktest_req_received"),
+        ("answers", QUICK, ACTIVE, "drop Send(Select.req)", "connecting: tcp_opened -> selecting"),
+        (
+            "connection",
+            QUICK,
+            ACTIVE,
+            "target unselected instead",
+            "selected: separate_req_received -> waiting",
+        ),
+        ("session", QUICK, ACTIVE, "no target", "selected: deselect_req_received -> unselected"),
+        ("goodbye", QUICK, ACTIVE, "drop FinishTcp()", "leaving: flushed"),
+        ("given up", QUICK, ACTIVE, "drop ResetTcp()", "selecting: t6_expired -> waiting"),
+        ("given up", QUICK, ACTIVE, "add ResetTcp()", "selecting: t6_expired -> waiting"),
+        (
+            "unanswered",
+            QUICK,
+            ACTIVE,
+            "no target",
+            "deselecting: deselect_rsp_busy -> communicating",
+        ),
+        (
+            "misses",
+            QUICK,
+            LINKTEST,
+            "drop misses += 1",
+            "probe_unanswered: t6_linktest_expired -> quiet",
+        ),
+        ("misses", QUICK, LINKTEST, "drop misses := 0", "watching: traffic_seen"),
+        (
+            "started again",
+            LINKS[0],
+            RECEIVER,
+            "no target",
+            "receiving: frame_progressed -> receiving",
+        ),
+        (
+            "started again",
+            QUICK,
+            ACTIVE,
+            "do not keep t6",
+            "reselecting: select_req_received -> select_unanswered",
+        ),
+        ("bytes", LINKS[0], ACTIVE, "add Tell(receiving_ended)", "not_selected: select_rejected"),
+        (
+            "call close",
+            QUICK,
+            ACTIVE,
+            "event tcp_closed instead",
+            "disconnected: close_requested -> closed",
+        ),
+        (
+            "enabled",
+            QUICK,
+            ACTIVE,
+            "target resting instead",
+            "selected: separate_req_received -> waiting",
+        ),
+        ("closed", QUICK, ACTIVE, "target closed instead", "selecting: t6_expired -> waiting"),
+        (
+            "closed",
+            QUICK_ONCE,
+            ACTIVE,
+            "target idle instead",
+            "resting: enable_requested -> waiting",
+        ),
+        (
+            "closed",
+            QUICK_LISTENER,
+            PASSIVE,
+            "target listening instead",
+            "not_selected: t7_expired -> closed",
+        ),
+        ("T5 follows", QUICK, ACTIVE, "target asking instead", "selecting: tcp_closed -> waiting"),
+        ("T5", QUICK, ACTIVE, "target asking instead", "selecting: tcp_closed -> waiting"),
+        ("dials", QUICK, ACTIVE, "target blocked instead", "selecting: tcp_closed -> waiting"),
+        (
+            "breaker moves",
+            QUICK,
+            BREAKER,
+            "target breaker_closed instead",
+            "breaker_open: isolate_requested -> isolated",
+        ),
+        (
+            "second host",
+            QUICK_LISTENER,
+            SECOND_HOST,
+            "no target",
+            "asked: session_ended -> unasked",
+        ),
+        (
+            "told",
+            BREAKER_ITSELF,
+            BREAKER,
+            "drop Tell(permit_offered)",
+            "breaker_open: open_time_expired -> ready",
+        ),
+        (
+            "states",
+            BREAKER_ITSELF,
+            BREAKER,
+            "target breaker_open instead",
+            "breaker_closed: isolate_requested -> isolated",
+        ),
+        (
+            "failures",
+            BREAKER_ITSELF,
+            BREAKER,
+            "drop failures := 0",
+            "breaker_closed: attempt_succeeded",
+        ),
+        ("outcome", TRANSACTION_ITSELF, TRANSACTION, "drop SettleTransaction() on exit", "pending"),
+    ],
+)
+def test_each_reason_that_is_missing_fails_the_claim_about_it(
+    claim: str, search: AloneSearch[WorldState], chart: Chart, fault: str, of: str
+) -> None:
+    found = mutants_by_fault(chart.id)
+    broken = found.get(f"{fault} of transition {of}") or found[f"{fault} of state {of}"]
+    # Many other claims may fail too.
+    claims = tuple(each for each in search.properties if each.name == claim)
+
+    assert failing(replace(search, properties=claims), broken) == {claim}
+
+
+def test_a_claim_about_a_name_that_no_chart_has_is_an_error() -> None:
+    idle = LINKS[0].model(machine).router.initial
+
+    assert any_of(idle, "listening", "idle")
+    assert not any_of(idle, "listening", "closed")
+    with pytest.raises(KeyError, match="no chart has conecting"):
+        any_of(idle, "idle", "conecting")
+    with pytest.raises(KeyError, match="no chart has t6_elapsed"):
+        events("t5_expired", "t6_elapsed")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        replace(CLAUSES[0], places=(Condition(("conecting",)),)),
+        replace(CLAUSES[0], places=(Condition(("connecting",), ("sellecting",)),)),
+        replace(CLAUSES[0], places=(Condition(("connecting", "fails=1")),)),
+        replace(CLAUSES[0], events=("tcp_oponed",)),
+    ],
+    ids=["where", "but", "variable", "event"],
+)
+def test_a_rule_about_a_name_that_no_chart_has_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, row: Clause
+) -> None:
+    monkeypatch.setattr(obligations, "CLAUSES", (row,))
+    with pytest.raises(KeyError, match="no chart has"):
+        Reader(ACTIVE_LINK.charts, (row.ends,)).table()

@@ -9,7 +9,7 @@ from tests.proof.oracles import spin as asking_spin
 from tests.proof.oracles.agreement import spin_agreement, systems
 from tests.proof.oracles.programs import OracleError
 from tests.proof.oracles.spin import Verification, search, spin
-from tests.support.odd_charts import COUNTING, NESTED, TIMED
+from tests.support.odd_charts import COUNTING, KEEPING, NESTED, TIMED
 from tests.support.tools import needs
 
 
@@ -18,13 +18,16 @@ def _spin() -> None:
     needs("spin")
 
 
+@pytest.mark.search
 def test_spin_finds_the_same_states_and_transitions_and_the_same_fault() -> None:
     found = spin_agreement()
     assert found.differences == ()
     assert found.agreed > sum(search(Router(system)).states for system in systems())
 
 
-@pytest.mark.parametrize("chart", [NESTED, COUNTING, TIMED], ids=lambda chart: str(chart.id))
+@pytest.mark.parametrize(
+    "chart", [NESTED, COUNTING, TIMED, KEEPING], ids=lambda chart: str(chart.id)
+)
 def test_spin_agrees_on_charts_made_to_be_hard(chart: Chart) -> None:
     system = System(chart.id, chart.title, (chart,))
     assert spin(to_promela(system)) == search(Router(system))

@@ -1,18 +1,26 @@
 """`make prove`: searches, properties, obligations, mutants, oracles and tours in one table.
 
-Exits with status 1 when anything does not hold. Run `python -m tests.proof` in the root folder.
+Run `python -m tests.proof [--all] [--seed N]` in the root folder. It tries a sample of the mutants,
+and random settings with clocks, both chosen by the seed; `--all` tries every mutant and many more
+settings, and adds the largest search of two ends. It exits with status 1 when anything does not
+hold, and with 2 when nothing fails and an oracle could not be asked: the last line names it. Where
+`CI` is "true", that is a failure too.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
+import math
 import os
 import resource
 import sys
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import cache, partial
 from time import perf_counter
+from typing import Any, Generic, TypeVar
 
 import trio
 
@@ -27,19 +35,39 @@ from tests.support.touring import walk
 
 from .binding import machine
 from .model import two_ends
-from .mutation import Trial, all_mutants
+from .mutation import Court, all_mutants, sample
 from .oracles.agreement import spin_agreement, xstate_agreement
 from .oracles.programs import Agreement, OracleError
-from .searches import CHARTS_ALONE, ENDS, EVERYTHING, LINKS, AloneSearch
+from .searches import (
+    CHARTS_ALONE,
+    ENDS,
+    EVERYTHING,
+    LINKS,
+    SETTINGS,
+    AloneSearch,
+    settings_of,
+)
+from .timed_mutants import TIME_MUTANTS
+from .timed_searches import DEFAULTS, Checked, cases, check, search
 
 CORES = min(os.cpu_count() or 1, 2)
 # More parts than processes, so that all processes finish at about the same time.
-PARTS = 12
+PARTS = 24
+# How many mutants are tried, and how many of them, in percent, the properties must kill alone.
+SAMPLE = 600
+UNAIDED = 90
+# How many random settings are searched with clocks: of a sample, and of all.
+VECTORS, ALL_VECTORS = 60, 1_000
+
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table; `faults` are printed below it."""
+    """One line of the table; `faults` are printed below it. `unasked` says why there is no answer.
+
+    `seconds` are those of all parts of the work, which may run at the same time.
+    """
 
     name: str
     states: str = ""
@@ -48,6 +76,7 @@ class Row:
     held: str = ""
     seconds: float = 0.0
     faults: tuple[str, ...] = ()
+    unasked: str = ""
 
     def __str__(self) -> str:
         cells = (self.states, self.transitions, self.diameter)
@@ -64,10 +93,11 @@ def prove_alone(number: int) -> Row:
 
 def _alone(search: AloneSearch[WorldState]) -> Row:
     began = perf_counter()
-    model = search.model(machine)
+    model = search.configured(machine)
     graph = Graph(model)
     verdicts = Checker(graph).check(search.properties)
-    snapshots = (here.snapshot for here in graph.states)
+    # The obligations are written for the first parameters.
+    snapshots = (here.snapshot for here in graph.states if here.setting == 0)
     breaches = tuple(Examiner(model.router).breaches(snapshots, search.duties))
     failed = [str(each) for each in verdicts if each.outcome is not Outcome.HELD]
     broken = {each.obligation.clause for each in breaches}
@@ -81,6 +111,18 @@ def _alone(search: AloneSearch[WorldState]) -> Row:
         f"{len(verdicts) - len(failed)} properties hold, {kept} obligations fulfilled",
         perf_counter() - began,
         (*failed, *(str(each) for each in breaches)),
+    )
+
+
+def prove_settings() -> Row:
+    """Each chart with parameters, changed from every snapshot to every other value."""
+    began = perf_counter()
+    graphs = [Graph(settings_of(chart)) for chart in CHARTS if chart.id in SETTINGS]
+    states = sum(len(graph.states) for graph in graphs)
+    moves = sum(len(graph.targets) for graph in graphs)
+    held = "every parameter changes in every snapshot, and no step is impossible"
+    return Row(
+        "charts, settings changed", f"{states:,}", f"{moves:,}", "", held, perf_counter() - began
     )
 
 
@@ -123,15 +165,99 @@ def prove_scale() -> Row:
     )
 
 
-def prove_mutants(part: int) -> tuple[int, int, tuple[str, ...]]:
-    """One part of all mutants: how many are killed, equivalent, and the names of the others."""
-    trial = Trial()
-    fates = [trial.fate(mutant) for mutant in list(all_mutants())[part::PARTS]]
-    alive = tuple(each.mutant for each in fates if each.lives)
-    return (
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What searches with clocks found."""
+
+    found: Checked
+    seconds: float
+
+
+def prove_time(count: int, seed: int, part: int) -> Timed:
+    """One part of the random settings."""
+    gc.disable()
+    began = perf_counter()
+    return Timed(check(list(cases(count, seed))[part::PARTS]), perf_counter() - began)
+
+
+def prove_defaults() -> Row:
+    """The bounds of the default settings, faults of time, and what each timer ends."""
+    gc.disable()
+    began = perf_counter()
+    found = search(DEFAULTS)
+    faults = list(found.differences())
+    for mutant in TIME_MUTANTS:
+        faults += [f"without {mutant.fault}: {each}" for each in mutant.without_fault()]
+        if not mutant.killed_by():
+            faults.append(f"not noticed: {mutant.fault}")
+    ticks = (found.recovery.ticks, found.detection["active"].ticks)
+    back, noticed = (math.inf if each is None else each / 2 for each in ticks)
+    return Row(
+        "time, default settings",
+        f"{found.states:,}",
+        held=f"back within {back:g} s, silence noticed within {noticed:g} s; "
+        f"{len(TIME_MUTANTS)} faults noticed",
+        seconds=perf_counter() - began,
+        faults=tuple(faults),
+    )
+
+
+def _time_row(parts: Sequence[Timed]) -> Row:
+    found = [part.found for part in parts]
+    unbounded = sum(each.unbounded for each in found)
+    return Row(
+        "time, random settings",
+        f"{sum(each.states for each in found):,}",
+        held=f"{sum(each.cases for each in found):,} settings are as the formulas say, "
+        f"{unbounded} of them without a bound",
+        seconds=sum(part.seconds for part in parts),
+        faults=tuple(difference for each in found for difference in each.differences),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What became of some mutants. ``alive`` are those that no check notices."""
+
+    killed: int
+    unaided: int
+    equivalent: int
+    alive: tuple[str, ...]
+    seconds: float
+
+
+@cache
+def _court() -> Court:
+    """One for each process."""
+    return Court()
+
+
+def prove_mutants(size: int | None, seed: int, part: int) -> Score:
+    """One part of all mutants, or of a sample of this size."""
+    began = perf_counter()
+    tried = all_mutants() if size is None else sample(size, seed)
+    fates = [_court().fate(mutant) for mutant in tried[part::PARTS]]
+    return Score(
         sum(bool(each.killer) for each in fates),
+        sum(bool(each.unaided) for each in fates),
         sum(bool(each.reason) for each in fates),
-        alive,
+        tuple(each.mutant for each in fates if each.lives),
+        perf_counter() - began,
+    )
+
+
+def _mutants_row(scores: Sequence[Score]) -> Row:
+    killed, unaided = sum(each.killed for each in scores), sum(each.unaided for each in scores)
+    alive = tuple(mutant for each in scores for mutant in each.alive)
+    tried, equivalent = killed + len(alive), sum(each.equivalent for each in scores)
+    share = 100 * unaided / tried
+    weak = () if share >= UNAIDED else (f"less than {UNAIDED} % without obligations",)
+    return Row(
+        f"mutants ({tried + equivalent:,})",
+        held=f"{killed:,} of {tried:,} killed, {share:.1f} % without obligations; "
+        f"{equivalent} equivalent",
+        seconds=sum(each.seconds for each in scores),
+        faults=(*weak, *alive),
     )
 
 
@@ -176,58 +302,97 @@ def prove_oracle(name: str, ask: Callable[[], Agreement], what: str) -> Row:
     try:
         agreement = ask()
     except OracleError as error:
+        why = str(error).splitlines()[0]
         faults = (str(error),) if os.environ.get("CI") == "true" else ()
-        return Row(name, held=f"not asked: {str(error).splitlines()[0]}"[:64], faults=faults)
+        return Row(name, held=f"not asked: {why}"[:64], faults=faults, unasked=f"{name} ({why})")
     held = f"{agreement.agreed:,} {what} agreed"
     return Row(name, held=held, seconds=perf_counter() - began, faults=agreement.differences)
 
 
-def _mutants_row(parts: list[Future[tuple[int, int, tuple[str, ...]]]], began: float) -> Row:
-    killed = equivalent = 0
-    alive: list[str] = []
-    for part in parts:
-        more, same, living = part.result()
-        killed, equivalent, alive = killed + more, equivalent + same, alive + list(living)
-    held = f"{killed:,} of {killed + len(alive):,} killed, {equivalent} equivalent"
-    return Row("mutants", held=held, seconds=perf_counter() - began, faults=tuple(alive))
+@dataclass(frozen=True, slots=True)
+class Job(Generic[Part]):
+    """Work for one row of the table, in parts that processes do. The heaviest is begun first."""
+
+    parts: tuple[partial[Part], ...]
+    row: Callable[[Sequence[Part]], Row]
+    weight: int = 1
 
 
-def main() -> int:
-    """Print each row of the table when it is there. Returns the exit status."""
+def _only(rows: Sequence[Row]) -> Row:
+    (row,) = rows
+    return row
+
+
+def _job(work: Callable[..., Row], *arguments: object, weight: int = 1) -> Job[Row]:
+    """A row that one process makes."""
+    return Job((partial(work, *arguments),), _only, weight)
+
+
+def jobs(whole: bool, seed: int) -> tuple[Job[Any], ...]:
+    """All that is proved, in the order of the table. ``whole``: without sampling."""
+    size, vectors = (None, ALL_VECTORS) if whole else (SAMPLE, VECTORS)
+    return (
+        *(_job(prove_alone, number) for number in range(len(LINKS) + len(CHARTS_ALONE))),
+        _job(prove_settings),
+        *(_job(prove_ends, number, weight=2 + number) for number in range(len(ENDS))),
+        *((_job(prove_scale, weight=100),) if whole else ()),
+        _job(prove_defaults, weight=20),
+        Job(
+            tuple(partial(prove_time, vectors, seed, part) for part in range(PARTS)),
+            _time_row,
+        ),
+        _job(prove_tours),
+        _job(prove_driver, 0),
+        _job(prove_driver, 1),
+        _job(prove_oracle, "xstate", xstate_agreement, "answers"),
+        _job(prove_oracle, "Spin", spin_agreement, "states", weight=2),
+        Job(
+            tuple(partial(prove_mutants, size, seed, part) for part in range(PARTS)),
+            _mutants_row,
+            weight=0,
+        ),
+    )
+
+
+def verdict(rows: Sequence[Row]) -> tuple[str, int]:
+    """The last words about these rows, and the exit status."""
+    faults = sum(len(row.faults) for row in rows)
+    unasked = [row.unasked for row in rows if row.unasked]
+    missing = f"; not asked: {', '.join(unasked)}" if unasked else ""
+    if faults:
+        return f"{faults} faults{missing}", 1
+    return (f"all that was asked holds{missing}", 2) if unasked else ("all of it holds", 0)
+
+
+def prove(work: Sequence[Job[Any]]) -> int:
+    """Do the work and print each row of the table when it is there. Returns the exit status."""
     began = perf_counter()
-    faults = 0
-
-    def show(row: Row) -> None:
-        nonlocal faults
-        faults += len(row.faults)
-        sys.stdout.write("\n".join((str(row), *(f"    {each}" for each in row.faults))) + "\n")
-        sys.stdout.flush()
-
+    rows: list[Row] = []
     sys.stdout.write(
         f"{'model':<28}{'states':>13}{'transitions':>13}{'diameter':>13}  {'what holds':<64}"
         f"{'seconds':>7}\n"
     )
     with ProcessPoolExecutor(CORES) as pool:
-        scale = pool.submit(prove_scale)
-        ends = [pool.submit(prove_ends, number) for number in reversed(range(len(ENDS)))]
-        links = range(len(LINKS) + len(CHARTS_ALONE))
-        rows = [pool.submit(prove_alone, number) for number in links]
-        rows += [
-            *reversed(ends),
-            scale,
-            pool.submit(prove_tours),
-            pool.submit(prove_driver, 0),
-            pool.submit(prove_driver, 1),
-            pool.submit(prove_oracle, "xstate", xstate_agreement, "answers"),
-            pool.submit(prove_oracle, "Spin", spin_agreement, "states"),
-        ]
-        mutants = [pool.submit(prove_mutants, part) for part in range(PARTS)]
-        for row in rows:
-            show(row.result())
-        show(_mutants_row(mutants, began))
-    verdict = "all of it holds" if not faults else f"{faults} faults"
-    sys.stdout.write(f"{verdict}, {perf_counter() - began:.0f} s on {CORES} cores\n")
-    return int(faults > 0)
+        heaviest = sorted(work, key=lambda job: -job.weight)
+        begun = {id(job): [pool.submit(part) for part in job.parts] for job in heaviest}
+        for job in work:
+            row = job.row([part.result() for part in begun[id(job)]])
+            rows.append(row)
+            sys.stdout.write("\n".join((str(row), *(f"    {each}" for each in row.faults))) + "\n")
+            sys.stdout.flush()
+    words, status = verdict(rows)
+    sys.stdout.write(f"{words}, {perf_counter() - began:.0f} s on {CORES} cores\n")
+    return status
+
+
+def main() -> int:
+    """Read the arguments and prove. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m tests.proof")
+    whole = f"every mutant, {ALL_VECTORS:,} settings, not {VECTORS}, and the largest search"
+    parser.add_argument("--all", action="store_true", help=whole)
+    parser.add_argument("--seed", type=int, default=0, help="chooses the mutants and the settings")
+    given = parser.parse_args()
+    return prove(jobs(given.all, given.seed))
 
 
 if __name__ == "__main__":

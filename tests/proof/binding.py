@@ -13,7 +13,7 @@ from functools import cache
 from statecharts.declare import Chart
 from statecharts.hsms.systems import CHARTS
 from statecharts.machine import Machine
-from statecharts.router import Router, System
+from statecharts.router import Router, System, told_by
 
 Parameters = Mapping[str, int]
 Bind = Callable[[str, Parameters], Machine]
@@ -45,4 +45,6 @@ def bound(system: System, parameters: Mapping[str, Parameters], bind: Bind = mac
     """
     machines = {chart.id: bind(chart.id, parameters.get(chart.id, {})) for chart in system.charts}
     charts = tuple(each.chart for each in machines.values())
-    return Router(replace(system, charts=charts), machines)
+    # A chart by itself has nobody to tell: whatever it tells goes outside.
+    outside = system.outside if len(charts) > 1 else told_by(charts[0])
+    return Router(replace(system, charts=charts, outside=outside), machines)

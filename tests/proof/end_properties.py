@@ -13,16 +13,12 @@ from statecharts.explore.properties import (
     Stays,
 )
 from statecharts.hsms.vocabulary import Outgoing, Send
-from statecharts.router import SystemSnapshot
 
 from .assumptions import QUIET, SETTLED
 from .model import HEALTHY, End, Marker
+from .names import any_of
 
 View = Both[End]
-
-
-def _any(snapshot: SystemSnapshot, *states: str) -> bool:
-    return any(state in snapshot for state in states)
 
 
 def _selected(end: End) -> bool:
@@ -34,14 +30,16 @@ def _both_selected(ends: View) -> bool:
 
 
 def _one_selected(ends: View) -> bool:
-    return _selected(ends.left) != _selected(ends.right)
+    """One end has a session without the other. A ghost always has it alone."""
+    alone = ends.right.ghost is not None and "selected" in ends.right.ghost.snapshot
+    return alone or _selected(ends.left) != _selected(ends.right)
 
 
 def _wants_to_be_selected(ends: View) -> bool:
     """The dialling end is enabled and not isolated, the other one listens."""
     return not (
-        _any(ends.left.snapshot, "idle", "resting", "disabling", "closing", "closed", "isolated")
-        or _any(ends.right.snapshot, "closing", "closed")
+        any_of(ends.left.snapshot, "idle", "resting", "disabling", "closing", "closed", "isolated")
+        or any_of(ends.right.snapshot, "closing", "closed")
     )
 
 
@@ -81,13 +79,18 @@ TWO_ENDS: tuple[Property[View], ...] = (
         _both_selected,
         SETTLED,
     ),
-    Stays("peace", "both ends stay SELECTED, linktests included", _at_peace, SETTLED),
+    Stays(
+        "peace",
+        "both ends stay SELECTED, linktests included, however often a second host asks",
+        _at_peace,
+        SETTLED,
+    ),
     CanAlwaysReach(
         "way back",
         "whatever users and faults have done, both ends can be SELECTED again",
         _both_selected,
         lambda ends: (
-            not any(_any(end.snapshot, "closed", "closing") for end in (ends.left, ends.right))
+            not any(any_of(end.snapshot, "closed", "closing") for end in (ends.left, ends.right))
         ),
     ),
     Always(
@@ -98,6 +101,11 @@ TWO_ENDS: tuple[Property[View], ...] = (
 )
 # More than in any search, and far less than a queue reaches that grows in every round.
 LONGEST_INBOX = 16
+
+# An end without an interval between linktests keeps a dead session until somebody asks for it.
+UNWATCHED: tuple[Property[View], ...] = tuple(
+    claim for claim in TWO_ENDS if claim.name != "agreement"
+)
 
 # With users that deselect there are frames to reject.
 SESSIONS: tuple[Property[View], ...] = (

@@ -17,6 +17,14 @@ and this end has not read. A state of the whole is both ends, and whether the ca
   without a call to close, fresh charts listen in the same move. When a user closes, nothing listens
   any more.
 * The listener has a backlog of one: CONNECT is queued behind the items of the connection before.
+  With crashes it accepts a new connection at once, and the older one becomes the ghost. There is
+  one ghost at a time; a third connection waits until one of the two is over.
+* The entity has one session. When a connection asks for it (Select.req) while the other one has it,
+  in the same move its holder takes ``session_wanted``.
+* A machine that crashes and starts anew leaves GONE at the other end, as a lost reset does. With
+  crashes, what is sent to GONE may also remain unanswered.
+* Where users configure, the count of the breaker is forgotten: each failure may be the last one or
+  not, and the breaker may open at any time. This contains the runs of every threshold and change.
 * Any running timer may fire at any time. How fast timers are is an assumption of a property.
 * Faults: TCP is refused; a connection fails (as receiver and transmitter report it; these two are
   checked with one end alone); the cable is cut. Users make the calls that a ``Scenario`` allows.
@@ -33,21 +41,32 @@ that may happen and is not taken: both are defects.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import product
 from typing import NamedTuple
 
+from statecharts.declare import ADOPTED, Effect
 from statecharts.explore.moves import ImpossibleMoveError, Kind, Move
 from statecharts.explore.pair import Offer, Pair
 from statecharts.hsms.breaker import BREAKER
 from statecharts.hsms.linktest import LINKTEST
+from statecharts.hsms.second_host import SECOND_HOST
 from statecharts.hsms.systems import ACTIVE_LINK, PASSIVE_LINK
-from statecharts.hsms.vocabulary import CloseTcp, FinishTcp, Outgoing, ResetTcp, Send
+from statecharts.hsms.timers import LINKTEST_INTERVAL
+from statecharts.hsms.vocabulary import (
+    CloseTcp,
+    ContestSession,
+    FinishTcp,
+    Outgoing,
+    ResetTcp,
+    Send,
+)
 from statecharts.hsms.world import ImpossibleEffectError, Tcp, World, after_all
 from statecharts.machine import NotAllowedError
 from statecharts.native import ChartFaultError
-from statecharts.router import Router, System, SystemSnapshot, told_by
+from statecharts.router import Router, System, SystemSnapshot, SystemStep, told_by
 
 from .binding import Bind, Parameters, bound, machine
 
@@ -68,6 +87,8 @@ class Marker(Enum):
 
 
 Item = Outgoing | Marker
+# The names of the ends, and of an older connection of the end that listens.
+ACTIVE_SIDE, PASSIVE_SIDE, GHOST = "active", "passive", "ghost"
 CONNECT, CLOSE, DATA = Marker.CONNECT, Marker.CLOSE, Marker.DATA
 FINISH, GONE = Marker.FINISH, Marker.GONE
 _LINKTEST_REQ, _LINKTEST_RSP = Outgoing.LINKTEST_REQ, Outgoing.LINKTEST_RSP
@@ -135,13 +156,19 @@ def _part(system: System, id: str, *left_out: str) -> System:
 
 ACTIVE_END = _part(ACTIVE_LINK, "active_end", "receiver", "transmitter")
 PASSIVE_END = _part(PASSIVE_LINK, "passive_end", "receiver", "transmitter")
+# For surroundings that cause any event at any time: a second host asks only for a session.
+UNASKED_END = _part(PASSIVE_LINK, "unasked_end", "receiver", "transmitter", SECOND_HOST.id)
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What may happen besides frames and timers, and the thresholds in force.
+    """What may happen besides frames and timers, and the settings in force.
 
-    ``lost_resets`` changes something only together with ``cable``.
+    ``lost_resets`` changes something only together with ``cable``. ``configures``: the thresholds
+    of the linktest to which either user may change his end; when it is not empty, the threshold of
+    the breaker changes too, to any value and at any time. ``crashes``: the ends that may crash.
+    ``without_interval``: the ends that send no linktest which nobody asks for. ``asks``: a second
+    host asks for the session, again and again, and never takes it.
     """
 
     active_calls: tuple[str, ...] = ("enable_requested",)
@@ -152,74 +179,157 @@ class Scenario:
     lost_resets: bool = False
     threshold: int = 1
     linktest_threshold: int = 1
+    configures: tuple[int, ...] = ()
+    crashes: tuple[str, ...] = ()
+    without_interval: tuple[str, ...] = ()
+    asks: bool = False
+    probes: int = 1
 
     @property
     def parameters(self) -> dict[str, Parameters]:
-        """The parameters of the charts by their ids."""
+        """The parameters of the charts by their ids, in the beginning."""
+        return self.parameters_with(self.threshold, self.linktest_threshold)
+
+    def parameters_with(self, threshold: int, linktest_threshold: int) -> dict[str, Parameters]:
+        """The parameters of the charts with these thresholds."""
         return {
-            BREAKER.id: {"threshold": self.threshold},
-            LINKTEST.id: {"linktest_threshold": self.linktest_threshold},
+            BREAKER.id: {"threshold": threshold},
+            LINKTEST.id: {"linktest_threshold": linktest_threshold},
+            SECOND_HOST.id: {"probes": self.probes},
         }
 
 
-class End(NamedTuple):
-    """One end: its charts, its world, and the items it has not read yet."""
+class Link(NamedTuple):
+    """One connection: its charts, its world, and the items it has not read yet."""
 
     snapshot: SystemSnapshot
     world: World
     inbox: tuple[Item, ...] = ()
 
 
+class End(NamedTuple):
+    """One end: its newest connection, the settings in force, and the ghost, an older connection.
+
+    ``setting`` is the index of the router in ``Side.routers``: equal snapshots of machines with
+    other parameters do not behave alike.
+    """
+
+    snapshot: SystemSnapshot
+    world: World
+    inbox: tuple[Item, ...] = ()
+    setting: int = 0
+    ghost: Link | None = None
+
+
+class _Reaction(NamedTuple):
+    """What a step makes of a connection, and what it sends."""
+
+    link: Link
+    effects: tuple[Effect, ...]
+    taken: tuple[tuple[str, int], ...]
+    sent: tuple[Item, ...]
+
+
+# The steps that may follow in a setting, in a snapshot, on an event.
+_Ask = Callable[[int, SystemSnapshot, str], list[SystemStep]]
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """The rules of one end. The two ends differ only in these values.
 
-    ``reports``: the driver's events, with their kind and what TCP must be for them. ``listens``:
-    after a connection is over without a call to close, fresh charts begin.
+    ``routers``: one for each setting. ``lowered``: the same with a breaker that opens at its first
+    failure; where it is given, the count of the breaker is forgotten (see above). ``reports``: the
+    driver's events, with their kind and what TCP must be for them. ``listens``: after a connection
+    is over without a call to close, fresh charts begin.
     """
 
     name: str
-    router: Router
+    routers: tuple[Router, ...]
+    lowered: tuple[Router, ...]
     reads: Mapping[Item, str]
     calls: tuple[str, ...]
     reports: tuple[tuple[str, Kind, Tcp], ...]
-    data: bool
-    lost_resets: bool
+    scenario: Scenario
     listens: bool
 
     @property
     def initial(self) -> End:
-        return End(self.router.initial, World())
+        return End(self.routers[0].initial, World())
 
     def offers(self, end: End, cut: int) -> Iterator[Offer[End, Mail]]:
         """Everything that this end can do now."""
-        snapshot, world, inbox = end
-        if inbox and not cut:
-            head = inbox[0]
-            if head is DATA and world.gate:
-                yield Offer(Move(self.name, "data", Kind.DELIVERY), end._replace(inbox=inbox[1:]))
-            elif head is CONNECT and not self.router.takes(snapshot, "tcp_accepted"):
-                pass
-            elif head is not GONE:
-                yield from self._step(end, cut, self.reads[head], Kind.DELIVERY, head.value)
-        for timer in sorted(world.timers):
-            yield from self._step(end, cut, f"{timer}_expired", Kind.TIMER)
-        for event, kind, tcp in self.reports:
-            if world.tcp is tcp and not (cut and event == "tcp_opened"):
-                yield from self._step(end, cut, event, kind)
-        if self.router.takes(snapshot, "flushed") and not world.finished:
-            for flushed in self._step(end, cut, "flushed", Kind.REPORT):
-                if (flushed.after, flushed.mail) != (end, None):
-                    yield flushed
+        yield from self._happenings(end, cut, self.name)
+        if end.ghost is not None:
+            yield from self._happenings(end, cut, GHOST)
         for event in self.calls:
-            if self.router.takes(snapshot, event):
-                yield from self._step(end, cut, event, Kind.USER)
-        if self.data and world.gate and Outgoing.REJECT_NOT_SELECTED not in inbox:
+            if self.routers[end.setting].takes(end.snapshot, event):
+                yield from self._step(end, cut, Move(self.name, event, Kind.USER))
+        yield from self._configure(end, cut)
+        inbox = end.inbox
+        if self.scenario.data and end.world.gate and Outgoing.REJECT_NOT_SELECTED not in inbox:
             sent = Move(self.name, "data_sent", Kind.USER)
             if (over := _end_of(inbox)) is None:
                 yield Offer(sent, end, Mail((DATA,)))
             elif over is GONE:
                 yield Offer(sent, end._replace(inbox=_noticed(inbox)))
+        if self.name in self.scenario.crashes:
+            yield from self._crash(end)
+
+    def _happenings(self, end: End, cut: int, actor: str) -> Iterator[Offer[End, Mail]]:
+        """What happens to one connection without a call: frames, timers, reports."""
+        snapshot, world, inbox = self._link(end, actor)
+        router = self.routers[end.setting]
+        if inbox and not cut:
+            head = inbox[0]
+            if head is DATA and world.gate:
+                read = self._with(end, actor, Link(snapshot, world, inbox[1:]))
+                yield Offer(Move(actor, "data", Kind.DELIVERY), read)
+            elif head is CONNECT and not router.takes(snapshot, "tcp_accepted"):
+                pass
+            elif head is not GONE and head not in self.reads:
+                unread = Move(actor, "read", Kind.DELIVERY, carries=head.value)
+                raise ImpossibleMoveError(unread, "no end of this model sends such a frame")
+            elif head is not GONE:
+                event = self.reads[head]
+                if head is Outgoing.SELECT_REQ and self._session_is_elsewhere(end, actor):
+                    event = "competing_select_req_received"
+                yield from self._step(
+                    end, cut, Move(actor, event, Kind.DELIVERY, (), (), head.value)
+                )
+        for timer in sorted(world.timers):
+            if timer != LINKTEST_INTERVAL.id or self.name not in self.scenario.without_interval:
+                yield from self._step(end, cut, Move(actor, f"{timer}_expired", Kind.TIMER))
+        for event, kind, tcp in self.reports:
+            if world.tcp is tcp and not (cut and event == "tcp_opened"):
+                yield from self._step(end, cut, Move(actor, event, kind))
+        if self.listens and self.scenario.asks and world.gate:
+            yield from self._step(end, cut, Move(actor, "session_wanted", Kind.PEER))
+        if router.takes(snapshot, "flushed") and not world.finished:
+            for flushed in self._step(end, cut, Move(actor, "flushed", Kind.REPORT)):
+                if (flushed.after, flushed.mail) != (end, None):
+                    yield flushed
+
+    def _session_is_elsewhere(self, end: End, actor: str) -> bool:
+        """Whether the other connection of this end has the one session that there is."""
+        if end.ghost is None:
+            return False
+        return not self._link(end, actor).world.gate and self._link(end, _other(actor)).world.gate
+
+    def _crash(self, end: End) -> Iterator[Offer[End, Mail]]:
+        """The machine stops and starts anew. Nobody is told; frames on the way may be lost."""
+        fresh = End(self.routers[end.setting].initial, World(), (), end.setting)
+        move = Move(self.name, "crashed", Kind.FAULT)
+        accepted = CONNECT not in end.inbox
+        newest = end.inbox if accepted else end.inbox[end.inbox.index(CONNECT) :]
+        if fresh == end:
+            pass
+        elif _end_of(newest) is not None or (accepted and end.world.tcp is not Tcp.OPEN):
+            yield Offer(move, fresh)
+        else:
+            # After FINISH nothing more is to come, so that no item tells of the crash.
+            yield Offer(move, fresh, Mail((CLOSE if end.world.finished else GONE,)))
+            yield Offer(move, fresh, Mail((GONE,), destroys=True))
 
     def receive(self, end: End, mail: Mail) -> End | None:
         """The end with ``mail`` queued; None when that cannot be, or changes nothing.
@@ -240,24 +350,122 @@ class Side:
         if inbox[-1:] == (FINISH,) and items[-1] is CLOSE:
             return end._replace(inbox=(*inbox[:-1], *items))
         waiting = _aged(inbox, _LINKTEST_REQ) if _LINKTEST_REQ in items else inbox
-        return end._replace(inbox=waiting + items)
+        return self._accepted(end._replace(inbox=waiting + items))
 
-    def _step(
-        self, end: End, cut: int, event: str, kind: Kind, carries: str = ""
-    ) -> Iterator[Offer[End, Mail]]:
-        inbox = end.inbox[1:] if kind is Kind.DELIVERY else end.inbox
-        over = _end_of(end.inbox)
+    def _link(self, end: End, actor: str) -> Link:
+        """The connection of an end that is called so."""
+        if actor == self.name:
+            return Link(end.snapshot, end.world, end.inbox)
+        assert end.ghost is not None
+        return end.ghost
+
+    def _with(self, end: End, actor: str, link: Link) -> End:
+        """The end with ``link`` in place of its connection of this name."""
+        if actor == self.name:
+            return self._accepted(End(*link, end.setting, end.ghost))
+        return self._accepted(end._replace(ghost=None if "closed" in link.snapshot else link))
+
+    def _accepted(self, end: End) -> End:
+        """The end, in which the place of the ghost is not empty while a connection waits."""
+        waits = self.listens and self.scenario.crashes and CONNECT in end.inbox[1:]
+        if not waits or end.ghost is not None:
+            return end
+        at = end.inbox.index(CONNECT)
+        older = Link(end.snapshot, end.world, end.inbox[:at])
+        return End(self.routers[end.setting].initial, World(), end.inbox[at:], end.setting, older)
+
+    def _step(self, end: End, cut: int, move: Move) -> Iterator[Offer[End, Mail]]:
+        """The event of the move. When it asks for a session that is taken, the holder is told."""
+        for each in self._reactions(end, end.setting, move, self._steps):
+            changed = self._with(end, move.actor, each.link)
+            if ContestSession() not in each.effects:
+                yield from self._send(end, cut, move, changed, each)
+                continue
+            told = Move(_other(move.actor), "session_wanted", Kind.REPORT)
+            for asked in self._reactions(changed, end.setting, told, self._steps):
+                both = self._with(changed, told.actor, asked.link)
+                whole = each._replace(taken=each.taken + asked.taken, sent=each.sent + asked.sent)
+                yield from self._send(end, cut, move, both, whole)
+
+    def _configure(self, end: End, cut: int) -> Iterator[Offer[End, Mail]]:
+        """The user changes thresholds: the linktest's in all connections, or the breaker's."""
+
+        def adopt(setting: int, snapshot: SystemSnapshot, _: str) -> list[SystemStep]:
+            return [self.routers[setting].adopt(snapshot)]
+
+        def lower(setting: int, snapshot: SystemSnapshot, _: str) -> list[SystemStep]:
+            failed = _counted(self.routers[setting], snapshot, 1)
+            return [self._forget(setting, self.lowered[setting].adopt(failed))]
+
+        if self.lowered and "breaker_closed" in end.snapshot:
+            move = Move(self.name, ADOPTED, Kind.USER, (), (), "threshold 1")
+            for each in self._reactions(end, end.setting, move, lower):
+                yield from self._send(end, cut, move, self._with(end, self.name, each.link), each)
+        for setting, threshold in enumerate(self.scenario.configures):
+            if setting == end.setting:
+                continue
+            carries = f"linktest_threshold {threshold}"
+            move = Move(self.name, ADOPTED, Kind.USER, (), (), carries)
+            ghosts: list[Link | None] = [None]
+            if end.ghost is not None:
+                told = Move(GHOST, ADOPTED, Kind.USER)
+                ghosts = [each.link for each in self._reactions(end, setting, told, adopt)]
+            for each, ghost in product(self._reactions(end, setting, move, adopt), ghosts):
+                gone = ghost is None or "closed" in ghost.snapshot
+                changed = End(*each.link, setting, None if gone else ghost)
+                yield from self._send(end, cut, move, self._accepted(changed), each)
+
+    def _steps(self, setting: int, snapshot: SystemSnapshot, event: str) -> list[SystemStep]:
+        """The steps on an event: two where a failure may be the last one or not."""
+        router = self.routers[setting]
+        if not self.lowered:
+            return [router.step(snapshot, event)]
+        counts = (0, 1) if "breaker_closed" in snapshot else (0,)
+        steps = (router.step(_counted(router, snapshot, count), event) for count in counts)
+        return [self._forget(setting, step) for step in steps]
+
+    def _forget(self, setting: int, step: SystemStep) -> SystemStep:
+        return step._replace(snapshot=_counted(self.routers[setting], step.snapshot, 0))
+
+    def _reactions(self, end: End, setting: int, move: Move, ask: _Ask) -> Iterable[_Reaction]:
+        """What an event makes of the connection of the move's actor, each way once."""
+        link = self._link(end, move.actor)
+        read = move.kind is Kind.DELIVERY
+        inbox = link.inbox[1:] if read else link.inbox
+        answers_old = read and link.inbox[0] is Marker.OLD_LINKTEST_REQ
+        found: list[_Reaction] = []
         try:
-            after, effects, hops = self.router.step(end.snapshot, event)
-            world = after_all(end.world, event, effects)
+            for step in ask(setting, link.snapshot, move.event):
+                world = after_all(link.world, move.event, step.effects)
+                after = self._renewed(setting, move, link.snapshot, step.snapshot)
+                taken = tuple((hop.chart, each) for hop in step.hops for each in hop.taken)
+                for left, sent in self._mail(link, inbox, step.effects, answers_old):
+                    items = (CONNECT, *sent) if move.event == "tcp_opened" else sent
+                    found.append(_Reaction(Link(after, world, left), step.effects, taken, items))
         except (ImpossibleEffectError, NotAllowedError, ChartFaultError) as error:
-            raise ImpossibleMoveError(Move(self.name, event, kind), str(error)) from error
-        answers_old = inbox != end.inbox and end.inbox[0] is Marker.OLD_LINKTEST_REQ
-        sent: list[Item] = [CONNECT] if event == "tcp_opened" else []
+            raise ImpossibleMoveError(move, str(error)) from error
+        return dict.fromkeys(found)
+
+    def _renewed(
+        self, setting: int, move: Move, before: SystemSnapshot, after: SystemSnapshot
+    ) -> SystemSnapshot:
+        """Fresh charts, when the newest connection is over and no user has closed."""
+        over = self.listens and move.actor == self.name and "closed" in after
+        if not over or move.event == "close_requested" or "closing" in before:
+            return after
+        return self.routers[setting].initial
+
+    def _mail(
+        self, link: Link, inbox: tuple[Item, ...], effects: tuple[Effect, ...], answers_old: bool
+    ) -> Iterator[tuple[tuple[Item, ...], tuple[Item, ...]]]:
+        """What is left to read after these effects, and what they send; each way it can be."""
+        over = _end_of(link.inbox)
+        learns = closes = False
+        sent: list[Item] = []
         for effect in effects:
             match effect:
                 case Send() | FinishTcp() if over is not None:
-                    inbox = _noticed(inbox) if GONE in inbox and over is GONE else inbox
+                    learns = over is GONE
                 case Send(frame):
                     sent.append(_GROWN_OLD.get(frame, frame) if answers_old else frame)
                     if frame is _LINKTEST_REQ:
@@ -265,33 +473,61 @@ class Side:
                 case FinishTcp():
                     sent.append(FINISH)
                 case CloseTcp():
-                    inbox = inbox[inbox.index(CONNECT) :] if CONNECT in inbox else ()
+                    closes = True
                     if over is None:
                         sent.append(CLOSE)
-        taken = tuple((hop.chart, each) for hop in hops for each in hop.taken)
-        if self.listens and "closed" in after:
-            chosen = event == "close_requested" or "closing" in end.snapshot
-            after = after if chosen else self.router.initial
-        move = Move(self.name, event, kind, effects, taken, carries)
-        changed = End(after, world, inbox)
-        yield Offer(move, changed, Mail(tuple(sent)) if sent else None)
-        if over is None and ResetTcp() in effects:
-            yield Offer(move, changed, Mail((CLOSE,), destroys=True))
-            if cut and self.lost_resets:
-                yield Offer(move, changed, Mail((*sent[:-1], GONE)))
-                yield Offer(move, changed, Mail((GONE,), destroys=True))
+        for left in (
+            (_noticed(inbox), inbox)[: 2 if self.scenario.crashes else 1] if learns else (inbox,)
+        ):
+            rest = left[left.index(CONNECT) :] if CONNECT in left else ()
+            yield rest if closes else left, tuple(sent)
+
+    def _send(
+        self, end: End, cut: int, move: Move, changed: End, reaction: _Reaction
+    ) -> Iterator[Offer[End, Mail]]:
+        """The move with all ways in which what it sends may arrive."""
+        _, effects, taken, sent = reaction
+        made = replace(move, effects=effects, taken=taken)
+        yield Offer(made, changed, Mail(sent) if sent else None)
+        if move.actor == self.name and _end_of(end.inbox) is None and ResetTcp() in effects:
+            yield Offer(made, changed, Mail((CLOSE,), destroys=True))
+            if cut and self.scenario.lost_resets:
+                yield Offer(made, changed, Mail((*sent[:-1], GONE)))
+                yield Offer(made, changed, Mail((GONE,), destroys=True))
 
     def describe(self, end: End) -> dict[str, str]:
         """The parts of an end, for people."""
-        timers = ", ".join(sorted(end.world.timers)) or "none"
-        parts = {
-            f"{self.name} {chart}": str(end.snapshot[chart])[1:-1] for chart in end.snapshot.charts
-        }
-        return {
-            **parts,
-            f"{self.name} timers": timers,
-            f"{self.name} inbox": ", ".join(item.value for item in end.inbox) or "empty",
-        }
+        parts = _parts(self.name, Link(end.snapshot, end.world, end.inbox))
+        if len(self.routers) > 1:
+            parts[f"{self.name} linktest_threshold"] = str(self.scenario.configures[end.setting])
+        if self.listens and self.scenario.crashes:
+            nobody = dict.fromkeys(_parts(GHOST, Link(end.snapshot, end.world)), "-")
+            parts |= nobody if end.ghost is None else _parts(GHOST, end.ghost)
+        return parts
+
+
+def _parts(name: str, link: Link) -> dict[str, str]:
+    timers = ", ".join(sorted(link.world.timers)) or "none"
+    return {
+        **{f"{name} {chart}": str(link.snapshot[chart])[1:-1] for chart in link.snapshot.charts},
+        f"{name} timers": timers,
+        f"{name} inbox": ", ".join(item.value for item in link.inbox) or "empty",
+    }
+
+
+def _other(actor: str) -> str:
+    """The other connection of the end that listens."""
+    return GHOST if actor == PASSIVE_SIDE else PASSIVE_SIDE
+
+
+def _counted(router: Router, snapshot: SystemSnapshot, failures: int) -> SystemSnapshot:
+    """The snapshot in this router, with this count of failures in its breaker."""
+    return router.snapshot(
+        tuple(
+            each.snapshot(part.states, (failures,) if id == BREAKER.id else part.values)
+            for (id, each), part in zip(router.machines.items(), snapshot.parts, strict=True)
+        )
+    )
 
 
 _ACTIVE_REPORTS = (
@@ -308,28 +544,44 @@ _HEALS = Move("cable", "healed", Kind.REPAIR)
 Ends = Pair[End, Mail]
 
 
-def two_ends(scenario: Scenario, bind: Bind = machine) -> Ends:
-    """The model of both ends and the cable. ``bind`` makes the machine of a chart."""
+def sides(scenario: Scenario, bind: Bind = machine) -> tuple[Side, Side]:
+    """The rules of the end that dials and of the end that listens."""
     failing = _FAILURE if scenario.failures else ()
+    settings = scenario.configures or (scenario.linktest_threshold,)
+    counted = 2 if scenario.configures else scenario.threshold
+
+    def routers(system: System, threshold: int) -> tuple[Router, ...]:
+        each = (scenario.parameters_with(threshold, linktest) for linktest in settings)
+        return tuple(bound(system, parameters, bind) for parameters in each)
+
     active = Side(
-        "active",
-        bound(ACTIVE_END, scenario.parameters, bind),
+        ACTIVE_SIDE,
+        routers(ACTIVE_END, counted),
+        routers(ACTIVE_END, 1) if scenario.configures else (),
         READ_BY_ACTIVE,
         scenario.active_calls,
         _ACTIVE_REPORTS + failing,
-        scenario.data,
-        scenario.lost_resets,
+        scenario,
         listens=False,
     )
     passive = Side(
-        "passive",
-        bound(PASSIVE_END, scenario.parameters, bind),
+        PASSIVE_SIDE,
+        routers(PASSIVE_END, counted),
+        (),
         READ_BY_PASSIVE,
         scenario.passive_calls,
         failing,
-        scenario.data,
-        scenario.lost_resets,
+        scenario,
         listens=True,
     )
-    weather = {HEALTHY: ((_CUTS, CUT),) if scenario.cable else (), CUT: ((_HEALS, HEALTHY),)}
-    return Pair(active, passive, weather)
+    return active, passive
+
+
+def weather(scenario: Scenario) -> dict[int, tuple[tuple[Move, int], ...]]:
+    """What may happen to the cable when it is whole, and when it is cut."""
+    return {HEALTHY: ((_CUTS, CUT),) if scenario.cable else (), CUT: ((_HEALS, HEALTHY),)}
+
+
+def two_ends(scenario: Scenario, bind: Bind = machine) -> Ends:
+    """The model of both ends and the cable. ``bind`` makes the machine of a chart."""
+    return Pair(*sides(scenario, bind), weather(scenario))

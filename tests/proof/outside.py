@@ -7,7 +7,7 @@ every running timer may fire. It uses the same ``World`` as the engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from statecharts.declare import Effect
 from statecharts.explore.alone import Alone, May, TimersOnly
@@ -36,7 +36,7 @@ _TRAFFIC = dict.fromkeys(
     ),
     May.IF_TAKEN,
 )
-_AT_ANY_TIME = frozenset({"reconfigured", "linktest_reconfigured", "stale_result_reported"})
+_AT_ANY_TIME = frozenset({"stale_result_reported"})
 
 
 class HsmsOutside:
@@ -71,6 +71,10 @@ class HsmsOutside:
                 return May.IF_TAKEN if world.tcp is Tcp.CLOSED else May.NEVER
             case "data_received" if world.gate:
                 return May.NEVER
+            case "session_wanted":
+                return May.ALWAYS if world.gate else May.NEVER
+            case "probe_wanted":
+                return May.NEVER
             case "flushed" if world.finished:
                 return May.NEVER
         if (timer := self._expiries.get(event)) is not None:
@@ -92,21 +96,29 @@ class HsmsOutside:
         }
 
 
+Settings = Sequence[Mapping[str, Parameters]]
+
+
 def link_alone(
     system: System,
     parameters: Mapping[str, Parameters],
     bind: Bind = machine,
     *,
     traffic: bool = True,
+    others: Settings = (),
 ) -> Alone[World]:
-    """A link with a peer that does anything. Without ``traffic`` no byte is read or written."""
-    return Alone(bound(system, parameters, bind), HsmsOutside(system, traffic=traffic))
+    """A link with a peer that does anything. Without ``traffic`` no byte is read or written.
+
+    ``others``: the parameters to which its user may change.
+    """
+    router, *more = (bound(system, each, bind) for each in (parameters, *others))
+    return Alone(router, HsmsOutside(system, traffic=traffic), more)
 
 
 def chart_alone(
-    system: System, parameters: Parameters, bind: Bind = machine
+    system: System, parameters: Parameters, bind: Bind = machine, others: Sequence[Parameters] = ()
 ) -> Alone[frozenset[str]]:
     """The one chart of ``system``: every event may occur, and its running timers may fire."""
     (chart,) = system.charts
-    router = bound(system, {chart.id: parameters}, bind)
-    return Alone(router, TimersOnly(*router.system.charts[0].events))
+    router, *more = (bound(system, {chart.id: each}, bind) for each in (parameters, *others))
+    return Alone(router, TimersOnly(*router.system.charts[0].events), more)

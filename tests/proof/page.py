@@ -23,6 +23,7 @@ PICTURES: dict[str, tuple[str, ...]] = {
     "Select": ("connection_active_not_selected", "connection_passive_not_selected"),
     "Deselect and Separate": ("connection_active_selected", "connection_passive_selected"),
     "Linktest": ("linktest",),
+    "Second host": ("second_host",),
     "Receiving": ("receiver",),
     "Sending": ("transmitter",),
     "Breaker": ("breaker",),

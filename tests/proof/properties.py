@@ -16,6 +16,7 @@ from statecharts.explore.moves import Move
 from statecharts.explore.properties import (
     WHATEVER,
     Always,
+    Between,
     CanAlwaysReach,
     EveryStep,
     LeadsTo,
@@ -27,9 +28,17 @@ from statecharts.hsms.rules import SECTIONS, Runs
 from statecharts.hsms.systems import ACTIVE_LINK, PASSIVE_LINK
 from statecharts.hsms.vocabulary import CloseTcp, OpenGate, OpenTcp, Outgoing, ResetTcp, Send
 from statecharts.hsms.world import Tcp, World
-from statecharts.router import System, SystemSnapshot
+from statecharts.router import System
 
 from .assumptions import TIME_PASSES
+from .names import STATES, any_of, events, known
+from .reasons import (
+    BREAKER_REASONS,
+    DIALLER_REASONS,
+    LISTENER_REASONS,
+    SINGLE_USE_REASONS,
+    TRANSACTION_REASONS,
+)
 
 Link = Here[World]
 
@@ -41,20 +50,16 @@ RUNS_IN = {
 _ATTEMPT = ("connecting", "selecting")
 
 
-def _any(snapshot: SystemSnapshot, *states: str) -> bool:
-    return any(state in snapshot for state in states)
-
-
 def _asks(*effects: Effect) -> Callable[[Move], bool]:
     return lambda move: not set(effects).isdisjoint(move.effects)
 
 
 def _timers_are_right(system: System) -> Callable[[Link], bool]:
-    known = {state.id for chart in system.charts for state in chart.walk()}
-    runs_in = {timer: known & set(states) for timer, states in RUNS_IN.items()}
+    mine = {timer.id for chart in system.charts for timer in chart.timers}
+    runs_in = {timer: known(states, STATES) for timer, states in RUNS_IN.items() if timer in mine}
     return lambda here: (
         here.world.timers
-        == {timer for timer, states in runs_in.items() if _any(here.snapshot, *states)}
+        == {each for each, states in runs_in.items() if not states.isdisjoint(here.snapshot.states)}
     )
 
 
@@ -62,7 +67,7 @@ def _tcp_is_right(opening: tuple[str, ...]) -> Callable[[Link], bool]:
     def holds(here: Link) -> bool:
         if "connected" in here.snapshot:
             return here.world.tcp is Tcp.OPEN
-        return here.world.tcp is (Tcp.OPENING if _any(here.snapshot, *opening) else Tcp.CLOSED)
+        return here.world.tcp is (Tcp.OPENING if any_of(here.snapshot, *opening) else Tcp.CLOSED)
 
     return holds
 
@@ -73,14 +78,14 @@ def _gate_opened_before_answer(before: Link, move: Move, _after: Link) -> bool:
 
 
 def _attempt_is_settled(before: Link, move: Move, after: Link) -> bool:
-    if not _any(before.snapshot, *_ATTEMPT) or _any(after.snapshot, *_ATTEMPT):
+    if not any_of(before.snapshot, *_ATTEMPT) or any_of(after.snapshot, *_ATTEMPT):
         return True
     was, now = before.snapshot["breaker"], after.snapshot["breaker"]
     if move.event in ("isolate_requested", "reset_requested"):
-        return not _any(after.snapshot, "selected")
+        return not any_of(after.snapshot, "selected")
     if "selected" in after.snapshot:
         return "breaker_closed" in now and now.values == (0,)
-    if _any(after.snapshot, "resting", "closed"):
+    if move.event in ("disable_requested", "close_requested"):
         return "ready" in now if "probing" in was else now == was
     opened = "breaker_open" in now
     return opened if "probing" in was else opened or now.values[0] == was.values[0] + 1
@@ -88,12 +93,12 @@ def _attempt_is_settled(before: Link, move: Move, after: Link) -> bool:
 
 def _nobody_forgotten(here: Link) -> bool:
     """A blocked connection waits for a breaker that will offer it a permit."""
-    return "blocked" not in here.snapshot or _any(here.snapshot, "breaker_open", "isolated")
+    return "blocked" not in here.snapshot or any_of(here.snapshot, "breaker_open", "isolated")
 
 
 def _permit_is_held(here: Link) -> bool:
-    if _any(here.snapshot, *_ATTEMPT):
-        return _any(here.snapshot, "breaker_closed", "probing")
+    if any_of(here.snapshot, *_ATTEMPT):
+        return any_of(here.snapshot, "breaker_closed", "probing")
     return "probing" not in here.snapshot
 
 
@@ -103,8 +108,8 @@ def _resets_what_it_closed(_before: Link, move: Move, _after: Link) -> bool:
     return CloseTcp() in closed and move.event != "tcp_closed"
 
 
-_REJECTS = frozenset(
-    {"unknown_reject_received", "select_rejected", "deselect_rejected", "linktest_rejected"}
+_REJECTS = events(
+    "unknown_reject_received", "select_rejected", "deselect_rejected", "linktest_rejected"
 )
 
 
@@ -145,7 +150,7 @@ def _link(
             "frames are half read or half written only on an open connection",
             lambda here: (
                 "connected" in here.snapshot
-                or not _any(here.snapshot, "receiving", "broken_off", "backlogged", "stalled")
+                or not any_of(here.snapshot, "receiving", "broken_off", "backlogged", "stalled")
             ),
         ),
         EveryStep(
@@ -176,7 +181,7 @@ def _link(
         EveryStep(
             "close",
             "after a call to close, the end is Closed or closing",
-            lambda _before, _, after: _any(after.snapshot, "closed", "closing"),
+            lambda _before, _, after: any_of(after.snapshot, "closed", "closing"),
             lambda move: move.event == "close_requested",
         ),
         LeadsTo(
@@ -203,29 +208,31 @@ def _link(
             "way back",
             "until Closed there is always a way to SELECTED",
             lambda here: "selected" in here.snapshot,
-            lambda here: not _any(here.snapshot, "closed", *closing),
+            lambda here: not any_of(here.snapshot, "closed", *closing),
         ),
     )
 
 
-LISTENING_LINK = _link(PASSIVE_LINK, (), ("closing", "refusing"))
-_DIALS = _link(ACTIVE_LINK, ("connecting",), ("closing",))
-
-# More claims about the end that dials, and about one that dials only once.
-SINGLE_USE: tuple[Property[Link], ...] = (
-    *_DIALS,
-    Always(
-        "once",
-        "an end for one connection never waits to retry",
-        lambda here: "waiting" not in here.snapshot,
+LISTENING_LINK: tuple[Property[Link], ...] = (
+    *_link(PASSIVE_LINK, (), ("closing", "refusing")),
+    EveryStep(
+        "one probe in T6",
+        "a second host that asks for the session causes at most one probe in each T6",
+        lambda before, move, after: (
+            Send(Outgoing.LINKTEST_REQ) not in move.effects
+            or "t6_second_host" in after.world.timers - before.world.timers
+        ),
+        lambda move: move.event == "session_wanted",
     ),
+    *LISTENER_REASONS,
 )
-DIALLING_LINK: tuple[Property[Link], ...] = (
-    *_DIALS,
+_T5_IS_OVER = events("t5_expired")
+_DIALS: tuple[Property[Link], ...] = (
+    *_link(ACTIVE_LINK, ("connecting",), ("closing",)),
     EveryStep(
         "permit",
         "a dial begins only when the breaker is closed or has given its one probe away",
-        lambda _before, _, after: _any(after.snapshot, "breaker_closed", "probing"),
+        lambda _before, _, after: any_of(after.snapshot, "breaker_closed", "probing"),
         _asks(OpenTcp()),
     ),
     Always(
@@ -250,6 +257,30 @@ DIALLING_LINK: tuple[Property[Link], ...] = (
         _attempt_is_settled,
         lambda _: True,
     ),
+)
+
+# More claims about an end that dials again and again, and about one that dials only once: its
+# breaker lets no probe through, because there is no second attempt.
+DIALLING_LINK: tuple[Property[Link], ...] = (
+    *_DIALS,
+    *DIALLER_REASONS,
+    Between(
+        "T5",
+        "between two dials T5 runs out",
+        lambda move: OpenTcp() in move.effects,
+        lambda move: OpenTcp() in move.effects,
+        lambda move: move.event in _T5_IS_OVER,
+    ),
+    LeadsTo(
+        "dials",
+        "an end that is enabled and not isolated dials, with nobody asking",
+        lambda here: (
+            here.world.tcp is Tcp.CLOSED
+            and not any_of(here.snapshot, "idle", "resting", "closed", "isolated")
+        ),
+        lambda here: here.world.tcp is not Tcp.CLOSED,
+        TIME_PASSES,
+    ),
     LeadsTo(
         "open ends",
         "an open breaker is not open for ever, with nobody asking",
@@ -259,9 +290,19 @@ DIALLING_LINK: tuple[Property[Link], ...] = (
     ),
     Sometimes("half-open", "a probe is let through", lambda here: "probing" in here.snapshot),
 )
+SINGLE_USE: tuple[Property[Link], ...] = (
+    *_DIALS,
+    *SINGLE_USE_REASONS,
+    Always(
+        "once",
+        "an end for one connection never waits to retry",
+        lambda here: "waiting" not in here.snapshot,
+    ),
+)
 
 
 BREAKER_ALONE: tuple[Property[Here[frozenset[str]]], ...] = (
+    *BREAKER_REASONS,
     LeadsTo(
         "open ends",
         "an open breaker is not open for ever, with nobody asking",
@@ -282,6 +323,7 @@ BREAKER_ALONE: tuple[Property[Here[frozenset[str]]], ...] = (
 )
 
 TRANSACTION_ALONE: tuple[Property[Here[frozenset[str]]], ...] = (
+    *TRANSACTION_REASONS,
     Always(
         "T3",
         "T3 runs exactly while the primary is written and the transaction is not settled",
