@@ -7,13 +7,19 @@ of a timer is for tests and needs ``allow_short_timers=True``.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
+import warnings
 from dataclasses import dataclass
-from typing import Any, TypedDict, TypeGuard, Unpack
+from typing import Any, Literal, TypedDict, TypeGuard, Unpack, get_args
 
+from hsms_engine import bounds
+from hsms_engine.bounds import Bound
 from hsms_engine.errors import SettingsError
 from statecharts import Timer
 from statecharts.hsms import timers
+
+_LOG = logging.getLogger("hsms_engine.settings")
 
 _TIMERS = {
     "t3": timers.T3,
@@ -56,6 +62,10 @@ _OPTIONAL = ("linktest_interval", "max_connections_per_address")
 _FLAGS = ("check_session_id", "is_equipment", "allow_short_timers")
 
 
+SecondHost = Literal["probe", "refuse"]
+_CHOICES = {"second_host": get_args(SecondHost)}
+
+
 class SettingsChanges(TypedDict, total=False):
     """Settings by name, for type checkers. ``Settings`` explains them; a test compares both."""
 
@@ -87,6 +97,7 @@ class SettingsChanges(TypedDict, total=False):
     backoff_limit: float
     backoff_jitter: float
     max_sessions: int
+    second_host: SecondHost
     max_connections: int
     max_connections_per_address: int | None
     allow_short_timers: bool
@@ -171,6 +182,14 @@ class Settings:
 
     max_sessions: int = 1
     """Passive: how many connections may be selected together; HSMS-SS allows one."""
+    second_host: SecondHost = "probe"
+    """Passive: what is done when a peer asks for a session and others have all of them.
+
+    It gets Select.rsp 3 at once. With ``"probe"`` each connection that has a session is sent a
+    linktest then, at most one in T6: so a peer that has vanished loses its session when it, or
+    another, has asked ``linktest_threshold`` times, T6 apart. With ``"refuse"`` nothing else is
+    done.
+    """
     max_connections: int = 256
     """Passive: how many TCP connections may be open; further ones are closed and counted.
 
@@ -202,6 +221,9 @@ class Settings:
             value = getattr(self, name)
             if not _is_number(value) or not lowest <= value <= highest:
                 found.append(f"{name}={value!r} is not a number in {lowest:g}..{highest:g}")
+        for name, choices in _CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                found.append(f"{name}={value!r} is not {' or '.join(map(repr, choices))}")
         for name in _FLAGS:
             value = getattr(self, name)
             if type(value) is not bool:
@@ -220,7 +242,7 @@ class Settings:
             return None
         return f"{name}={value!r} is not in {lowest:g}..{timer.highest:g} s ({timer.meaning})"
 
-    def replace(self, **changes: Unpack[SettingsChanges]) -> Settings:
+    def replace(self, /, **changes: Unpack[SettingsChanges]) -> Settings:
         """These settings with some changed, validated as a whole.
 
         Raises ``SettingsError`` for a value out of range and for a name that is no setting.
@@ -231,6 +253,62 @@ class Settings:
                 f"unknown setting {', '.join(unknown)}; there are {', '.join(sorted(known))}"
             )
         return dataclasses.replace(self, **changes)
+
+    # What follows from them
+
+    def pause(self, failures: int) -> float:
+        """Seconds between the starts of two attempts, without jitter.
+
+        T5, or longer after so many ``failures`` in a row.
+        """
+        # Bounded, because a float cannot hold every power.
+        grown = self.t5 * self.backoff_factor ** min(max(failures - 1, 0), 64)
+        return max(self.t5, min(grown, self.backoff_limit))
+
+    def recovery_bound(
+        self, one_way_delay: float = bounds.ONE_WAY_DELAY, *, slot_wait: float = 0.0
+    ) -> Bound:
+        """The longest time until both ends are selected, once the network is whole.
+
+        From any state in which the link is enabled, when both ends have these settings and no
+        second host has asked for the session in the last T6.
+        ``one_way_delay`` is the longest time in seconds that a frame is on its way, ``slot_wait``
+        how long a dial may wait because other links of this program dial: up to 2 s for each 64 of
+        them. ``hsms_engine.bounds`` has the other bounds. Raises ``ValueError`` when one of them
+        is no number of seconds.
+        """
+        return bounds.recovery(self, one_way_delay, slot_wait)
+
+    def detection_bound(self, *, request_open: bool = False, sending: bool = False) -> Bound:
+        """The longest time from the last byte of a silent peer until its connection is closed.
+
+        ``request_open``: a request is open all the time; ``sending``: messages are sent.
+        """
+        return bounds.detection(self, request_open=request_open, sending=sending)
+
+
+# The warnings that were given in this process.
+_warned: set[str] = set()
+
+
+def warn_who_listens(settings: Settings) -> None:
+    """Warn, once in a process, when a peer that has vanished would keep its session for ever.
+
+    The warning is about the line that awaits the caller of this.
+    """
+    text = (
+        "linktest_interval=None and second_host='refuse' at a listening end: when a host vanishes "
+        "without closing TCP (a power cut), its session stays, nobody asks whether it still lives, "
+        "and each time the host dials again it is refused with Select.rsp 3, for ever; set one of "
+        "the two"
+    )
+    is_kept = settings.linktest_interval is None and settings.second_host == "refuse"
+    if is_kept and text not in _warned:
+        _warned.add(text)
+        if _LOG.hasHandlers():
+            # Without handlers it would be on stderr twice.
+            _LOG.warning("%s", text)
+        warnings.warn(text, UserWarning, stacklevel=3)
 
 
 def chosen_settings(given: tuple[Any, ...], changes: SettingsChanges) -> Settings:

@@ -767,12 +767,23 @@ def test_the_library_leaves_ctrl_c_alone() -> None:
         (["fake", "--t3", "121"], "t3=121.0 is not in 1..120 s"),
         (["fake", "--t8", "0.5"], "t8=0.5 is not in 1..120 s"),
         (["fake", "--linktest", "-1"], "linktest_interval=-1.0 is not in 0.1..86400 s"),
+        (["fake", "--second-host", "ask"], "second_host='ask' is not 'probe' or 'refuse'"),
         (["fake", "--behaviour", "explode"], "unknown behaviour 'explode'; there are answer-"),
         (["fake", "--behaviour", "drop-replies=0"], "drop-replies=0 is not a whole number in 1.."),
         (["fake", "--answers", "/no/such/file"], "cannot read --answers /no/such/file: No such"),
         (["fake", "--answers", "/"], "cannot read --answers /: Is a directory"),
         (["fake", "--answers", "/dev/zero"], "/dev/zero: longer than 4 MB, the limit of an answer"),
         (["fake", "--alarms", "0"], "alarms=0.0 is not in 0.001..86400 s"),
+        (["bounds", "--t5", "0"], "t5=0.0 is not in 1..240 s"),
+        (["bounds", "--second-host", "ask"], "second_host='ask' is not 'probe' or 'refuse'"),
+        (["bounds", "--backoff-factor", "much"], "'much' is not a number"),
+        (["bounds", "--one-way-delay", "-1"], "one_way_delay=-1.0 is not a number of seconds from"),
+        (["bounds", "--slot-wait", "nan"], "slot_wait=nan is not a number of seconds from 0 on"),
+        (["bounds", "--of", "all"], "--of 'all' is not one of: recovery, opened breaker, "),
+        (["bounds", "--settings", "/no/such"], "cannot read --settings /no/such: No such file"),
+        (["bounds", "--settings", "/"], "cannot read --settings /: Is a directory"),
+        (["bounds", "--settings", "/dev/zero"], "--settings /dev/zero is longer than 65536 bytes"),
+        (["bounds", "--settings", "/dev/null"], "--settings /dev/null is no JSON: Expecting value"),
         (["connect"], "Missing argument 'HOST'"),
         (["connect", HOST], "Missing argument 'PORT'"),
         (["connect", HOST, "0"], "'0' is not a whole number in 1..65535"),
@@ -811,7 +822,7 @@ def test_an_address_that_is_not_here_cannot_be_listened_on(
     assert "cannot listen on 203.0.113.1:5000: " in one_line(capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("arguments", [[], ["fake"], ["connect"]])
+@pytest.mark.parametrize("arguments", [[], ["fake"], ["connect"], ["bounds"]])
 def test_help_explains_every_option(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

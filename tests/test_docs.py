@@ -1,7 +1,12 @@
-"""The page of rules is made from the rules, its pictures exist, the guide explains every count."""
+"""The page of rules is made from the rules, its pictures exist, the guide explains every count,
+and the page of the engine every output."""
 
 import re
+from typing import get_args
 
+from hsms_engine import protocol
+from hsms_engine.events import LinkEvent
+from hsms_engine.protocol.outputs import Output
 from hsms_engine.protocol.statistics import COUNTERS
 from statecharts.hsms.rules import SECTIONS
 from tests.proof.page import PAGE, PICTURES, ROOT, page
@@ -24,3 +29,13 @@ def test_the_guide_explains_every_count() -> None:
     explained = [name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row)]
 
     assert explained == list(COUNTERS)
+
+
+def test_the_page_of_the_engine_names_every_output_and_the_package_exports_it() -> None:
+    text = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
+    table = text.partition("| what comes out | what to do with it |\n")[2].partition("\n\n")[0]
+    named = set(re.findall(r"`(\w+)`", "".join(row.split("|")[1] for row in table.splitlines())))
+    outputs = {each.__name__ for each in set(get_args(Output)) - set(get_args(LinkEvent))}
+
+    assert named == outputs
+    assert outputs - {"bytes"} <= set(protocol.__all__)

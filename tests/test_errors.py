@@ -22,6 +22,7 @@ from hsms_engine import (
     RejectedError,
     RemoteProtocolError,
     ReplyTimeoutError,
+    RestoreError,
     SelectRefusedError,
     SettingsError,
     TransactionError,
@@ -31,6 +32,7 @@ from hsms_engine.wire import FrameLengthError, control_frame
 KINDS: list[type[HsmsError]] = [
     LocalProtocolError,
     SettingsError,
+    RestoreError,
     TransactionError,
     ConnectError,
     ConnectionLostError,
@@ -40,6 +42,7 @@ KINDS: list[type[HsmsError]] = [
 ONE_OF_EACH: list[HsmsError] = [
     LocalProtocolError("no"),
     SettingsError("t3=0"),
+    RestoreError("link.layout=2"),
     ReplyTimeoutError("T3"),
     RejectedError("rejected", 4),
     AbortedError("S1F0"),
@@ -66,6 +69,7 @@ def test_the_tree_is_the_one_promised() -> None:
     assert issubclass(RemoteProtocolError, ConnectionLostError)
     assert not issubclass(ClosedError, ConnectionLostError)
     assert issubclass(SettingsError, ValueError)
+    assert issubclass(RestoreError, ValueError)
 
 
 def test_errors_carry_what_a_program_decides_by() -> None:

@@ -24,7 +24,7 @@ UNREPEATABLE = frozenset({"time", "datetime", "calendar", "random", "secrets", "
 CONCURRENT = frozenset({"asyncio", "threading", "_thread", "concurrent"})
 SOCKETS = frozenset({"socket", "socketserver", "selectors", "select", "ssl"})
 COMMAND_LINE = frozenset({"hsms_engine.cli", "hsms_engine.__main__"})
-PROGRAMS = COMMAND_LINE | {"hsms_engine.demo", "hsms_engine.fake"}
+PROGRAMS = COMMAND_LINE | {"hsms_engine.demo", "hsms_engine.fake", "hsms_engine.worst"}
 DRIVER = frozenset({"hsms_engine.driver"})
 # A generator is chance of the caller's own choosing.
 INJECTED_CHANCE = frozenset({"random.Random"})
@@ -84,10 +84,14 @@ FLOORS = (
     Floor("hsms_engine/cli/*", ENGINE | {"typer", "rich"}, ACTING),
     Floor("hsms_engine/fake/*", ENGINE, ACTING | COMMAND_LINE),
     Floor("hsms_engine/demo.py", ENGINE, ACTING | COMMAND_LINE),
+    # Two ends in one process. Only a program needs it.
+    Floor("hsms_engine/worst/*", ENGINE | {"hsms_engine.worst"}, ACTING | PROGRAMS),
     # Whether the output takes more, asked in a signal handler, where trio cannot wait.
     Floor("hsms_engine/process.py", ENGINE | {"select"}, ACTING | PROGRAMS),
     # The first thing the package imports.
     Floor("hsms_engine/interrupt.py", frozenset(), PURE | PROGRAMS | DRIVER),
+    # The wall clock, which the user may replace, ages what another program has saved.
+    Floor("hsms_engine/link.py", ENGINE | {"time.time"}, ACTING | PROGRAMS),
     # What a user holds: it opens no socket of its own.
     Floor("hsms_engine/*", ENGINE, ACTING | PROGRAMS),
 )
@@ -203,6 +207,8 @@ def test_the_charts_and_their_kit_name_no_test(path: str) -> None:
         ("hsms_engine/link.py", "from random import random"),
         ("hsms_engine/link.py", "import concurrent.futures"),
         ("hsms_engine/link.py", "from hsms_engine.fake import serve_fake"),
+        ("hsms_engine/link.py", "from hsms_engine.worst import worst_run"),
+        ("hsms_engine/worst/runs.py", "from hsms_engine.fake import serve_fake"),
         ("hsms_engine/fake/program.py", "import typer"),
         ("hsms_engine/fake/program.py", "from hsms_engine.cli.output import Output"),
         ("hsms_engine/demo.py", "from hsms_engine import cli"),

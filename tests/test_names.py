@@ -23,6 +23,7 @@ import pytest
 
 from hsms_engine import Phase, Settings
 from hsms_engine.protocol.statistics import COUNTERS
+from hsms_engine.settings import SecondHost
 from statecharts import Machine, Router
 from statecharts.hsms import ACTIVE_LINK, BREAKER, CHARTS
 from statecharts.router import told_by
@@ -37,6 +38,7 @@ PHASES = frozenset(get_args(Phase))
 DECLARED = (
     TIMERS
     | PHASES
+    | frozenset(get_args(SecondHost))
     | frozenset(COUNTERS)
     | {field.name for field in fields(Settings)}
     | {parameter.name for chart in CHARTS for parameter in chart.parameters}
@@ -55,6 +57,10 @@ WORDS = {
     },
     "hsms_engine/driver/turns.py": {"hsms_engine_turns"},
     "hsms_engine/protocol/causes.py": {"select"},
+    "hsms_engine/protocol/saving.py": {
+        "attempt_age", "breaker", "is_enabled", "layout", "link", "open_age", "restored",
+        "saved_at",
+    },
     "statecharts/hsms/world.py": {"none", "opening"},
 }  # fmt: skip
 
@@ -71,7 +77,7 @@ COMPARED = (
     (re.compile(r"(phase|PHASES\[\w+\])$"), PHASES),
 )
 # Programs know events as classes and phases by type; what they tell is in words of their own.
-PROGRAMS = re.compile(r"hsms_engine/(cli/|fake/|demo\.py)")
+PROGRAMS = re.compile(r"hsms_engine/(cli/|fake/|worst/|demo\.py)")
 CHARTED = re.compile(r"statecharts|\.|hsms_engine\.(protocol|driver\.driver)")
 ALL_CHARTED = re.compile(r"hsms_engine/(protocol|driver)/")
 ENDINGS = frozenset(event.rpartition("_")[2] for event in EVENTS)

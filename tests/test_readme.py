@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from hsms_engine import HsmsConnection, Message, Settings, serve_hsms
+from hsms_engine import HsmsConnection, Message, Settings, bounds, serve_hsms
 from hsms_engine.messages import S5F1
 from tests.support.patience import PATIENCE
 
@@ -55,3 +55,9 @@ async def test_the_first_program_of_the_readme_runs(
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
 def test_every_link_of_the_readme_leads_to_a_file(target: str) -> None:
     assert (ROOT / target).exists()
+
+
+def test_the_bounds_of_the_readme_are_those_of_the_default_settings() -> None:
+    table = README.partition("## How long until the link is back")[2].partition("\n## ")[0]
+    found = [float(seconds) for seconds in re.findall(r"\| ([\d.]+) s \|", table)]
+    assert found == pytest.approx([each.seconds for each in bounds.table(Settings())])

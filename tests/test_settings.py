@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hsms_engine import Settings, SettingsError
 from statecharts.hsms import timers
+from tests.test_second_host import FOR_EVER
 
 # Field, a value just below its range, its least and greatest value, a value just above.
 RANGES = [
@@ -58,9 +62,8 @@ def test_the_defaults_are_those_of_e37() -> None:
 
 def test_every_number_has_its_range_here() -> None:
     fields = {field.name for field in dataclasses.fields(Settings)}
-    assert fields - {"host", "check_session_id", "is_equipment", "allow_short_timers"} == {
-        name for name, *_ in RANGES
-    }
+    others = {"host", "check_session_id", "is_equipment", "allow_short_timers", "second_host"}
+    assert fields - others == {name for name, *_ in RANGES}
 
 
 @pytest.mark.parametrize(("field", "below", "lowest", "highest", "above"), RANGES)
@@ -95,6 +98,13 @@ def test_what_is_no_number_is_refused_by_name(field: str, value: object) -> None
 def test_true_is_no_number(field: str) -> None:
     with pytest.raises(SettingsError, match=f"^{field}=True is not"):
         make(**{field: True})
+
+
+@pytest.mark.parametrize("value", ["Probe", "", None, 1, ("probe",)])
+def test_a_choice_takes_only_its_words(value: Any) -> None:
+    assert make(second_host="refuse").second_host == "refuse"
+    with pytest.raises(SettingsError, match=r"second_host=.* is not 'probe' or 'refuse'"):
+        make(second_host=value)
 
 
 @pytest.mark.parametrize("field", ["check_session_id", "is_equipment", "allow_short_timers"])
@@ -153,3 +163,29 @@ def test_every_timer_of_the_charts_has_a_setting_with_its_default() -> None:
         assert getattr(settings, name.lower()) == getattr(timers, name).seconds
     assert settings.breaker_open_time == timers.OPEN_TIME.seconds
     assert settings.linktest_interval == timers.LINKTEST_INTERVAL.seconds
+
+
+WARNED = """
+import trio
+from hsms_engine import serve_hsms
+
+async def serve():
+    with trio.move_on_after(0):
+        await serve_hsms(print, port=0, linktest_interval=None, second_host="refuse")
+
+trio.run(serve)
+"""
+
+
+def test_a_program_that_has_not_configured_logging_is_warned_once_at_its_own_line(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(WARNED)
+    run = subprocess.run(
+        [sys.executable, program], capture_output=True, check=True, text=True, timeout=60
+    )
+    assert run.stderr.splitlines() == [
+        f"{program}:7: UserWarning: {FOR_EVER}",
+        '  await serve_hsms(print, port=0, linktest_interval=None, second_host="refuse")',
+    ]

@@ -816,8 +816,9 @@ async def test_several_sessions_may_be_selected_where_the_settings_say_so() -> N
         await three.send(select_req(SYSTEM))
         await three.expect(select_rsp(SYSTEM, 3))
         await three.end()
-        await one.ping()
-        await two.ping()
+        for peer in (one, two):
+            await peer.send(linktest_rsp(await peer.control(LINKTEST_REQ)))
+            await peer.ping()
 
 
 # The end of TCP

@@ -30,6 +30,7 @@ from hsms_engine import (
     Message,
     RejectedError,
     RemoteProtocolError,
+    RestoreError,
     SelectRefusedError,
     Settings,
     TransactionError,
@@ -39,6 +40,7 @@ from hsms_engine.protocol.causes import Cause
 from hsms_engine.protocol.epoch import Epoch
 from hsms_engine.protocol.exchange import RESERVE
 from hsms_engine.protocol.outputs import Step
+from hsms_engine.protocol.saving import read, write
 from hsms_engine.settings import SettingsChanges, chosen_settings
 from hsms_engine.wire import Frame, FrameLengthError
 from statecharts import System
@@ -76,6 +78,8 @@ from tests.support.raw_peer import (
 )
 from tests.support.touring import graph_of
 from tests.support.virtual import virtual_time
+from tests.test_defects import DEFECT
+from tests.test_second_host import FOR_EVER
 
 __all__ = ["virtual_time"]
 
@@ -380,7 +384,7 @@ def test_every_event_that_ends_a_connection_has_words_of_its_own(system: System)
     }
     # Told in words; after the last frame, where nobody asks any more; and calls that lose nothing.
     ends -= {"communication_failed", "linger_expired"}
-    ends -= {"isolate_requested", "reset_requested", "reconfigured"}
+    ends -= {"isolate_requested", "reset_requested"}
     frame = Frame(0, 0, 3, 0, 2, 7, b"")
     before = End(system).engine._life.snapshot
     epoch = Epoch(1, 0.0, max_frame=100, first_system_bytes=0)
@@ -560,8 +564,43 @@ IDLE = (
     "tool: the link is idle, not selected; no attempt will be made until it is enabled or released"
 )
 
+
 # The kind of an error, what gives it, and its text.
+UNFIT = "tool: this cannot be restored:"
+WHEN_OPEN = "it is a number exactly when the breaker is open, else null"
+
+
+def restoring(saved: object) -> HsmsError:
+    return raised(lambda: read(saved, 0, peer="tool", threshold=5))
+
+
 TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
+    # What was saved; its keys and values are in test_link_saved
+    (
+        RestoreError,
+        lambda: restoring("nul"),
+        f"{UNFIT} it is no JSON that is saved: Expecting value: line 1 column 1 (char 0)",
+    ),
+    (
+        RestoreError,
+        lambda: restoring(bytes(4_097)),
+        f"{UNFIT} 4097 characters or bytes are more than 4096",
+    ),
+    (
+        RestoreError,
+        lambda: restoring('{"a": 1, "a": 2}'),
+        f"{UNFIT} it is no JSON that is saved: the key 'a' is there twice",
+    ),
+    (
+        RestoreError,
+        lambda: restoring({**write(End().engine.kept(), 0), "open_age": 1}),
+        f"{UNFIT} link.open_age=1.0 does not fit a breaker in breaker_closed: {WHEN_OPEN}",
+    ),
+    (
+        LocalProtocolError,
+        lambda: raised(End(single_use=True).engine.kept),
+        "tool: only a link that reconnects is saved and restored",
+    ),
     # Requests; how they end with their session is above
     (
         ClosedError,
@@ -1170,7 +1209,11 @@ class Logged(NamedTuple):
 
 EVENT = data(6, 11, 1, body=b"\x01\x00")
 LOGGED = {
-    "competing": Logged(compete, "memory peer 2: never selected: refused, or closed by a call"),
+    "competing": Logged(
+        compete,
+        "memory peer 2: never selected: refused, or closed by a call",
+        settings={"second_host": "refuse", "linktest_interval": 1_000},
+    ),
     "closed at once": Logged(
         close_at_once,
         "memory peer 1: never selected: memory peer 1: connection lost: the peer closed TCP",
@@ -1240,7 +1283,7 @@ async def test_a_server_logs_how_a_connection_ended(
 ) -> None:
     happens, line, handler, settings = LOGGED[how]
     caplog.set_level(logging.INFO, "hsms_engine.server")
-    async with server_end(handler, **QUIET, **settings) as (_, listener):
+    async with server_end(handler, **{**QUIET, **settings}) as (_, listener):
         await happens(listener)
         await trio.sleep(10)
         lines = [each.getMessage() for each in caplog.records if each.name == "hsms_engine.server"]
@@ -1291,7 +1334,8 @@ def shown() -> list[str]:
     attempts = [f"not connected, during select: {each.cause}" for each in ATTEMPTS.values()]
     losses = [f"connection lost: {each.reason}" for each in (LOSSES | ENDS).values()]
     logged = [each.line for each in LOGGED.values()]
-    return [*attempts, *losses, *logged, *(text for _, _, text in TEXTS), *(t for _, t in DRIVEN)]
+    texts = [*(text for _, _, text in TEXTS), *(text for _, text in DRIVEN), DEFECT, FOR_EVER]
+    return [*attempts, *losses, *logged, *texts]
 
 
 def test_no_text_is_left_out() -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 from types import FrameType
 
-from benchmarks.faults import fairness, handlers, late, rates, restart, unselected
+from benchmarks.faults import back, fairness, handlers, late, rates, restart, unselected
 
 
 def main() -> None:
@@ -36,6 +36,8 @@ def main() -> None:
     figure.add_argument("--links", type=int, default=1_000)
     figure.add_argument("--t5", type=float, default=2.0, help="seconds")
     figure.set_defaults(measure=lambda o: restart.main(o.links, o.t5))
+    figure = figures.add_parser("back", help="how long a link takes to come back")
+    figure.set_defaults(measure=lambda _: back.main())
     chosen = parser.parse_args()
     # Like Ctrl-C, it must pass by the end of each block, which kills the children.
     signal.signal(signal.SIGTERM, _stop)

@@ -10,7 +10,7 @@ import typer
 from hsms_engine import process
 from hsms_engine.answers import AnswerBook
 from hsms_engine.cli.command import Command, CommandError
-from hsms_engine.cli.options import AsJson, Protocol, seconds, whole
+from hsms_engine.cli.options import SECOND_HOST, AsJson, Protocol, seconds, whole
 from hsms_engine.driver.tcp import address_text
 from hsms_engine.fake.behaviours import KNOWN, Behaviours, listing
 from hsms_engine.fake.emissions import emissions
@@ -61,11 +61,12 @@ def fake(
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="print connections, not messages")] = False,
+    second_host: Annotated[str, SECOND_HOST] = "probe",
     protocol: Protocol,
     as_json: AsJson = False,
 ) -> int:
     """Play an equipment until Ctrl-C."""
-    settings = protocol.settings(host, port)
+    settings = protocol.settings(host, port, second_host=second_host)
     try:
         Behaviours.parse(behaviour)
         emissions(alarms, events)

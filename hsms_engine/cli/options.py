@@ -47,10 +47,15 @@ def whole(lowest: int, highest: int) -> Callable[[str], int]:
 seconds = checked(float, "a number of seconds")
 
 
-def _timer(timer: Timer) -> Any:
+def timer_option(timer: Timer) -> Any:
+    """An option for the seconds of a timer."""
     meaning = f"{timer.meaning} ({timer.lowest:g}..{timer.highest:g})"
     return typer.Option(parser=seconds, metavar="SECONDS", help=meaning)
 
+
+SECOND_HOST: Any = typer.Option(
+    parser=str, metavar="probe|refuse", help="what a listening end does when a second host asks"
+)
 
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object a line")]
 
@@ -62,11 +67,11 @@ class Protocol:
     session_id: Annotated[
         int, typer.Option(parser=whole(0, 32_767), metavar="N", help="the device id (0..32767)")
     ] = 0
-    t3: Annotated[float, _timer(timers.T3)] = timers.T3.seconds
-    t5: Annotated[float, _timer(timers.T5)] = timers.T5.seconds
-    t6: Annotated[float, _timer(timers.T6)] = timers.T6.seconds
-    t7: Annotated[float, _timer(timers.T7)] = timers.T7.seconds
-    t8: Annotated[float, _timer(timers.T8)] = timers.T8.seconds
+    t3: Annotated[float, timer_option(timers.T3)] = timers.T3.seconds
+    t5: Annotated[float, timer_option(timers.T5)] = timers.T5.seconds
+    t6: Annotated[float, timer_option(timers.T6)] = timers.T6.seconds
+    t7: Annotated[float, timer_option(timers.T7)] = timers.T7.seconds
+    t8: Annotated[float, timer_option(timers.T8)] = timers.T8.seconds
     linktest: Annotated[
         float,
         typer.Option(
@@ -83,8 +88,8 @@ class Protocol:
         ),
     ] = False
 
-    def settings(self, host: str, port: int) -> Settings:
-        """The settings, validated as a whole. Raises ``CommandError``."""
+    def settings(self, host: str, port: int, **others: Any) -> Settings:
+        """The settings, and ``others`` by name, validated as a whole. Raises ``CommandError``."""
         try:
             return Settings(
                 host=host,
@@ -97,6 +102,7 @@ class Protocol:
                 t8=self.t8,
                 linktest_interval=self.linktest or None,
                 allow_short_timers=self.allow_short_timers,
+                **others,
             )
         except SettingsError as error:
             raise CommandError(error, 2) from error

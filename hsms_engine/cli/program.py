@@ -13,13 +13,14 @@ from collections.abc import Sequence
 import typer
 from rich.markup import escape
 
-from hsms_engine.cli import connect, fake
+from hsms_engine.cli import bounds, connect, fake
 from hsms_engine.process import OutputError, complain, drop, require_output
 
 _NAME = "hsms-engine"
 COMMANDS = (
     fake.COMMAND,
     connect.COMMAND,
+    bounds.COMMAND,
 )
 
 
