@@ -10,7 +10,7 @@ INSTALLED := .venv/.installed
 
 help:
 	@echo 'make demo          two processes, a lost link, the breaker, and the link back: under 30 s'
-	@echo 'make test          the tests: three to five minutes'
+	@echo 'make test          the tests: about ten minutes'
 	@echo 'make check         what CI runs: format, lint, types, tests, coverage'
 	@echo 'make diagrams      draw the charts into diagrams/, write docs/protocol.md'
 	@echo 'make prove         model-check the charts and print what holds: under four minutes'
