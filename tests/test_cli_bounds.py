@@ -138,7 +138,7 @@ def test_on_request_it_draws_the_run_that_takes_as_long(
     file = tmp_path / "worst.mmd"
     printed(capsys, "--picture", file, "--of", name)
     (bound,) = (each for each in bounds.table(Settings()) if each.name == name)
-    assert file.read_text().splitlines()[:2] == [
+    assert file.read_text(encoding="utf-8").splitlines()[:2] == [
         "sequenceDiagram",
         f"    title {name}: {bound.seconds:g} s",
     ]

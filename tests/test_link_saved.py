@@ -400,7 +400,7 @@ async def test_the_program_of_the_guide_runs(
 
     for _ in range(2):
         await names["run_link"](file, use, dial=board.dial)
-    assert json.loads(file.read_text())["breaker"]["values"] == {"failures": 1}
+    assert json.loads(file.read_text(encoding="utf-8"))["breaker"]["values"] == {"failures": 1}
     file.write_text("{}")
     await names["run_link"](file, use, dial=board.dial)
 
