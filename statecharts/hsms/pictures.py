@@ -83,9 +83,14 @@ def write(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in texts().items():
         path = directory / name
-        path.write_text(text)
+        _write(path, text)
         if path.suffix == ".dot":
-            path.with_suffix(".svg").write_text(svg(text))
+            _write(path.with_suffix(".svg"), svg(text))
+
+
+def _write(path: Path, text: str) -> None:
+    # The same bytes on every system: the files are kept with the source.
+    path.write_text(text, encoding="utf-8", newline="\n")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -18,6 +18,7 @@ _ENDS = {
     "reply_received": "replied",
     "reject_received": "rejected",
     "abort_received": "aborted",
+    "error_report_received": "faulted",
     "connection_ended": "lost",
     "request_cancelled": "cancelled",
 }
@@ -25,7 +26,7 @@ _ENDS = {
 TRANSACTION = Chart(
     id="transaction",
     title="Data transaction",
-    received=("reply_received", "reject_received", "abort_received"),
+    received=("reply_received", "reject_received", "abort_received", "error_report_received"),
     local=("request_cancelled",),
     reported=("primary_written", "connection_ended"),
     total_in=("pending",),
@@ -40,6 +41,7 @@ TRANSACTION = Chart(
         State("timed_out", "Timed out"),
         State("rejected", "Rejected by the peer"),
         State("aborted", "Aborted by the peer"),
+        State("faulted", "Faulted by stream 9"),
         State("lost", "Lost with the connection"),
         State("cancelled", "Cancelled by the caller"),
     ),

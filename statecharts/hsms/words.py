@@ -100,6 +100,7 @@ _EVENTS = {
     "reply_received": "reply",
     "reject_received": "Reject.req",
     "abort_received": "SxF0",
+    "error_report_received": "S9F1, F3, F5, F7 or F11",
     "connection_ended": "connection ended",
 }
 

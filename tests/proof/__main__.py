@@ -13,7 +13,6 @@ import argparse
 import gc
 import math
 import os
-import resource
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -31,6 +30,7 @@ from statecharts.explore.obligations import Examiner
 from statecharts.hsms import ACTIVE_LINK, BREAKER, CHARTS, LINKTEST, PASSIVE_LINK
 from statecharts.testgen import coverage, tours
 from tests.support.driven import memory_pairs, tcp_pairs
+from tests.support.memory import peak_megabytes
 from tests.support.touring import walk
 
 from .binding import machine
@@ -154,13 +154,12 @@ def prove_scale() -> Row:
     graph = Graph(two_ends(EVERYTHING))
     seconds = perf_counter() - began
     states = len(graph.states)
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return Row(
         "two ends, everything",
         f"{states:,}",
         f"{len(graph.targets):,}",
         "",
-        f"no impossible effect; {states / seconds:,.0f} states/s, {megabytes:,} MB",
+        f"no impossible effect; {states / seconds:,.0f} states/s, {peak_megabytes():,} MB",
         seconds,
     )
 

@@ -82,7 +82,7 @@ EQUIVALENT: dict[str, str] = {
         "the attempt has succeeded in the same step, and a closed breaker does nothing on this"
     ),
     r"add Tell\(probe_wanted\)": "a probe runs already, and there is one at a time",
-    r"on exit of state (closed|replied|timed_out|rejected|aborted|lost|cancelled)": (
+    r"on exit of state (closed|replied|timed_out|rejected|aborted|faulted|lost|cancelled)": (
         "the state is never left"
     ),
     r"^add (failures|misses) ": (

@@ -644,6 +644,7 @@ _OUTCOMES = {
     "reply_received": "replied",
     "reject_received": "rejected",
     "abort_received": "aborted",
+    "error_report_received": "faulted",
     "connection_ended": "lost",
     "request_cancelled": "cancelled",
     "t3_expired": "timed_out",

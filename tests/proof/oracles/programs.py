@@ -23,7 +23,7 @@ def run(*command: str, directory: Path, given: str = "") -> str:
     """The output of a program. Raises ``OracleError`` when it fails."""
     try:
         done = subprocess.run(
-            command, cwd=directory, input=given, capture_output=True, text=True, check=False
+            command, cwd=directory, input=given, capture_output=True, encoding="utf-8", check=False
         )
     except (FileNotFoundError, PermissionError) as error:
         raise OracleError(f"{command[0]} is not installed") from error

@@ -38,7 +38,7 @@ def spin(model: str) -> Verification:
     """Spin's verdict, from a complete search without reductions."""
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
-        (directory / "model.pml").write_text(model)
+        (directory / "model.pml").write_text(model, encoding="utf-8")
         run("spin", "-a", "model.pml", directory=directory)
         # The program is long and runs only for a short time: optimising it would cost more.
         options = ("-O0", "-w", "-DSAFETY", "-DNOREDUCE", "-DMEMLIM=2048")

@@ -30,10 +30,13 @@ from .programs import Agreement, run
 
 def install(oracle: Path) -> None:
     """Install what ``package.json`` pins, unless it is there. Raises ``OracleError``."""
-    wanted = json.loads((oracle / "package.json").read_text())["dependencies"]
+    wanted = json.loads((oracle / "package.json").read_text(encoding="utf-8"))["dependencies"]
     for name, version in wanted.items():
         there = oracle / "node_modules" / name / "package.json"
-        if not there.is_file() or json.loads(there.read_text())["version"] != version:
+        if (
+            not there.is_file()
+            or json.loads(there.read_text(encoding="utf-8"))["version"] != version
+        ):
             quiet = ("--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts")
             run("npm", "install", *quiet, directory=oracle)
             return
