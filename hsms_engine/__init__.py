@@ -24,21 +24,27 @@ from hsms_engine.errors import (
     HsmsError,
     LinkDownError,
     LocalProtocolError,
+    NotTaken,
     RejectedError,
     RemoteProtocolError,
     ReplyTimeoutError,
     RestoreError,
     SelectRefusedError,
     SettingsError,
+    StreamNineError,
     TransactionError,
+    WrongLoopError,
 )
 from hsms_engine.link import HsmsLink, open_link
 from hsms_engine.message import Message
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.statistics import Statistics
-from hsms_engine.server import HsmsServer, serve_hsms
+from hsms_engine.protocol.traffic import Traffic
+from hsms_engine.server import HsmsServer, ServerStatistics, serve_hsms
 from hsms_engine.settings import Settings, SettingsChanges
+
+__version__ = "0.1.0"
 
 __all__ = [
     "AbortedError",
@@ -56,6 +62,7 @@ __all__ = [
     "LinkDownError",
     "LocalProtocolError",
     "Message",
+    "NotTaken",
     "Phase",
     "Primary",
     "RejectedError",
@@ -63,11 +70,16 @@ __all__ = [
     "ReplyTimeoutError",
     "RestoreError",
     "SelectRefusedError",
+    "ServerStatistics",
     "Settings",
     "SettingsChanges",
     "SettingsError",
     "Statistics",
+    "StreamNineError",
+    "Traffic",
     "TransactionError",
+    "WrongLoopError",
+    "__version__",
     "events",
     "open_hsms",
     "open_link",

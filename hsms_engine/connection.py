@@ -16,14 +16,16 @@ import trio
 
 from hsms_engine.driver.dialling import Began, GiveBack
 from hsms_engine.driver.driver import Driver
+from hsms_engine.driver.loop import expect_trio
 from hsms_engine.driver.tcp import Dial, address_text, dial_tcp
-from hsms_engine.errors import ConnectError
+from hsms_engine.errors import ConnectError, ConnectionLostError
 from hsms_engine.messaging import Messaging
 from hsms_engine.nursery import is_cancellation, open_bare_nursery
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.saving import Kept
 from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
+from hsms_engine.traffic import write_logs
 from statecharts.hsms import ACTIVE_LINK
 
 
@@ -34,19 +36,27 @@ class HsmsConnection(Messaging):
         return self
 
     async def __anext__(self) -> Primary:
-        """The next primary. Ends when the peer has separated.
+        """The next primary, as ``receive`` gives it. Ends when the peer has separated."""
+        try:
+            return await self.receive()
+        except ConnectionLostError:
+            separated = self._engine.session_ended_by == "separate_req_received"
+            if separated and self._engine.dropped() is None:
+                raise StopAsyncIteration from None
+            raise
 
-        Raises ``ConnectionLostError`` when the connection was lost, or is over and primaries that
-        waited were dropped (``server_inbox_bytes``), ``ClosedError`` when you closed it.
+    async def receive(self) -> Primary:
+        """The next primary. When cancelled, none is lost.
+
+        Raises ``ConnectionLostError`` when the peer has separated, when the connection was lost,
+        or is over and primaries that waited were dropped (``server_inbox_bytes``), ``ClosedError``
+        when you closed it.
         """
+        self._check_task("receive()")
         primary = await self._driver.next_primary()
         if primary is not None:
             return primary
-        if (dropped := self._engine.dropped()) is not None:
-            raise dropped
-        if self._engine.session_ended_by == "separate_req_received":
-            raise StopAsyncIteration
-        raise self._engine.unusable()
+        raise self._engine.dropped() or self._engine.unusable()
 
 
 @overload
@@ -85,6 +95,7 @@ async def open_hsms(
     an unknown setting. The exit of the block sends Separate.req; an exception of the block comes
     out as it is.
     """
+    expect_trio("open_hsms()")
     driver = make_driver(chosen_settings(given, changes), dial, random, single_use=True)
     async with open_bare_nursery() as nursery:
         await nursery.start(driver.run)
@@ -111,7 +122,8 @@ def make_driver(
     engine = Engine(
         ACTIVE_LINK,
         settings,
-        clock=trio.current_time,
+        # trio's, but also for other threads, which ask for statistics.
+        clock=trio.lowlevel.current_clock().current_time,
         random=random or Random(),
         peer=peer,
         single_use=single_use,
@@ -127,7 +139,9 @@ def make_driver(
         began({})
         return await dial(), lambda: None
 
-    return Driver(engine, dial_at_once if dial else dial_settings)
+    driver = Driver(engine, dial_at_once if dial else dial_settings)
+    write_logs(driver)
+    return driver
 
 
 async def _connect(driver: Driver) -> None:

@@ -4,6 +4,7 @@
 error                    raised when                                 connection usable?
 =======================  ==========================================  ========================
 LocalProtocolError       you asked for what HSMS forbids             yes; nothing sent
+WrongLoopError           called from another thread or event loop    yes; nothing was done
 SettingsError            a setting is out of its range               nothing was changed
 RestoreError             what was saved cannot be restored           there is none
 TransactionError         one request failed                          yes
@@ -19,6 +20,7 @@ Every message carries the values: the peer, the state, the timer, the bytes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 AttemptPhase = Literal["tcp connect", "select"]
@@ -52,6 +54,13 @@ class LocalProtocolError(HsmsError):
     """You asked for what HSMS forbids in this state. Nothing was sent; the connection is usable."""
 
 
+class WrongLoopError(HsmsError, RuntimeError):
+    """It was called from another thread, or another event loop, than the one it lives in.
+
+    Nothing was done; the message says what to use there. The connection is usable in its own loop.
+    """
+
+
 class SettingsError(HsmsError, ValueError):
     """One or more settings are out of range; the message names field, value and range of each."""
 
@@ -68,8 +77,40 @@ class TransactionError(HsmsError):
     """One request failed. The connection is usable."""
 
 
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """The header of a message that came and was not taken: it may be the reply, gone wrong.
+
+    ``late`` says so when it answers an earlier request, for which nobody waited any more. ``other``
+    is the name of what is no data message, such as ``PType 3 SType 0``; ``stream``, ``function``
+    and ``wait`` say nothing then.
+    """
+
+    stream: int
+    function: int
+    wait: bool
+    session_id: int
+    system_bytes: int
+    late: str | None = None
+    other: str | None = None
+
+    @property
+    def name(self) -> str:
+        """``S1F2``, or ``other``."""
+        return self.other or f"S{self.stream}F{self.function}"
+
+
 class ReplyTimeoutError(TransactionError):
-    """No reply came within T3. A reply that comes later is dropped and counted."""
+    """No reply came within T3. A reply that comes later is dropped and counted.
+
+    ``not_taken`` has what came while the request was open and was not taken for its reply, though
+    something about it fits, oldest first: a message with a foreign session id, a secondary of the
+    same stream, or what has the same system bytes. Only the latest ones are kept.
+    """
+
+    def __init__(self, message: str, not_taken: tuple[NotTaken, ...] = ()) -> None:
+        super().__init__(message)
+        self.not_taken = not_taken
 
 
 class RejectedError(TransactionError):
@@ -82,6 +123,22 @@ class RejectedError(TransactionError):
 
 class AbortedError(TransactionError):
     """The peer ended the transaction with SxF0."""
+
+
+class StreamNineError(TransactionError):
+    """The peer has reported that it cannot take the request: S9F1, S9F3, S9F5, S9F7 or S9F11.
+
+    ``function`` is that of the report: 1, 3, 5, 7 or 11.
+    """
+
+    def __init__(self, message: str, function: int) -> None:
+        super().__init__(message)
+        self.function = function
+
+    @property
+    def name(self) -> str:
+        """The report's name: ``S9F5``."""
+        return f"S9F{self.function}"
 
 
 class ConnectError(HsmsError):

@@ -1,8 +1,9 @@
-"""The events of a link, in order: a closed union of small frozen records.
+"""The events of a link, and those of a server, in order: two closed unions of small frozen records.
 
 ``at`` is the monotonic clock in seconds, ``epoch`` the number of the TCP connection (0 before the
 first). There is one event for each change of the connection's phase and for each state that the
-breaker enters, so the same event does not come twice in a row.
+breaker enters, so the same event does not come twice in a row. For a server, ``epoch`` counts the
+connections that it has accepted, from 1.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Blocked(Happened):
 
 @dataclass(frozen=True, slots=True)
 class Closed(Happened):
-    """The link is over: no connection follows.
+    """The link, or the server, is over: no connection follows.
 
     ``error`` is None unless it has closed itself because of a defect of this package.
     """
@@ -132,6 +133,52 @@ class Missed(Happened):
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class PeerAccepted(Happened):
+    """A server has given a place to a connection of ``peer``, which is not selected yet."""
+
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSelected(Happened):
+    """The connection of ``peer`` is selected."""
+
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDeselected(Happened):
+    """The session of ``peer`` was closed with Deselect; its connection stays, and T7 runs."""
+
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRefused(Happened):
+    """``peer`` has asked for a session, and others have all of them: Select.rsp 3."""
+
+    peer: str
+    max_sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerTurnedAway(Happened):
+    """There was no place for a connection of ``peer``: it was closed at once. ``epoch`` is 0."""
+
+    peer: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class PeerEnded(Happened):
+    """The connection of ``peer`` is over, and ``why``; its handler may run on."""
+
+    peer: str
+    was_selected: bool
+    why: str
+
+
 LinkEvent = (
     Idle
     | Connecting
@@ -149,5 +196,16 @@ LinkEvent = (
     | BreakerIsolated
     | UnexpectedSecondary
     | Unsent
+    | Missed
+)
+
+ServerEvent = (
+    PeerAccepted
+    | PeerSelected
+    | PeerDeselected
+    | PeerRefused
+    | PeerTurnedAway
+    | PeerEnded
+    | Closed
     | Missed
 )

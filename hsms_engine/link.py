@@ -8,20 +8,25 @@ the breaker for a permit. While the session is not selected, calls that need it 
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from random import Random
 from time import time
 from typing import Any, Unpack, overload
 
+import trio
+
 from hsms_engine.connection import closing, make_driver
 from hsms_engine.driver.driver import Driver
+from hsms_engine.driver.loop import Configuration, expect_trio
 from hsms_engine.driver.tcp import Dial, address_text
-from hsms_engine.errors import ConnectError, LocalProtocolError
+from hsms_engine.errors import ClosedError, ConnectError, LocalProtocolError
 from hsms_engine.messaging import Messaging
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.saving import read, write
+from hsms_engine.session_task import SessionTask
 from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
 
 # What ``HsmsLink.save`` gives, or its JSON.
@@ -31,8 +36,15 @@ Saved = dict[str, object] | str | bytes
 class HsmsLink(Messaging):
     """An active link. Iterating yields the primaries of all its connections."""
 
-    def __init__(self, driver: Driver, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, driver: Driver, nursery: trio.Nursery, wall_clock: Callable[[], float]
+    ) -> None:
         super().__init__(driver)
+        engine = driver.engine
+        self._nursery = nursery
+        self._configuration = Configuration(
+            driver.loop, lambda: engine.settings, lambda _: engine.expect_open(), driver.use
+        )
         self._wall_clock = wall_clock
 
     def __aiter__(self) -> HsmsLink:
@@ -40,13 +52,42 @@ class HsmsLink(Messaging):
 
     async def __anext__(self) -> Primary:
         """The next primary, of any connection. Ends when the link is closed."""
+        try:
+            return await self.receive()
+        except ClosedError:
+            raise StopAsyncIteration from None
+
+    async def receive(self) -> Primary:
+        """The next primary, of any connection. When cancelled, none is lost.
+
+        Raises ``ClosedError`` when the link is closed.
+        """
+        self._check_task("receive()")
         primary = await self._driver.next_primary()
         if primary is None:
-            raise StopAsyncIteration
+            raise self._engine.unusable()
         return primary
+
+    def on_selected(self, task: Callable[[HsmsLink], Awaitable[object]]) -> trio.CancelScope:
+        """``await task(link)`` for each selected session, at once when there is one.
+
+        It is cancelled when its session ends. An ``Exception`` that it raises is logged
+        (``hsms_engine.link``: ``HsmsError`` at WARNING while its session goes on, else at INFO; any
+        other at ERROR) and ends nothing else: the session stays. For the next session it is called
+        again, when it has been left. Cancelling what is returned
+        takes it away, and so does the end of the block. Any number of tasks may be given. Raises
+        ``ClosedError`` when the link is closed.
+        """
+        self._check("on_selected()")
+        if self._engine.is_closing:
+            raise self._engine.unusable()
+        session_task = SessionTask(self._driver, partial(task, self))
+        self._nursery.start_soon(session_task.run)
+        return session_task.scope
 
     def enable(self) -> None:
         """Connect, and reconnect from now on. Raises ``LocalProtocolError`` when it is enabled."""
+        self._check("enable()")
         self._call(self._engine.enable)
 
     def disable(self) -> None:
@@ -55,6 +96,7 @@ class HsmsLink(Messaging):
         An abandoned attempt counts neither as a success nor as a failure. Raises
         ``LocalProtocolError`` when it is disabled.
         """
+        self._check("disable()")
         self._call(self._engine.disable)
 
     async def wait_selected(self) -> None:
@@ -62,6 +104,7 @@ class HsmsLink(Messaging):
 
         Raises ``ClosedError`` when the link is closed meanwhile.
         """
+        self._check_task("wait_selected()")
         engine = self._engine
         await self._driver.until(lambda: engine.is_selected)
         if not engine.is_selected:
@@ -75,6 +118,7 @@ class HsmsLink(Messaging):
         when the link is disabled, ``LinkDownError`` when it is disabled meanwhile, or
         ``ClosedError``.
         """
+        self._check_task("connect()")
         engine = self._engine
         failed_before = engine.failed_attempts
         if engine.phase == "idle":
@@ -101,9 +145,12 @@ class HsmsLink(Messaging):
         They are in force at once: running timers get new deadlines, counts stay, and the breaker
         opens when its failures reach a lowered ``breaker_threshold``. ``host`` and ``port`` are
         used by the next attempt. Raises ``SettingsError``, or ``ClosedError`` when it is closed.
+
+        In another thread they are validated and handed over: they are in force soon, and nothing
+        happens when the link closes before that.
         """
-        self._engine.configure((settings or self.settings).replace(**changes))
-        self._driver.turn()
+        if self._configuration.change(settings, changes):
+            self._driver.turn()
 
     def save(self) -> dict[str, object]:
         """What is to outlive this program, as plain JSON values, for ``open_link(restore=...)``.
@@ -113,6 +160,7 @@ class HsmsLink(Messaging):
         A connection is not saved: the link comes back without one. It may be called at any time,
         also after a close: then the link comes back enabled.
         """
+        self._check("save()")
         return write(self._engine.kept(), self._wall_clock())
 
     def isolate(self) -> None:
@@ -120,10 +168,12 @@ class HsmsLink(Messaging):
 
         A selected connection stays.
         """
+        self._check("isolate()")
         self._call(self._engine.isolate)
 
     def release(self) -> None:
         """Close the breaker that was isolated. Raises ``LocalProtocolError`` when it was not."""
+        self._check("release()")
         self._call(self._engine.release)
 
     def reset_breaker(self) -> None:
@@ -131,6 +181,7 @@ class HsmsLink(Messaging):
 
         A running attempt is withdrawn when the breaker was half-open.
         """
+        self._check("reset_breaker()")
         self._call(self._engine.reset_breaker)
 
 
@@ -177,6 +228,7 @@ async def open_link(
     disabled when it was disabled. It need not be trusted: raises ``RestoreError``, and opens
     nothing, when it is not what ``save`` gives. ``wall_clock`` tells how long ago it was saved.
     """
+    expect_trio("open_link()")
     settings = chosen_settings(given, changes)
     kept = None
     if restore is not None:
@@ -185,9 +237,12 @@ async def open_link(
     driver = make_driver(settings, dial, random, single_use=False, kept=kept)
     async with open_bare_nursery() as nursery:
         await nursery.start(driver.run)
-        link = HsmsLink(driver, wall_clock)
+        link = HsmsLink(driver, nursery, wall_clock)
         async with closing(link):
             if kept is None or kept.is_enabled:
                 link.enable()
+            else:
+                # What was restored is told.
+                driver.turn()
             yield link
         nursery.cancel_scope.cancel()

@@ -233,7 +233,7 @@ class Message:
         wait = " W" if self._wait else ""
         where = "" if self._session_id is None else f" session={self._session_id}"
         if self._system_bytes is not None:
-            where += f" system={self._system_bytes}"
+            where += f" system={self._system_bytes:08X}"
         text = self._summary()
         return f"<Message {self.name}{wait}{where}{' ' if text else ''}{text}>"
 

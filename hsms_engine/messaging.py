@@ -2,23 +2,31 @@
 
 Errors are sorted by what the caller can still do, see ``hsms_engine.errors``. The caller chooses
 how long to wait, with trio's cancel scopes. Cancelling a request abandons only that transaction.
+
+Every call but those that only read raises ``WrongLoopError`` in another thread or event loop.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import trio
 
 from hsms_engine.driver.driver import Driver
 from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.errors import LocalProtocolError
+from hsms_engine.events import LinkEvent
+from hsms_engine.logs import Teller
 from hsms_engine.message import Message
 from hsms_engine.protocol.control import ControlTransaction
+from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.statistics import Statistics
+from hsms_engine.protocol.traffic import Traffic
+from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.settings import Settings
 
 
@@ -54,25 +62,45 @@ class Messaging:
         """The settings in force."""
         return self._engine.settings
 
+    @property
+    def _teller(self) -> Teller:
+        """For the doors: what writes in ``hsms_engine.link`` about this, in any thread."""
+        return self._driver.teller
+
     def statistics(self) -> Statistics:
-        """All counts, taken at the same moment."""
+        """All counts, taken at the same moment; from another thread, at nearly the same."""
         return self._engine.statistics()
 
-    def events(self) -> EventReader:
+    def events(self) -> EventReader[LinkEvent]:
         """The events in order: ``async for event in link.events()``.
 
-        The first reader gets everything from the first attempt on, each later one the events from
-        then on. A reader that is more than ``events_size`` events behind gets
-        ``Missed`` with the number of dropped events. The loop ends when the link is over.
+        Each reader begins with the present state: the first one with everything from the first
+        attempt on, each later one with the latest event of the phase and, while the breaker is not
+        closed, its latest event, with the times at which they happened. A reader that is more than
+        ``events_size`` events behind gets ``Missed`` with the number of dropped events. The loop
+        ends when the link is over.
         """
+        self._check("events()")
         return self._driver.events()
 
     def on_step(self, recorder: Callable[[Step], None]) -> None:
         """Call ``recorder`` with a ``hsms_engine.protocol.Step`` for every step of the charts.
 
-        It is called at once, in the task of the step. It must not raise: that would stop the link.
+        It is called at once, in the task of the step, and the link waits for it. One that raises is
+        removed, which ``hsms_engine.link`` logs at ERROR, and the link lives on.
         """
+        self._check("on_step()")
         self._driver.recorders.append(recorder)
+
+    def on_message(self, callback: Callable[[Traffic], None]) -> None:
+        """Call ``callback`` for every message, data or control, that comes or is queued to be sent.
+
+        It is called in the thread of the event loop, in order, and the link waits for it: put slow
+        work elsewhere. One that raises is removed, as for ``on_step``.
+        """
+        self._check("on_message()")
+        self._driver.watchers.append(callback)
+        self._driver.watch()
 
     # Messages
 
@@ -80,35 +108,25 @@ class Messaging:
         """Send a primary with W and return its reply.
 
         T3 starts when the primary is wholly written. Raises ``ReplyTimeoutError`` (T3),
-        ``RejectedError`` and ``AbortedError`` when only this transaction fails and the connection
-        stays, ``LocalProtocolError`` when the message cannot be sent (nothing is sent), and the
-        error of the connection when it is not selected, or is lost before the reply.
+        ``RejectedError``, ``AbortedError`` and ``StreamNineError`` when only this transaction fails
+        and the connection stays, ``LocalProtocolError`` when the message cannot be sent (nothing is
+        sent), and the error of the connection when it is not selected, or is lost before the reply.
         """
-        if not message.is_primary or not message.wait:
-            raise LocalProtocolError(
-                f"{message.name} {'without W' if message.is_primary else 'is a secondary'}: only a "
-                "primary with W has a reply; use send() or reply()"
-            )
+        self._check_task("request()")
+        _expect_request(message)
         await self._until_room()
         transaction = self._engine.request(message)
         self._driver.turn_soon()
         await self._driver.until_settled(transaction)
-        outcome = transaction.outcome
-        if isinstance(outcome, Message):
-            return outcome
-        assert outcome is not None
-        raise outcome
+        return transaction.reply()
 
     async def send(self, message: Message) -> None:
         """Send a primary that wants no reply. Returns when it is queued, not when it is read.
 
         Waits while more than ``outbox_size`` bytes are queued. Raises like ``request``.
         """
-        if not message.is_primary or message.wait:
-            raise LocalProtocolError(
-                f"{message.name} {'asks for a reply' if message.wait else 'is a secondary'}: use "
-                "request() or reply()"
-            )
+        self._check_task("send()")
+        _expect_event(message)
         await self._until_room()
         self._engine.send(message)
         self._driver.turn_soon()
@@ -122,6 +140,7 @@ class Messaging:
         the primary wants no reply or has had one, ``ConnectionLostError`` when the connection over
         which it came is over, whether or not there is another, ``ClosedError`` when you closed it.
         """
+        self._check_task("reply()")
         await self._until_room()
         if self._driver.share.count_message():
             await self._driver.share.pause()
@@ -136,6 +155,7 @@ class Messaging:
         Raises ``ReplyTimeoutError`` when none came within T6 and the link may go on
         (``linktest_threshold``), ``RejectedError``, or the error of the connection.
         """
+        self._check_task("linktest()")
         await self._ask(self._engine.linktest)
 
     async def deselect(self) -> None:
@@ -144,6 +164,7 @@ class Messaging:
         Raises ``TransactionError`` when the peer stays selected, ``LocalProtocolError`` when this
         is not possible now, or the error of the connection.
         """
+        self._check_task("deselect()")
         await self._ask(self._engine.deselect)
 
     async def select(self) -> None:
@@ -151,6 +172,7 @@ class Messaging:
 
         Raises ``LocalProtocolError`` when this is not possible now, or the error of the connection.
         """
+        self._check_task("select()")
         await self._ask(self._engine.select)
 
     async def aclose(self) -> None:
@@ -161,6 +183,7 @@ class Messaging:
         peer. Raises ``ConnectionLostError`` when accepted messages could not be written, with the
         number of bytes. When cancelled, it closes without waiting.
         """
+        self._check_task("aclose()")
         told_already = self._told and self._engine.is_closed
         await self.until_closed()
         if (unsent := self._engine.unsent) is not None and not told_already:
@@ -170,19 +193,74 @@ class Messaging:
 
     async def until_closed(self) -> None:
         """Like ``aclose``, for a caller who does not want to know whether all was written."""
+        self._check_task("until_closed()")
         self.close_soon()
         try:
             await self._driver.until(lambda: self._engine.is_closed)
         except trio.Cancelled:
-            # Nobody waits any more for what is not written.
-            self._call(self._engine.tcp_closed)
+            self._close_at_once()
             raise
 
     def close_soon(self) -> None:
         """Begin to close, without waiting; ``aclose`` also waits until it is closed."""
+        self._check("close_soon()")
         self._call(self._engine.close)
 
+    # For the doors, which have no task of trio for these
+
+    def _request_now(
+        self, message: Message, settled: Callable[[Transaction], object]
+    ) -> Callable[[], None] | None:
+        """``request``; ``settled`` is called with its transaction. Returns what abandons it.
+
+        None, and nothing is sent, when ``request`` would wait because too much is queued.
+        """
+        _expect_request(message)
+        if self._engine.is_full:
+            return None
+        transaction = self._engine.request(message)
+        self._driver.turn_soon()
+        if transaction.is_settled:
+            settled(transaction)
+        else:
+            self._driver.when_settled(transaction, partial(settled, transaction))
+        return partial(self._driver.abandon, transaction)
+
+    def _send_now(self, message: Message) -> bool:
+        """``send``. False, and nothing is sent, when it would wait because too much is queued."""
+        _expect_event(message)
+        if self._engine.is_full:
+            return False
+        self._engine.send(message)
+        self._driver.turn_soon()
+        return True
+
+    def _reply_now(self, primary: Message, reply: Message) -> bool:
+        """``reply``, as ``_send_now`` is ``send``."""
+        if self._engine.is_full:
+            return False
+        self._engine.reply(primary, reply)
+        self._driver.turn_soon()
+        return True
+
+    def _put_back(self, primary: Primary) -> None:
+        """Its caller could not take this primary, which waits in its place again."""
+        self._driver.put_back(primary)
+
+    def _close_at_once(self) -> None:
+        """Close, and do not wait for what is not written; with Separate.req if possible."""
+        self.close_soon()
+        self._call(self._engine.tcp_closed)
+
     # Inside
+
+    def _check(self, call: str) -> None:
+        """Raise ``WrongLoopError`` in another thread than that of this loop."""
+        self._driver.loop.check(self, call)
+
+    def _check_task(self, call: str) -> None:
+        """The same, and also outside of a task of trio."""
+        self._driver.loop.check_task(self, call)
 
     def _call(self, call: Callable[[], None]) -> None:
         """Make a local call, and do at once what the engine then asks for."""
@@ -203,3 +281,19 @@ class Messaging:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._engine.is_full:
             await self._driver.until_room()
+
+
+def _expect_request(message: Message) -> None:
+    if not message.is_primary or not message.wait:
+        raise LocalProtocolError(
+            f"{message.name} {'without W' if message.is_primary else 'is a secondary'}: only a "
+            "primary with W has a reply; use send() or reply()"
+        )
+
+
+def _expect_event(message: Message) -> None:
+    if not message.is_primary or message.wait:
+        raise LocalProtocolError(
+            f"{message.name} {'asks for a reply' if message.wait else 'is a secondary'}: use "
+            "request() or reply()"
+        )

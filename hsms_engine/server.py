@@ -16,10 +16,11 @@ Invariants:
 from __future__ import annotations
 
 import logging
-import traceback
+import weakref
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
@@ -27,18 +28,36 @@ import trio
 
 from hsms_engine.connection import HsmsConnection
 from hsms_engine.driver.driver import Driver
+from hsms_engine.driver.event_reader import EventReader
+from hsms_engine.driver.loop import Configuration, Loop, expect_trio
 from hsms_engine.driver.tcp import Listening, Stream, host_of, listen_tcp
-from hsms_engine.errors import ConnectionLostError, HsmsError
+from hsms_engine.errors import ClosedError, ConnectionLostError, HsmsError, SettingsError
+from hsms_engine.events import (
+    Closed,
+    LinkEvent,
+    NotSelected,
+    PeerAccepted,
+    PeerDeselected,
+    PeerEnded,
+    PeerRefused,
+    PeerSelected,
+    PeerTurnedAway,
+    Selected,
+    ServerEvent,
+)
+from hsms_engine.logs import Teller, alone, link_name
 from hsms_engine.nursery import open_bare_nursery
+from hsms_engine.protocol.causes import CLOSED
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.entity import Entity
+from hsms_engine.protocol.statistics import COUNTERS, Statistics
+from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.settings import Settings, SettingsChanges, chosen_settings, warn_who_listens
+from hsms_engine.traffic import write_logs
 from statecharts.hsms import PASSIVE_LINK
 
 if TYPE_CHECKING:
     from trio import TaskStatus
-
-_LOG = logging.getLogger("hsms_engine.server")
 
 Handler = Callable[[HsmsConnection], Awaitable[object]]
 
@@ -53,6 +72,68 @@ class _Place:
     connection: HsmsConnection
     # Around everything that is done for this connection.
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    # Why we have closed it; empty when we have not.
+    why: str = ""
+    # What a new reader of events is told of it first; None when it is told that it has ended.
+    latest: PeerAccepted | PeerSelected | PeerDeselected | None = None
+
+    @property
+    def peer(self) -> str:
+        return self.driver.engine.peer
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """The connections that may still count, and the sums of all others.
+
+    It is replaced as a whole, so that no count is missing, or there twice, for another thread.
+    """
+
+    live: tuple[_Place, ...] = ()
+    ended: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
+    times_selected: int = 0
+
+    def begun(self, place: _Place) -> _Tally:
+        return replace(self, live=(*self.live, place))
+
+    def over(self, place: _Place) -> _Tally:
+        found = place.driver.engine.statistics()
+        return _Tally(
+            tuple(each for each in self.live if each is not place),
+            _summed(self.ended, [found]),
+            self.times_selected + found.times_selected,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatistics:
+    """All counts of a server, at nearly the same moment.
+
+    Of now: ``connections`` are open, ``selected`` of them have a session, ``handlers`` run,
+    ``outliving`` of them after the end of their connections; ``open_transactions``,
+    ``waiting_primaries``, ``waiting_bytes`` and ``queued_bytes`` are of all connections together.
+    Since the start: ``times_selected``, the counts that ``HsmsServer`` explains, and ``counts``,
+    which has the sums of ``Statistics.counts``, each connection that is over included.
+    """
+
+    connections: int
+    selected: int
+    handlers: int
+    outliving: int
+    open_transactions: int
+    waiting_primaries: int
+    waiting_bytes: int
+    queued_bytes: int
+    times_selected: int
+    accepted: int
+    turned_away: int
+    never_selected: int
+    gave_way: int
+    failed_connections: int
+    failed_handlers: int
+    cancelled_handlers: int
+    dropped_primaries: int
+    counts: dict[str, int]
 
 
 class HsmsServer:
@@ -69,15 +150,32 @@ class HsmsServer:
     """
 
     def __init__(
-        self, listener: Listening, settings: Settings, random: Random, *, raise_errors: bool
+        self,
+        listener: Listening,
+        settings: Settings,
+        random: Random,
+        *,
+        raise_errors: bool,
+        handler_room: Callable[[], int] | None = None,
     ) -> None:
         self._listener = listener
         self._random = random
         # What ends only its own connection.
         self._contained: type[Exception] = HsmsError if raise_errors else Exception
         self._scope = trio.CancelScope()
+        # trio's clock, but also for other threads.
+        self._clock = trio.lowlevel.current_clock().current_time
+        self._loop = Loop()
+        self._configuration = Configuration(
+            self._loop, lambda: self.settings, self._expect_fit, self._use
+        )
+        self._is_closing = False
+        self._closed: Closed | None = None
+        # Weak: a reader that its user does not keep is not kept here either.
+        self._readers: weakref.WeakSet[EventReader[ServerEvent]] = weakref.WeakSet()
         self.settings = settings
-        self.entity = Entity(settings.max_sessions, self._make_room)
+        self._handler_room = handler_room
+        self.entity = Entity(settings.max_sessions, self._make_room, self._can_serve)
         # Those that are open, in the order accepted, and how many there are of each address.
         self._open: dict[HsmsConnection, _Place] = {}
         self._of_address: Counter[str] = Counter()
@@ -86,6 +184,8 @@ class HsmsServer:
         # Those that are over while their handlers run on, the one that ended first at the front.
         self._outliving: dict[_Place, None] = {}
         self._handling: set[_Place] = set()
+        self._tally = _Tally()
+        self._watchers: list[Callable[[Traffic], None]] = []
         self.accepted = 0
         self.turned_away = 0
         self.never_selected = 0
@@ -125,8 +225,106 @@ class HsmsServer:
         """Bytes of the primaries that wait, as ``server_inbox_bytes`` counts them."""
         return self.entity.waiting_bytes
 
+    @property
+    def _teller(self) -> Teller:
+        """For the doors: what writes in ``hsms_engine.link`` about this, in any thread."""
+        return self._teller_of(self.address)
+
+    def _teller_of(self, of: str) -> Teller:
+        return Teller(link_name(self.settings.name, of, "passive"), 0)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.address}>"
+
+    def statistics(self) -> ServerStatistics:
+        """All counts, those of connections that are over included."""
+        tally = self._tally
+        found = [place.driver.engine.statistics() for place in tally.live]
+        still_open = [place.driver.engine.statistics() for place in list(self._open.values())]
+        return ServerStatistics(
+            connections=len(still_open),
+            selected=sum(each.phase == "selected" for each in still_open),
+            handlers=self.handlers,
+            outliving=self.outliving,
+            open_transactions=sum(each.open_transactions for each in found),
+            waiting_primaries=sum(each.waiting_primaries for each in found),
+            waiting_bytes=self.waiting_bytes,
+            queued_bytes=sum(each.queued_bytes for each in found),
+            times_selected=tally.times_selected + sum(each.times_selected for each in found),
+            accepted=self.accepted,
+            turned_away=self.turned_away,
+            never_selected=self.never_selected,
+            gave_way=self.gave_way,
+            failed_connections=self.failed_connections,
+            failed_handlers=self.failed_handlers,
+            cancelled_handlers=self.cancelled_handlers,
+            dropped_primaries=self.dropped_primaries,
+            counts=_summed(tally.ended, found),
+        )
+
+    def events(self) -> EventReader[ServerEvent]:
+        """What becomes of each peer, in order: ``async for event in server.events()``.
+
+        It begins with the present state: one event for each open connection, in the order accepted,
+        with the time at which that happened. A reader that is more than ``events_size`` events
+        behind gets ``Missed``. The loop ends with ``Closed``.
+        """
+        self._loop.check(self, "events()")
+        reader: EventReader[ServerEvent] = EventReader(
+            self._loop, lambda: self.settings, lambda: f"server on {self.address}"
+        )
+        latest = (place.latest for place in self._open.values())
+        for event in (each for each in latest if each is not None):
+            reader.put(event)
+        if self._closed is not None:
+            reader.put(self._closed)
+            reader.close()
+        else:
+            self._readers.add(reader)
+        return reader
+
+    def configure(
+        self, settings: Settings | None = None, /, **changes: Unpack[SettingsChanges]
+    ) -> None:
+        """Change settings of the running server; all of them or, on an error, none.
+
+        They are in force at once, for open connections too, as ``HsmsLink.configure`` has it. Who
+        is selected stays so when ``max_sessions`` is lowered, and who has a place keeps it. Raises
+        ``SettingsError``, also for another ``host`` or ``port``, or ``ClosedError`` when it is
+        closed. In another thread they are validated and handed over, to be in force soon.
+        """
+        self._configuration.change(settings, changes)
+
+    def _expect_fit(self, settings: Settings) -> None:
+        if self._is_closing:
+            raise ClosedError(f"{self!r}: configure after close; open another one")
+        for name in ("host", "port"):
+            mine, other = getattr(self.settings, name), getattr(settings, name)
+            if other != mine:
+                raise SettingsError(
+                    f"{name}={other!r} cannot be used by a server that listens with {name}={mine!r}"
+                )
+
+    def _use(self, settings: Settings) -> None:
+        self.settings = settings
+        self.entity.capacity = settings.max_sessions
+        for place in self._open.values():
+            place.driver.use(settings)
+
+    def on_message(self, callback: Callable[[Traffic], None]) -> None:
+        """``HsmsConnection.on_message`` of all connections, those that are open and all later ones.
+
+        One that raises is removed from all of them.
+        """
+        self._loop.check(self, "on_message()")
+        self._watchers.append(callback)
+        for place in self._open.values():
+            place.driver.watch()
+
     async def aclose(self) -> None:
         """Stop listening and separate from every peer. Then ``serve_hsms`` returns."""
+        self._loop.check_task(self, "aclose()")
+        self._is_closing = True
         self._listener.close()
         try:
             async with trio.open_nursery() as nursery:
@@ -137,6 +335,16 @@ class HsmsServer:
 
     async def serve(self, handler: Handler) -> None:
         """Accept connections until closed or cancelled."""
+        try:
+            await self._serve(handler)
+        finally:
+            self._is_closing = True
+            self._closed = Closed(self._clock(), self.accepted)
+            self._report(self._closed)
+            for reader in self._readers:
+                reader.close()
+
+    async def _serve(self, handler: Handler) -> None:
         with self._scope:
             async with open_bare_nursery() as nursery:
                 while True:
@@ -145,28 +353,39 @@ class HsmsServer:
                     except trio.ClosedResourceError:
                         # ``aclose`` has closed it, and cancels this task when it has separated.
                         await trio.sleep_forever()
-                    if self._make_place(peer):
+                    if not (why := self._make_place(peer)):
                         nursery.start_soon(self._serve_one, handler, self._enter(peer), stream)
                     else:
                         self.turned_away += 1
+                        self._report(PeerTurnedAway(self._clock(), 0, peer, why))
+                        self._teller_of(peer).say(logging.INFO, "turned away: %s", why)
                         # In a task of its own: this one goes on accepting.
                         nursery.start_soon(trio.aclose_forcefully, stream)
 
     # Places
 
-    def _make_place(self, peer: str) -> bool:
-        """Whether there is a place for this peer; perhaps another connection gives way."""
+    def _make_place(self, peer: str) -> str:
+        """Why there is no place for this peer; empty when there is one.
+
+        Perhaps another connection gives way.
+        """
         host, most = host_of(peer), self.settings.max_connections
         limit = self.settings.max_connections_per_address
         if limit is not None and self._of_address[host] >= limit:
-            return self._give_way(host, peer)
-        count = len(self._open)
-        if count < most and count + len(self._outliving) < 2 * most:
-            return True
-        if not self._unselected:
-            return False
+            if self._give_way(host, peer):
+                return ""
+            return f"its address has {limit} connections (max_connections_per_address)"
+        count, outliving = len(self._open), len(self._outliving)
+        if count < most and count + outliving < 2 * most:
+            return ""
         # Of several addresses that have as many, the one whose connection is the oldest.
-        return self._give_way(max(self._unselected, key=self._fullness), peer)
+        fullest = max(self._unselected, key=self._fullness, default=None)
+        if fullest is not None and self._give_way(fullest, peer):
+            return ""
+        return (
+            f"{count} connections are open, and {outliving} handlers run on after the end of "
+            f"theirs (max_connections = {most})"
+        )
 
     def _fullness(self, host: str) -> tuple[int, int]:
         unselected = self._unselected[host]
@@ -179,7 +398,10 @@ class HsmsServer:
                 # Selected in this turn.
                 continue
             self.gave_way += 1
-            self._count_unselected(place, f"gave way to {peer}")
+            self.never_selected += 1
+            place.why = f"gave way to {peer}"
+            place.driver.teller.say(logging.INFO, "gives way to %s", peer)
+            self._tell_ended(place, self._clock())
             self._leave(place)
             place.scope.cancel()
             return True
@@ -189,21 +411,35 @@ class HsmsServer:
         engine = Engine(
             PASSIVE_LINK,
             self.settings,
-            clock=trio.current_time,
+            clock=self._clock,
             random=self._random,
             peer=lambda _: peer,
             entity=self.entity,
         )
-        driver = Driver(engine, None, self._contest)
-        place = _Place(self.accepted, host_of(peer), driver, HsmsConnection(driver))
+        driver = Driver(engine, None, lambda: self._contest(place))
+        driver.shared_watchers = self._watchers
+        # This also has it look whether there are watchers.
+        write_logs(driver)
         self.accepted += 1
+        place = _Place(self.accepted, host_of(peer), driver, HsmsConnection(driver))
+        driver.followers.append(lambda event: self._follow(place, event))
+        place.latest = PeerAccepted(self._clock(), place.number, peer)
+        self._report(place.latest)
+        self._tally = self._tally.begun(place)
         self._open[place.connection] = place
         self._of_address[place.host] += 1
         self._unselected.setdefault(place.host, {})[place] = None
         return place
 
-    def _contest(self) -> None:
-        """A peer has asked for a session, and others have all of them: each of them is told."""
+    def _contest(self, asking: _Place) -> None:
+        """A peer has asked for a session, and none is free for it: each that has one is told."""
+        most = self.settings.max_sessions
+        asking.why = (
+            f"refused: others have all {most} sessions (max_sessions)"
+            if self.entity.is_full
+            else "refused: no handler can begin for it (threads)"
+        )
+        self._report(PeerRefused(self._clock(), asking.number, asking.peer, most))
         for place in list(self._open.values()):
             place.driver.session_wanted()
 
@@ -222,9 +458,33 @@ class HsmsServer:
         if not unselected:
             self._unselected.pop(place.host, None)
 
-    def _count_unselected(self, place: _Place, why: object) -> None:
-        self.never_selected += 1
-        _LOG.info("%s: never selected: %s", place.connection.peer, why)
+    # Telling
+
+    def _report(self, event: ServerEvent) -> None:
+        for reader in self._readers:
+            reader.put(event)
+
+    def _follow(self, place: _Place, event: LinkEvent) -> None:
+        """Tell what has become of one connection."""
+        if place.latest is None:
+            return
+        match event:
+            case Selected(at):
+                place.latest = PeerSelected(at, place.number, place.peer)
+                self._report(place.latest)
+            case NotSelected(at) if place.driver.engine.times_selected:
+                place.latest = PeerDeselected(at, place.number, place.peer)
+                self._report(place.latest)
+            case Closed(at):
+                self._tell_ended(place, at)
+            case _:
+                pass
+
+    def _tell_ended(self, place: _Place, at: float) -> None:
+        engine, place.latest = place.driver.engine, None
+        why = place.why or str(engine.last_error or CLOSED).removeprefix(f"{place.peer}: ")
+        was_selected = engine.times_selected > 0
+        self._report(PeerEnded(at, place.number, place.peer, was_selected, why))
 
     # One connection
 
@@ -240,14 +500,15 @@ class HsmsServer:
                         await self._handle(handler, place)
                         await _close(place.connection)
                     else:
-                        why = engine.last_error or "refused, or closed by a call"
-                        self._count_unselected(place, why)
+                        self.never_selected += 1
         except* self._contained as errors:
             self.failed_connections += 1
-            _log_defect(place.connection.peer, "ended, because it failed itself:", errors)
+            driver.teller.say_defect("ended, because it failed itself", errors)
         finally:
             # Nobody reads them any more, and they must not take the room of others.
             driver.drop_inbox()
+            # It counts nothing any more.
+            self._tally = self._tally.over(place)
 
     async def _run(self, place: _Place, stream: Stream) -> None:
         """Run a connection. When it is over, its place is free, also while its handler runs on."""
@@ -260,20 +521,29 @@ class HsmsServer:
 
     async def _handle(self, handler: Handler, place: _Place) -> None:
         self._handling.add(place)
+        place.driver.engine.serving(begins=True)
         if place.connection not in self._open:
             self._outlive(place)
         try:
             await handler(place.connection)
+            self._end(place, "its handler has returned")
         except* self._contained as errors:
+            self._end(place, f"its handler failed: {alone(errors)!r}")
             self.failed_handlers += 1
-            expected, defects = errors.split(HsmsError)
-            if expected is not None:
-                _log_expected(place.connection.peer, expected)
-            if defects is not None:
-                _log_defect(place.connection.peer, "closed, because its handler failed:", defects)
+            place.driver.teller.say_raised("its handler", errors)
         finally:
             self._handling.remove(place)
+            place.driver.engine.serving(begins=False)
             self._outliving.pop(place, None)
+
+    def _end(self, place: _Place, why: str) -> None:
+        """Its handler is over, and so its connection, unless that has ended before."""
+        if not place.driver.engine.is_closing:
+            place.why = why
+
+    def _can_serve(self, begun: int) -> bool:
+        """Whether a handler can begin for one more session, beside those for ``begun`` others."""
+        return self._handler_room is None or self._handler_room() > begun
 
     # What outlives a connection
 
@@ -286,10 +556,10 @@ class HsmsServer:
         longest = next(each for each in self._outliving if not each.scope.cancel_called)
         longest.scope.cancel()
         self.cancelled_handlers += 1
-        _LOG.warning(
-            "%s: its handler is cancelled: its connection has been over for longest, and more than "
+        longest.driver.teller.say(
+            logging.WARNING,
+            "its handler is cancelled: its connection has been over for longest, and more than "
             "%s such handlers run (max_connections)",
-            longest.connection.peer,
             most,
         )
 
@@ -302,10 +572,10 @@ class HsmsServer:
         for place in self._outliving:
             if count := place.driver.drop_inbox():
                 self.dropped_primaries += count
-                _LOG.warning(
-                    "%s: %s primaries that waited on a connection that is over are dropped: others "
+                place.driver.teller.say(
+                    logging.WARNING,
+                    "%s primaries that waited on a connection that is over are dropped: others "
                     "need their room (server_inbox_bytes)",
-                    place.connection.peer,
                     count,
                 )
                 return True
@@ -323,28 +593,15 @@ class HsmsServer:
         return count > 0
 
 
-# Errors are logged as text, because a log record that is kept must not keep the connection.
+def _summed(ended: Mapping[str, int], found: Sequence[Statistics]) -> dict[str, int]:
+    """The counts of all connections together."""
+    return {name: ended[name] + sum(each.counts[name] for each in found) for name in COUNTERS}
 
 
 async def _close(connection: HsmsConnection) -> None:
-    """Close it; what could not be written is no error of the server."""
-    try:
+    """Close it; what could not be written is logged (``Unsent``), and no error of the server."""
+    with suppress(ConnectionLostError):
         await connection.aclose()
-    except ConnectionLostError as error:
-        _LOG.warning("%s", str(error))
-
-
-def _log_expected(peer: str, errors: ExceptionGroup[HsmsError]) -> None:
-    if _LOG.isEnabledFor(logging.INFO):
-        why = "; ".join(str(error) for error in errors.exceptions)
-        _LOG.info("%s: handler ended: %s", peer, why)
-
-
-def _log_defect(peer: str, what: str, errors: ExceptionGroup[Exception]) -> None:
-    if _LOG.isEnabledFor(logging.ERROR):
-        error = errors.exceptions[0] if len(errors.exceptions) == 1 else errors
-        text = "".join(traceback.format_exception(error))
-        _LOG.error("%s: %s", peer, f"{what}\n{text}")
 
 
 @overload
@@ -358,6 +615,7 @@ async def serve_hsms(
     listener: Listening | None = None,
     random: Random | None = None,
     raise_errors: bool = False,
+    handler_room: Callable[[], int] | None = None,
     task_status: TaskStatus[HsmsServer] = ...,
     **changes: Unpack[SettingsChanges],
 ) -> None: ...
@@ -370,6 +628,7 @@ async def serve_hsms(
     listener: Listening | None = None,
     random: Random | None = None,
     raise_errors: bool = False,
+    handler_room: Callable[[], int] | None = None,
     task_status: TaskStatus[HsmsServer] = ...,
     **changes: Unpack[SettingsChanges],
 ) -> None: ...
@@ -380,6 +639,7 @@ async def serve_hsms(
     listener: Listening | None = None,
     random: Random | None = None,
     raise_errors: bool = False,
+    handler_room: Callable[[], int] | None = None,
     task_status: TaskStatus[HsmsServer] = trio.TASK_STATUS_IGNORED,
     **changes: Unpack[SettingsChanges],
 ) -> None:
@@ -394,15 +654,26 @@ async def serve_hsms(
     its traceback. With ``raise_errors``, which is for tests, any other than an ``HsmsError`` stops
     the server and comes out of ``serve_hsms``.
 
+    ``handler_room`` is for handlers that need something of which there is not enough for all, such
+    as threads. It says how many more can begin now; when there is none, the Select.req of one more
+    peer is answered with status 3, as when others have all sessions.
+
     Warns when a session whose peer has vanished would never be free (``Settings.second_host``).
 
     Use ``server = await nursery.start(serve_hsms, handler, settings)``. Raises ``OSError`` when it
     cannot listen on the address, ``SettingsError`` for a value out of range or an unknown setting.
     """
+    expect_trio("serve_hsms()")
     settings = chosen_settings(given, changes)
     warn_who_listens(settings)
     listening = listener or await listen_tcp(settings.host, settings.port)
-    server = HsmsServer(listening, settings, random or Random(), raise_errors=raise_errors)
+    server = HsmsServer(
+        listening,
+        settings,
+        random or Random(),
+        raise_errors=raise_errors,
+        handler_room=handler_room,
+    )
     try:
         task_status.started(server)
         await server.serve(handler)

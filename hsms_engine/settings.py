@@ -11,15 +11,17 @@ import logging
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, TypeGuard, Unpack, get_args
+from functools import wraps
+from os import PathLike
+from typing import Any, Literal, TypedDict, TypeGuard, TypeVar, Unpack, get_args
 
 from hsms_engine import bounds
 from hsms_engine.bounds import Bound
 from hsms_engine.errors import SettingsError
+from hsms_engine.logs import LINK, Teller, link_name
+from hsms_engine.spelling import hint
 from statecharts import Timer
 from statecharts.hsms import timers
-
-_LOG = logging.getLogger("hsms_engine.settings")
 
 _TIMERS = {
     "t3": timers.T3,
@@ -51,6 +53,7 @@ _WHOLE = {
     "max_sessions": (1, 1_000_000),
     "max_connections": (1, 1_000_000),
     "max_connections_per_address": (1, 1_000_000),
+    "log_body_bytes": (16, 16_777_216),
 }
 _REAL = {
     "backoff_factor": (1.0, 10.0),
@@ -58,9 +61,11 @@ _REAL = {
     "backoff_jitter": (0.0, 1.0),
 }
 # None means that there is none.
-_OPTIONAL = ("linktest_interval", "max_connections_per_address")
-_FLAGS = ("check_session_id", "is_equipment", "allow_short_timers")
+OPTIONAL = ("linktest_interval", "max_connections_per_address")
+_FLAGS = ("check_session_id", "is_equipment", "log_hex", "allow_short_timers")
 
+
+_LONGEST_NAME = 100
 
 SecondHost = Literal["probe", "refuse"]
 _CHOICES = {"second_host": get_args(SecondHost)}
@@ -69,6 +74,7 @@ _CHOICES = {"second_host": get_args(SecondHost)}
 class SettingsChanges(TypedDict, total=False):
     """Settings by name, for type checkers. ``Settings`` explains them; a test compares both."""
 
+    name: str
     host: str
     port: int
     session_id: int
@@ -100,16 +106,41 @@ class SettingsChanges(TypedDict, total=False):
     second_host: SecondHost
     max_connections: int
     max_connections_per_address: int | None
+    log_body_bytes: int
+    log_hex: bool
     allow_short_timers: bool
 
 
+_T = TypeVar("_T")
+
+
+def _knowing_its_names(settings: type[_T]) -> type[_T]:
+    """The class, with an error for a name that is no setting: Python's would not say which is."""
+    checked = settings.__init__
+    known = frozenset(SettingsChanges.__annotations__)
+
+    @wraps(checked)
+    def init(self: _T, /, **given: Any) -> None:
+        if unknown := sorted({*given} - known):
+            why = hint(unknown[0], sorted(known))
+            raise SettingsError(f"unknown setting {', '.join(unknown)}; {why}")
+        checked(self, **given)
+
+    settings.__init__ = init  # type: ignore[method-assign, assignment]  # as dataclass does
+    return settings
+
+
+@_knowing_its_names
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Everything that can be set, with E37's defaults. Times are in seconds.
 
-    Raises ``SettingsError``: it names every field that is out of range, its value and its range.
+    Raises ``SettingsError``: it names every field that is out of range, its value and its range, or
+    every name that is no setting.
     """
 
+    name: str = ""
+    """For people: stands before the peer in logs. Printable, at most 100 characters."""
     host: str = "127.0.0.1"
     port: int = 5000
     session_id: int = 0
@@ -198,6 +229,10 @@ class Settings:
     """
     max_connections_per_address: int | None = None
     """Passive: how many of these one address may have; None: as many as ``max_connections``."""
+    log_body_bytes: int = 4_096
+    """The traffic log at DEBUG: how much of a body is shown, in characters of SML."""
+    log_hex: bool = False
+    """The traffic log at DEBUG: show as many bytes of the body in hexadecimal too."""
     allow_short_timers: bool = False
     """For tests: let timers be shorter than E37's ranges, down to 1 ms."""
 
@@ -208,19 +243,29 @@ class Settings:
     def _problems(self) -> list[str]:
         found: list[str] = []
         # Not every caller uses a type checker.
+        called: object = self.name
+        if not is_name(called):
+            found.append(
+                f"name={called!r} is not a printable text of up to {_LONGEST_NAME} characters"
+            )
         host: object = self.host
         if not isinstance(host, str) or not host:
             found.append(f"host={host!r} is not a host name or address")
+        elif not host.isprintable() or " " in host:
+            found.append(
+                f"host={host!r} is not a host name or address: it has a space or a character that "
+                "cannot be seen"
+            )
         for name, (low, high) in _WHOLE.items():
             value = getattr(self, name)
-            if value is None and name in _OPTIONAL:
+            if value is None and name in OPTIONAL:
                 continue
             if type(value) is not int or not low <= value <= high:
-                found.append(f"{name}={value!r} is not a whole number in {low}..{high}")
+                found.append(f"{_is_not(name, value)} a whole number in {low}..{high}")
         for name, (lowest, highest) in _REAL.items():
             value = getattr(self, name)
             if not _is_number(value) or not lowest <= value <= highest:
-                found.append(f"{name}={value!r} is not a number in {lowest:g}..{highest:g}")
+                found.append(f"{_is_not(name, value)} a number in {lowest:g}..{highest:g}")
         for name, choices in _CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 found.append(f"{name}={value!r} is not {' or '.join(map(repr, choices))}")
@@ -230,7 +275,7 @@ class Settings:
                 found.append(f"{name}={value!r} is not True or False")
         for name, timer in _TIMERS.items():
             value = getattr(self, name)
-            if value is None and name in _OPTIONAL:
+            if value is None and name in OPTIONAL:
                 continue
             if problem := self._timer_problem(name, timer, value):
                 found.append(problem)
@@ -240,19 +285,38 @@ class Settings:
         lowest = _SHORTEST if self.allow_short_timers is True else timer.lowest
         if _is_number(value) and lowest <= value <= timer.highest:
             return None
-        return f"{name}={value!r} is not in {lowest:g}..{timer.highest:g} s ({timer.meaning})"
+        is_not = f"{_is_not(name, value)}{'' if _is_number(value) else ' a number'}"
+        return f"{is_not} in {lowest:g}..{timer.highest:g} s ({timer.meaning})"
 
     def replace(self, /, **changes: Unpack[SettingsChanges]) -> Settings:
         """These settings with some changed, validated as a whole.
 
         Raises ``SettingsError`` for a value out of range and for a name that is no setting.
         """
-        known = {field.name for field in dataclasses.fields(self)}
-        if unknown := sorted(set(changes) - known):
-            raise SettingsError(
-                f"unknown setting {', '.join(unknown)}; there are {', '.join(sorted(known))}"
-            )
         return dataclasses.replace(self, **changes)
+
+    # Out of a file
+
+    @staticmethod
+    def from_toml(path: str | PathLike[str], name: str | None = None) -> Settings:
+        """The settings of the link ``name`` in a TOML file (``hsms_engine.profiles`` explains it).
+
+        Without a name: those of the only link, or the ``[defaults]`` of a file without links.
+        Raises ``SettingsError``, with file and line.
+        """
+        from hsms_engine import profiles
+
+        return profiles.read(path).link(name)
+
+    @staticmethod
+    def links_from_toml(path: str | PathLike[str]) -> dict[str, Settings]:
+        """The settings of all links in a TOML file, by their names, in its order.
+
+        Raises ``SettingsError``, with file and line.
+        """
+        from hsms_engine import profiles
+
+        return profiles.read(path).links
 
     # What follows from them
 
@@ -305,9 +369,10 @@ def warn_who_listens(settings: Settings) -> None:
     is_kept = settings.linktest_interval is None and settings.second_host == "refuse"
     if is_kept and text not in _warned:
         _warned.add(text)
-        if _LOG.hasHandlers():
+        if LINK.hasHandlers():
             # Without handlers it would be on stderr twice.
-            _LOG.warning("%s", text)
+            listens = link_name(settings.name, f"{settings.host}:{settings.port}", "passive")
+            Teller(listens, 0).say(logging.WARNING, "%s", text)
         warnings.warn(text, UserWarning, stacklevel=3)
 
 
@@ -337,6 +402,17 @@ def chosen_settings(given: tuple[Any, ...], changes: SettingsChanges) -> Setting
         raise TypeError(f"by position and by name: {', '.join(sorted(twice))}")
     merged: SettingsChanges = {**address, **changes}
     return base.replace(**merged)
+
+
+def is_name(value: object) -> bool:
+    """Whether ``value`` can be the name of a link: every line of the logs has it."""
+    return isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_NAME
+
+
+def _is_not(name: str, value: object) -> str:
+    """How the error begins for what should be a number. In quotes it looks like one."""
+    is_not = "is text, not" if isinstance(value, str) else "is not"
+    return f"{name}={value!r} {is_not}"
 
 
 def _is_number(value: object) -> TypeGuard[float]:

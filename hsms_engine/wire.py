@@ -34,7 +34,8 @@ SECS_II = 0
 _LENGTH_BYTES = 4
 _PREFIX = struct.Struct(">IHBBBBI")
 _PREFIX_BYTES = _LENGTH_BYTES + HEADER_LENGTH
-_WAIT = 0x80
+WAIT = 0x80
+"""The W-bit in header byte 2 of a data message."""
 _MAX_STREAM = 0x7F
 _MAX_LENGTH = 0xFFFF_FFFF
 _SHOWN_BYTES = 16
@@ -118,7 +119,7 @@ class Frame(NamedTuple):
     @property
     def wait(self) -> bool:
         """The W-bit of a data message: the sender wants a reply."""
-        return self.byte2 >= _WAIT
+        return self.byte2 >= WAIT
 
 
 class FrameLengthError(ValueError):
@@ -215,7 +216,7 @@ def _stream_byte(stream: int, wait: bool) -> int:
     # Header byte 2 can hold 255, but the highest bit of a stream would be read as the W-bit.
     if not 0 <= stream <= _MAX_STREAM:
         raise ValueError(f"stream {stream} is not in 0..{_MAX_STREAM}")
-    return stream | _WAIT if wait else stream
+    return stream | WAIT if wait else stream
 
 
 def _misfit(frame: Frame) -> ValueError:
@@ -239,13 +240,15 @@ class Decoder:
     header and body, in bytes; `ValueError` if it is not in 10..4294967295.
     """
 
-    __slots__ = ("_buffer", "_dropped", "_drops", "_max_frame", "_stopped", "_total")
+    __slots__ = ("_buffer", "_cut", "_dropped", "_drops", "_max_frame", "_stopped", "_total")
 
     # The bytes kept of the frame in progress: never more than one frame, and empty between frames.
     _buffer: bytearray
     # Whether the body of that frame is dropped, and how many bytes of it were.
     _drops: bool
     _dropped: int
+    # The latest frame whose body was dropped, and how many bytes of it.
+    _cut: tuple[Frame, int] | None
     # The size of that frame with its length field; 0 while the length field is not complete.
     _total: int
     # There was a bad length. After it, the next frame cannot be found.
@@ -254,6 +257,7 @@ class Decoder:
     def __init__(self, max_frame: int = DEFAULT_MAX_FRAME) -> None:
         self.max_frame = max_frame
         self._buffer = bytearray()
+        self._cut = None
         self._drops = False
         self._dropped = 0
         self._total = 0
@@ -308,6 +312,10 @@ class Decoder:
             self._drops = True
             self._dropped += max(0, len(self._buffer) - _KEPT_BYTES)
             del self._buffer[_KEPT_BYTES:]
+
+    def dropped_of(self, frame: Frame) -> int:
+        """How many bytes of the body of this frame, the latest such one, were dropped."""
+        return self._cut[1] if self._cut is not None and self._cut[0] is frame else 0
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Frame]:
         """Take the next bytes of the stream and return the frames they complete, in order.
@@ -375,7 +383,10 @@ class Decoder:
         header = _PREFIX.unpack_from(buffer)[1:]
         # Deleting the front of a bytearray moves no bytes, so the body is copied once.
         del buffer[:_PREFIX_BYTES]
-        frames.append(Frame._make((*header, bytes(buffer))))
+        frame = Frame._make((*header, bytes(buffer)))
+        frames.append(frame)
+        if self._drops:
+            self._cut = (frame, self._dropped)
         self._buffer = bytearray()
         self._drops = False
         self._dropped = self._total = 0

@@ -19,6 +19,7 @@ import copy
 import errno
 import os
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain, zip_longest
@@ -225,6 +226,17 @@ async def _connect(each: _Found, port: int, give_back: Callable[[], None]) -> so
             # A connect to a free port in the range of source ports may connect to itself.
             error = errno.ECONNREFUSED
         if error:
-            raise OSError(error, os.strerror(error))
+            raise _system_error(error)
         opened.pop_all()
     return made
+
+
+def _system_error(number: int) -> OSError:
+    """What the system would raise for the number of an error of a socket, in its own words."""
+    if sys.platform == "win32":
+        import ctypes
+
+        # ``os.strerror`` knows the numbers of C there, and not those of sockets.
+        return ctypes.WinError(number)
+    else:
+        return OSError(number, os.strerror(number))

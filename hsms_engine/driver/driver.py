@@ -21,23 +21,39 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, assert_never
+from typing import TYPE_CHECKING, Literal, NoReturn, Protocol, TypeVar, assert_never
 
 import trio
+from trio.lowlevel import reschedule
 
 from hsms_engine.driver.dialling import HELD, GiveBack
 from hsms_engine.driver.event_reader import EventReader
+from hsms_engine.driver.loop import Loop
 from hsms_engine.driver.tcp import BROKEN, RECEIVE_SIZE, PatientDial, Stream, system_error
 from hsms_engine.driver.transport import Transport
 from hsms_engine.driver.turns import LITTLE_BYTES, LITTLE_FRAMES, new_share
-from hsms_engine.events import Closed, LinkEvent, UnexpectedSecondary
+from hsms_engine.errors import TransactionError
+from hsms_engine.events import (
+    BreakerClosed,
+    BreakerHalfOpen,
+    BreakerIsolated,
+    BreakerOpened,
+    BreakerProbing,
+    LinkEvent,
+    Missed,
+    UnexpectedSecondary,
+    Unsent,
+)
+from hsms_engine.logs import Teller, link_name
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.context import ignore
 from hsms_engine.protocol.control import ControlTransaction
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.outputs import Step
+from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.protocol.transactions import Transaction
+from hsms_engine.settings import Settings
 from statecharts.hsms.vocabulary import (
     AbandonTcp,
     CloseTcp,
@@ -50,7 +66,7 @@ from statecharts.hsms.vocabulary import (
 if TYPE_CHECKING:
     from trio import TaskStatus
 
-_LOG = logging.getLogger("hsms_engine.charts")
+_T = TypeVar("_T")
 
 # Bytes read at once from a peer that is not selected: it may take little memory.
 _RECEIVE_UNSELECTED = 16_384
@@ -59,6 +75,26 @@ _RECEIVE_UNSELECTED = 16_384
 _QUIET_PASSES = 10
 # The messages that the program takes before a resting reader reads on.
 _TAKEN = 32
+
+
+def _always() -> bool:
+    return True
+
+
+class Observer(Protocol):
+    """Sees what comes out of the engine, in order, and decides nothing. It must not raise."""
+
+    def stepped(self, step: Step) -> None:
+        """The charts have made a step: one that is wanted, or that belongs to the last events."""
+
+    def happened(self, event: LinkEvent) -> None:
+        """The link has told an event."""
+
+    def passed(self, traffic: Traffic) -> None:
+        """A message went over the wire, and somebody watches."""
+
+    def failed(self, error: TransactionError) -> None:
+        """A request has failed, and its connection stays."""
 
 
 class Driver:
@@ -72,8 +108,20 @@ class Driver:
     ) -> None:
         """``contest`` is called when the peer asks for a session and others have all of them."""
         self.engine = engine
+        self.loop = Loop()
         self._contest = contest
+        # The user's: for each step of the charts, and for each message, of this connection or of
+        # all connections of its server.
         self.recorders: list[Callable[[Step], None]] = []
+        self.watchers: list[Callable[[Traffic], None]] = []
+        self.shared_watchers: list[Callable[[Traffic], None]] = []
+        self._has_watchers = False
+        self._observers: list[Observer] = []
+        # Whether they want to see messages, and steps. ``bool()`` is False.
+        self._wants_messages: Callable[[], bool] = bool
+        self._wants_steps: Callable[[], bool] = bool
+        # Whether events have come out since the last step.
+        self._has_events = False
         self._dial = dial
         # The task tree of the latest epoch, dial included; set when the next one must be dialled.
         self._epoch_scope = trio.CancelScope()
@@ -82,11 +130,14 @@ class Driver:
         # The latest one that the engine has closed, until its tasks have stopped.
         self._closed: Transport | None = None
         self._timer_scope = trio.CancelScope()
-        self._is_wanted = False
-        # The task that waits for each transaction; the primaries not taken yet, oldest first.
-        self._waiting: dict[Transaction | ControlTransaction, trio.lowlevel.Task] = {}
+        # What is to be done in a task of this connection, each once.
+        self._chores: dict[Callable[[], None], None] = {}
+        # Called when the transaction is settled; the primaries not taken yet, oldest first.
+        self._waiting: dict[Transaction | ControlTransaction, Callable[[], object]] = {}
         self._inbox: deque[Primary] = deque()
         self._inbox_news = trio.lowlevel.ParkingLot()
+        self._arrived = 0
+        self._is_turning = False
         # How many primaries the program has taken; woken for each while the reader rests.
         self._taken = 0
         self._inbox_taken = trio.lowlevel.ParkingLot()
@@ -102,14 +153,39 @@ class Driver:
         self._moved = trio.lowlevel.ParkingLot()
         self._roomy = trio.lowlevel.ParkingLot()
         # Weak: a reader that its user does not keep is not kept here either.
-        self._readers: weakref.WeakSet[EventReader] = weakref.WeakSet()
+        self._readers: weakref.WeakSet[EventReader[LinkEvent]] = weakref.WeakSet()
+        # Called for each event, at once. They must not raise.
+        self.followers: list[Callable[[LinkEvent], None]] = []
+        # The present state: the latest event of the phase, and that of a breaker that is not
+        # closed, in the order in which they happened.
+        self._present: dict[str, LinkEvent] = {}
         # The events until the first call of ``events``; None after it.
-        self._first_reader: EventReader | None = self._new_reader()
+        self._first_reader: EventReader[LinkEvent] | None = self._new_reader()
 
     @property
     def name(self) -> str:
-        """The link's name in logs: its peer, and whether it is active or passive."""
-        return f"{self.engine.peer} {'passive' if self._dial is None else 'active'}"
+        """The link's name in logs: its own, its peer, and whether it is active or passive."""
+        end: Literal["active", "passive"] = "passive" if self._dial is None else "active"
+        return link_name(self.engine.settings.name, self.engine.peer, end)
+
+    @property
+    def teller(self) -> Teller:
+        """What writes in ``hsms_engine.link`` about the latest connection."""
+        return Teller(self.name, self.engine.epochs)
+
+    def observe(
+        self,
+        observer: Observer,
+        wants_messages: Callable[[], bool],
+        wants_steps: Callable[[], bool],
+    ) -> None:
+        """Tell ``observer`` from now on every event, and messages and steps while it wants them.
+
+        ``wants_messages`` is asked at each message or so, ``wants_steps`` at each step.
+        """
+        self._observers = [observer]
+        self._wants_messages, self._wants_steps = wants_messages, wants_steps
+        self.watch()
 
     # Running
 
@@ -155,17 +231,25 @@ class Driver:
 
         The engine is told in a task of this connection, which alone pays for what follows.
         """
-        self._is_wanted = True
+        self._do_soon(self.engine.session_wanted)
+
+    def use(self, settings: Settings) -> None:
+        """Use these settings, unless it is closed. What follows is done by its own task."""
+        if not self.engine.is_closing:
+            self.engine.configure(settings)
+            self._do_soon(ignore)
+
+    def _do_soon(self, chore: Callable[[], None]) -> None:
+        self._chores[chore] = None
         self._timer_scope.deadline = -math.inf
 
     async def _keep_time(self) -> None:
         while True:
-            due = -math.inf if self._is_wanted else self.engine.next_due()
+            due = -math.inf if self._chores else self.engine.next_due()
             with trio.CancelScope(deadline=due) as self._timer_scope:
                 await trio.sleep_forever()
-            if self._is_wanted:
-                self._is_wanted = False
-                self.engine.session_wanted()
+            while self._chores:
+                self._chores.popitem()[0]()
                 self.turn()
             if not self.engine.is_due():
                 continue
@@ -199,17 +283,40 @@ class Driver:
     # What comes out of the engine
 
     def turn(self) -> None:
-        """Do what the engine asks for, in order. To be called after each call to the engine."""
+        """Do what the engine asks for, in order. To be called after each call to the engine.
+
+        A function of the program that is called meanwhile may call the engine too: what follows
+        from that is done here, after what came before.
+        """
+        if self._is_turning:
+            return
+        # Who waits for an outcome may be in another thread. When it wakes, all of this is told.
+        settled: list[Callable[[], object]] = []
+        self._is_turning = True
+        try:
+            self._turn(settled)
+        finally:
+            self._is_turning = False
+            for wake in settled:
+                wake()
+
+    def _turn(self, settled: list[Callable[[], object]]) -> None:
         next_output, moved = self.engine.next_output, False
         while (output := next_output()) is not None:
             match output:
                 case Transaction() | ControlTransaction():
-                    if (task := self._waiting.pop(output, None)) is not None:
-                        trio.lowlevel.reschedule(task)
+                    if (wake := self._waiting.pop(output, None)) is not None:
+                        settled.append(wake)
+                    match output:
+                        case Transaction(outcome=TransactionError() as error):
+                            for observer in self._observers:
+                                observer.failed(error)
                 case Primary():
                     # A task that waits for a primary gets the oldest one.
                     if not self._inbox:
                         self._inbox_news.unpark_all()
+                    self._arrived += 1
+                    output.number = self._arrived
                     self._inbox.append(output)
                 case bytes():
                     if self._transport is not None:
@@ -217,14 +324,12 @@ class Driver:
                 case Step():
                     self._record(output)
                     moved = True
+                case Traffic():
+                    self._pass_on(output)
                 case OpenTcp() | AbandonTcp() | FinishTcp() | CloseTcp() | ResetTcp():
                     self._change_tcp(output)
                 case ContestSession():
                     self._contest()
-                case Closed():
-                    if output.error is not None:
-                        _LOG.error("%s", output.error)
-                    self._report(output)
                 case _:
                     self._report(output)
         if moved or self.engine.is_closed:
@@ -249,8 +354,9 @@ class Driver:
                 if self._closed is not None:
                     self._closed.reset()
             case FinishTcp():
-                assert self._transport is not None
-                self._transport.finish()
+                # As for the reset.
+                if self._transport is not None:
+                    self._transport.finish()
             case _:
                 assert_never(wish)
 
@@ -424,15 +530,31 @@ class Driver:
         if transaction.is_settled:
             await trio.lowlevel.checkpoint()
             return
-        self._waiting[transaction] = trio.lowlevel.current_task()
+        self.when_settled(transaction, partial(reschedule, trio.lowlevel.current_task()))
 
         def abort(_: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
-            del self._waiting[transaction]
-            self.engine.abandon(transaction)
-            self.turn()
+            self.abandon(transaction)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def when_settled(
+        self, transaction: Transaction | ControlTransaction, settled: Callable[[], object]
+    ) -> None:
+        """Call ``settled`` when ``transaction`` is settled, unless it is abandoned before."""
+        self._waiting[transaction] = settled
+
+    def abandon(self, transaction: Transaction | ControlTransaction) -> None:
+        """Nobody waits for ``transaction`` any more. Nothing is sent."""
+        if self._waiting.pop(transaction, None) is not None:
+            self.engine.abandon(transaction)
+            self.turn()
+
+    def put_back(self, primary: Primary) -> None:
+        """The program could not take this one, which waits in its place again."""
+        earlier = sum(each.number < primary.number for each in self._inbox)
+        self._inbox.insert(earlier, primary)
+        self._inbox_news.unpark_all()
 
     async def next_primary(self) -> Primary | None:
         """The next primary, or None when there will be no more.
@@ -472,21 +594,44 @@ class Driver:
 
     # Telling
 
-    def events(self) -> EventReader:
-        """A new reader, from the next event on; the first reader also gets all earlier events."""
+    def events(self) -> EventReader[LinkEvent]:
+        """A new reader, from the present state on; the first reader gets all earlier events."""
         if (first := self._first_reader) is not None:
             self._first_reader = None
             return first
         return self._new_reader()
 
-    def _new_reader(self) -> EventReader:
-        reader = EventReader(lambda: self.engine.settings)
+    def _new_reader(self) -> EventReader[LinkEvent]:
+        reader: EventReader[LinkEvent] = EventReader(
+            self.loop, lambda: self.engine.settings, lambda: self.engine.peer
+        )
         self._readers.add(reader)
+        reader._begin(self._present.values())
         if self.engine.is_closed:
             reader.close()
         return reader
 
+    def _remember(self, event: LinkEvent) -> None:
+        """``event`` may be a part of the present state."""
+        match event:
+            case BreakerClosed():
+                self._present.pop("breaker", None)
+            case BreakerOpened() | BreakerHalfOpen() | BreakerProbing() | BreakerIsolated():
+                self._present.pop("breaker", None)
+                self._present["breaker"] = event
+            case UnexpectedSecondary() | Unsent() | Missed():
+                pass
+            case _:
+                self._present.pop("phase", None)
+                self._present["phase"] = event
+
     def _report(self, event: LinkEvent) -> None:
+        self._remember(event)
+        for follower in self.followers:
+            follower(event)
+        self._has_events = True
+        for observer in self._observers:
+            observer.happened(event)
         for reader in self._readers:
             if reader is self._first_reader and isinstance(event, UnexpectedSecondary):
                 # Perhaps nobody ever asks for events, so no message is kept for that.
@@ -497,31 +642,35 @@ class Driver:
                 reader.close()
 
     def _record(self, step: Step) -> None:
-        for recorder in list(self.recorders):
+        if self.recorders:
+            self._tell(self.recorders, step)
+        if self._has_events or self._wants_steps():
+            self._has_events = False
+            for observer in self._observers:
+                observer.stepped(step)
+
+    def watch(self) -> None:
+        """To be called when there are more watchers than before, or none any more."""
+        self._has_watchers = bool(self.watchers or self.shared_watchers)
+        self.engine.watch(_always if self._has_watchers else self._wants_messages)
+
+    def _pass_on(self, traffic: Traffic) -> None:
+        for observer in self._observers:
+            observer.passed(traffic)
+        if self._has_watchers:
+            self._tell(self.watchers, traffic)
+            self._tell(self.shared_watchers, traffic)
+            if not (self.watchers or self.shared_watchers):
+                # Another connection of the server may have removed the last one.
+                self.watch()
+
+    def _tell(self, callbacks: list[Callable[[_T], None]], what: _T) -> None:
+        """Call each of them. One that raises is removed, and the link lives on."""
+        for callback in list(callbacks):
             try:
-                recorder(step)
-            except BaseException:
-                # This stops the link. Its last steps are not given to this recorder.
-                self.recorders.remove(recorder)
-                raise
-        if _LOG.isEnabledFor(logging.DEBUG):
-            statistics = self.engine.statistics()
-            for hop in step.hops:
-                _LOG.debug(
-                    "%s: %s %s: %s -> %s",
-                    self.name,
-                    hop.chart,
-                    hop.event,
-                    hop.before.leaves,
-                    hop.after.leaves,
-                    extra={
-                        "link": self.name,
-                        "epoch": step.epoch,
-                        "chart": hop.chart,
-                        "chart_event": hop.event,
-                        "from_state": hop.before.leaves,
-                        "to_state": hop.after.leaves,
-                        "breaker_failures": statistics.breaker_failures,
-                        "breaker_threshold": statistics.breaker_threshold,
-                    },
-                )
+                callback(what)
+            except Exception as error:  # noqa: BLE001  # it is the user's, and may raise anything
+                # It may have removed itself, or be removed by a call in this call.
+                callbacks[:] = (each for each in callbacks if each is not callback)
+                text = "a callback is removed, because it raised: %s"
+                self.teller.say(logging.ERROR, text, repr(callback), error=error)

@@ -1,37 +1,65 @@
-"""One reader of a link's events: a bounded queue that reports how many events were dropped."""
+"""One reader of events: a bounded queue that reports how many events were dropped."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
 
 import trio
 
-from hsms_engine.events import LinkEvent, Missed, UnexpectedSecondary
+from hsms_engine.driver.loop import Loop
+from hsms_engine.errors import ClosedError
+from hsms_engine.events import Happened, Missed, UnexpectedSecondary
 from hsms_engine.settings import Settings
 
+E = TypeVar("E", bound=Happened)
 
-def _bytes_in(event: LinkEvent) -> int:
+
+def _bytes_in(event: Happened) -> int:
     return len(event.message.body) if isinstance(event, UnexpectedSecondary) else 0
 
 
-class EventReader:
-    """One reader of a link's events: ordered and bounded; ``Missed`` says how many were dropped.
+class EventReader(Generic[E]):
+    """One reader of events: ordered and bounded; ``Missed`` says how many were dropped.
 
     At most ``events_size`` events wait, with ``inbox_bytes`` bytes of messages in them, by the
-    settings in force at that time. Beyond that the oldest are dropped.
+    settings in force at that time. Beyond that the oldest are dropped. ``name`` gives whose events
+    they are, for people.
     """
 
-    def __init__(self, settings: Callable[[], Settings]) -> None:
+    def __init__(
+        self, loop: Loop, settings: Callable[[], Settings], name: Callable[[], str]
+    ) -> None:
+        self._loop = loop
         self._settings = settings
-        self._waiting: deque[LinkEvent] = deque()
+        self._name = name
+        self._waiting: deque[E] = deque()
+        # How many events of these told the present state when it began.
+        self._present = 0
+        # What was taken and put back, the earliest first.
+        self._returned: deque[E | Missed] = deque()
         # The bytes of messages in the events that wait.
         self._held = 0
         self._missed = 0
         self._news = trio.lowlevel.ParkingLot()
         self._ended = False
 
-    def put(self, event: LinkEvent) -> None:
+    def __repr__(self) -> str:
+        return f"<EventReader {self._name()}>"
+
+    def _begin(self, present: Iterable[E]) -> None:
+        """Queue the events that tell the present state."""
+        for event in present:
+            self.put(event)
+        self._present = len(self._waiting)
+
+    def _skip_present(self) -> None:
+        """Drop the present state with which it began. To be called before the first ``receive``."""
+        for _ in range(self._present):
+            self._take()
+
+    def put(self, event: E) -> None:
         """Queue an event that has happened."""
         self._held += _bytes_in(event)
         self._waiting.append(event)
@@ -43,7 +71,13 @@ class EventReader:
             self._missed += 1
         self._news.unpark_all()
 
-    def _take(self) -> LinkEvent:
+    def _put_back(self, event: E | Missed) -> None:
+        """The program could not take this one, which comes again before all that wait."""
+        earlier = sum(each.at <= event.at for each in self._returned)
+        self._returned.insert(earlier, event)
+        self._news.unpark_all()
+
+    def _take(self) -> E:
         event = self._waiting.popleft()
         self._held -= _bytes_in(event)
         return event
@@ -57,15 +91,28 @@ class EventReader:
         self._ended = True
         self._news.unpark_all()
 
-    def __aiter__(self) -> EventReader:
+    def __aiter__(self) -> EventReader[E]:
         return self
 
-    async def __anext__(self) -> LinkEvent:
+    async def __anext__(self) -> E | Missed:
+        try:
+            return await self.receive()
+        except ClosedError:
+            raise StopAsyncIteration from None
+
+    async def receive(self) -> E | Missed:
+        """The next event. When cancelled, none is lost.
+
+        Raises ``ClosedError`` when there will be no more.
+        """
+        self._loop.check_task(self, "receive()")
         await trio.lowlevel.checkpoint()
-        while not self._waiting:
+        while not (self._waiting or self._returned):
             if self._ended:
-                raise StopAsyncIteration
+                raise ClosedError(f"{self._name()}: there are no more events: it is closed")
             await self._news.park()
+        if self._returned:
+            return self._returned.popleft()
         if self._missed:
             first, missed = self._waiting[0], self._missed
             self._missed = 0

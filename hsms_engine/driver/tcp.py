@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -149,6 +149,13 @@ class Listening(Protocol):
     def close(self) -> None: ...
 
 
+# With it only one listener can have a port, and a new one can have it at once when the old one is
+# gone. On Windows SO_REUSEADDR would let two have it, and so would neither of the two options.
+if sys.platform == "win32":
+    _ONE_LISTENER = socket.SO_EXCLUSIVEADDRUSE
+else:
+    _ONE_LISTENER = socket.SO_REUSEADDR
+
 # Seconds to wait when the system has no descriptor free: other connections must close first.
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ACCEPT_PAUSE = 0.1
@@ -280,13 +287,16 @@ async def connect_tcp(host: str, port: int, began: Began = lambda _: None) -> Di
 
 async def connect_unix(path: str) -> DirectStream:
     """Connect to a Unix stream socket. Raises ``OSError`` when that fails."""
-    return DirectStream(await trio.open_unix_socket(path))
+    with _closed_unless_done(_unix_socket()) as made:
+        await made.connect(path)
+        return DirectStream(trio.SocketStream(made))
 
 
 async def listen_tcp(host: str, port: int, backlog: int = _BACKLOG) -> Listener:
     """Listen on the first address of ``host``; for port 0 the system chooses one.
 
-    Raises ``OSError``.
+    Not by trio's ``open_tcp_listeners``: on Windows another program could take part of the
+    connections of its port. Raises ``OSError``.
     """
     try:
         found = await trio.socket.getaddrinfo(
@@ -294,18 +304,36 @@ async def listen_tcp(host: str, port: int, backlog: int = _BACKLOG) -> Listener:
         )
     except UnicodeError as error:
         raise OSError(f"{host!r} is no host name: {error}") from None
-    address = found[0][4]
-    (listener,) = await trio.open_tcp_listeners(port, host=str(address[0]), backlog=backlog)
-    return Listener(listener)
+    family, kind, protocol, _, address = found[0]
+    with _closed_unless_done(trio.socket.socket(family, kind, protocol)) as made:
+        made.setsockopt(socket.SOL_SOCKET, _ONE_LISTENER, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        await made.bind(address)
+        made.listen(backlog)
+        return Listener(trio.SocketListener(made))
 
 
 async def listen_unix(path: str, backlog: int = _BACKLOG) -> Listener:
     """Listen on a Unix stream socket; the path is removed when it closes. Raises ``OSError``."""
-    made = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+    with _closed_unless_done(_unix_socket()) as made:
         await made.bind(path)
         made.listen(backlog)
-    except OSError:
-        made.close()
-        raise
-    return Listener(trio.SocketListener(made))
+        return Listener(trio.SocketListener(made))
+
+
+@contextlib.contextmanager
+def _closed_unless_done(made: trio.socket.SocketType) -> Iterator[trio.socket.SocketType]:
+    """Close the socket when the block raises, also when it is cancelled."""
+    with contextlib.ExitStack() as unless_done:
+        unless_done.enter_context(made)
+        yield made
+        unless_done.pop_all()
+
+
+def _unix_socket() -> trio.socket.SocketType:
+    # Asked by name, because a later Python may have them on Windows.
+    family = getattr(socket, "AF_UNIX", None)
+    if family is None:
+        raise OSError(errno.EAFNOSUPPORT, "this Python has no Unix sockets")
+    return trio.socket.socket(family, socket.SOCK_STREAM)

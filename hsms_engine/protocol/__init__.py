@@ -6,6 +6,7 @@ from hsms_engine.protocol.entity import Entity
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.outputs import Output, Step
 from hsms_engine.protocol.saving import Kept
+from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.protocol.transactions import Transaction
 from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
 from statecharts.hsms.vocabulary import (
@@ -33,5 +34,6 @@ __all__ = [
     "Primary",
     "ResetTcp",
     "Step",
+    "Traffic",
     "Transaction",
 ]

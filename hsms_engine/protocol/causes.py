@@ -27,6 +27,16 @@ _Error = TypeVar("_Error", bound=HsmsError)
 
 # Events in which the peer breaks the protocol, and is not just away.
 _BREACHES = frozenset({"t8_expired", "frame_deadline_expired"})
+# How what ends a session in order is called; all else is a connection that is lost.
+_ENDED = {
+    "separate_req_received": "connection closed",
+    "disable_requested": "connection closed",
+    "deselect_req_received": "session ended",
+    "deselect_rsp_ended": "session ended",
+}
+
+CLOSED = "closed by a call, or because the block that opened it has ended"
+"""Two asyncio runs with one link, or a forgotten exit: nobody has called what closed it."""
 
 
 class Cause(NamedTuple):
@@ -62,7 +72,8 @@ class Cause(NamedTuple):
         words = self.words()
         breach = self.event in _BREACHES or isinstance(self.detail, FrameLengthError)
         kind = RemoteProtocolError if breach else ConnectionLostError
-        return self._blamed(kind(f"{self.peer}: connection lost: {words}", words))
+        what = _ENDED.get(self.event, "connection lost")
+        return self._blamed(kind(f"{self.peer}: {what}: {words}", words))
 
     def unsent_error(self, count: int) -> ConnectionLostError:
         """The error of a close before which ``count`` accepted bytes could not be written."""
@@ -173,6 +184,7 @@ def status_of(detail: Detail) -> int:
 def status_name(status: int) -> str:
     """A Select.rsp status with its name, where E37 gives it one."""
     known = {int(each): each.name.lower().replace("_", " ") for each in SelectStatus}
+    known[SelectStatus.EXHAUSTED] += ": another host has the session"
     return f"{status} ({known[status]})" if status in known else str(status)
 
 
@@ -185,7 +197,7 @@ def reject_name(reason: int) -> str:
 def lost_request(name: str, cause: Cause) -> ClosedError | ConnectionLostError:
     """The error of a request that was open when the session was over."""
     if cause.event == "close_requested":
-        return ClosedError(f"{cause.peer}: {name} got no reply: it was closed by a call")
+        return ClosedError(f"{cause.peer}: {name} got no reply: it was {CLOSED}")
     loss = cause.loss_error()
     error = type(loss)(f"{name} got no reply: {loss}", loss.reason)
     error.__cause__ = loss.__cause__

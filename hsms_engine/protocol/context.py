@@ -9,9 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from random import Random
 
+from hsms_engine.message import Message
 from hsms_engine.protocol.epoch import Epoch
 from hsms_engine.protocol.outputs import Outputs
+from hsms_engine.protocol.traffic import FRAME_BYTES, Traffic
 from hsms_engine.settings import Settings
+from hsms_engine.wire import SECS_II, Frame, SType
 
 
 class Context:
@@ -35,6 +38,10 @@ class Context:
         self.epoch: Epoch | None = None
         # Called, in any thread, when the program has found a message unreadable.
         self.tell_unreadable: Callable[[], None] = ignore
+        # Whether somebody wants to see the messages; asked for each received piece and each sent
+        # frame. ``bool()`` is False: nobody does. And its answer for the latest piece.
+        self.watched: Callable[[], bool] = bool
+        self.watching = False
         # How many TCP connections there were; the number of the latest one.
         self.epochs = 0
         # By the names in ``COUNTERS``: everything that is dropped is counted.
@@ -55,6 +62,40 @@ class Context:
             first_system_bytes=self.random.getrandbits(32),
         )
         self.epoch.unreadable.tell = self.tell_unreadable
+
+    def note(
+        self,
+        frame: Frame,
+        message: Message | None = None,
+        *,
+        sent: bool = False,
+        cut: int = 0,
+        passed_over: str | None = None,
+        since: float | None = None,
+    ) -> None:
+        """Put out a message of the latest connection, for those who watch.
+
+        ``cut``: how many bytes of its body were not kept. ``since``: when its request was made.
+        """
+        session_id, byte2, byte3, ptype, stype, system_bytes, body = frame
+        if message is None and not cut and stype == SType.DATA and ptype == SECS_II:
+            message = Message.received(
+                frame.stream, byte3, frame.wait, body, session_id, system_bytes
+            )
+        now = self.clock()
+        self.outputs.put(
+            Traffic(
+                now,
+                self.epochs,
+                self.peer,
+                sent,
+                Frame(session_id, byte2, byte3, ptype, stype, system_bytes, b"") if body else frame,
+                FRAME_BYTES + len(body) + cut,
+                message,
+                passed_over,
+                None if since is None else now - since,
+            )
+        )
 
     def end_epoch(self) -> None:
         """TCP is closed."""

@@ -45,12 +45,20 @@ from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.refusals import misplaced, refused, unusable
 from hsms_engine.protocol.saving import Kept
 from hsms_engine.protocol.statistics import COUNTERS, Statistics
+from hsms_engine.protocol.traffic import AFTER_OUR_LAST, AFTER_THE_END, PASSED_OVER
 from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.settings import Settings
 from hsms_engine.wire import SECS_II, Frame, FrameLengthError, SType
 from statecharts import System
+from statecharts.hsms.timers import T6, T6_LINKTEST
 
 _DATA = int(SType.DATA)
+# By the SType of a response: the timer that runs from the moment its request is wholly written.
+_ANSWER_TO = {
+    SType.SELECT_RSP: T6.id,
+    SType.DESELECT_RSP: T6.id,
+    SType.LINKTEST_RSP: T6_LINKTEST.id,
+}
 
 
 class Engine:
@@ -175,6 +183,7 @@ class Engine:
             return end
         # Also for the rest of a piece: what waited here for the program was no silence of the peer.
         epoch.last_received = context.clock()
+        context.watching = context.watched()
         life.mention("traffic_seen")
         if context.epoch is not epoch:
             context.counters["bytes_received"] += end - start
@@ -201,6 +210,9 @@ class Engine:
                 life.tell("communication_failed", problem)
             if context.epoch is not epoch:
                 context.counters["frames_after_the_end"] += len(frames) - index - 1
+                if context.watching:
+                    for late in frames[index + 1 :]:
+                        context.note(late, passed_over=AFTER_THE_END)
                 return stop
         if bad_length is not None:
             life.tell("communication_failed", bad_length)
@@ -211,12 +223,27 @@ class Engine:
             epoch.decoder.drop_body()
         return stop
 
+    def watch(self, watched: Callable[[], bool]) -> None:
+        """From now on each message comes out as ``Traffic`` while ``watched()`` is true.
+
+        It is asked once for each call of ``receive`` and once for each frame that is sent.
+        """
+        self._context.watched = watched
+
     def room(self, size: int) -> int:
         """How many frames, of those in ``size`` bytes, to handle before half of the inbox is taken.
 
         0: a driver lets the program take some first. Beyond the whole inbox, TCP is closed.
         """
         return self._exchange.room(size) if self.is_selected else size
+
+    def serving(self, *, begins: bool) -> None:
+        """Passive: the program begins to serve this connection, or has ended."""
+        assert self._entity is not None
+        if begins:
+            self._entity.serve(self._life)
+        else:
+            self._entity.leave(self._life)
 
     def session_wanted(self) -> None:
         """Another connection has asked for the session that this one has (``ContestSession``).
@@ -306,12 +333,16 @@ class Engine:
 
     def configure(self, settings: Settings) -> None:
         """Use these settings from now on. Raises ``ClosedError`` when it is closed."""
-        if self._life.is_closing:
-            self._life.raise_defect()
-            raise ClosedError(f"{self.peer}: configure after close; open another one")
+        self.expect_open()
         self._life.configure(settings)
         if (epoch := self._context.epoch) is not None:
             epoch.decoder.max_frame = settings.max_frame
+
+    def expect_open(self) -> None:
+        """Raise ``ClosedError`` when it is closed, so that nothing can be configured any more."""
+        if self._life.is_closing:
+            self._life.raise_defect()
+            raise ClosedError(f"{self.peer}: configure after close; open another one")
 
     # Messages; each raises the error of ``unusable`` while the session is not selected
 
@@ -401,6 +432,16 @@ class Engine:
     def is_closed(self) -> bool:
         """Whether it is closed for good: no connection follows."""
         return "closed" in self._life.snapshot
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it is closed for good, or a call has begun to close it for good."""
+        return self._life.is_closing
+
+    @property
+    def epochs(self) -> int:
+        """How many TCP connections there were: the number of the latest one."""
+        return self._context.epochs
 
     @property
     def times_selected(self) -> int:
@@ -542,8 +583,27 @@ class Engine:
         is_reject = frame.stype == SType.REJECT_REQ and frame.ptype == SECS_II
         if is_reject and self._exchange.receive_reject(epoch, frame):
             return None
-        taken = self._entity is not None and self._entity.taken_for(self._life)
-        self._life.tell(classify(frame, epoch.own, entity_taken=taken), frame)
+        shared = self._entity if frame.stype == SType.SELECT_REQ else None
+        taken = shared is not None and shared.taken_for(self._life)
+        event = classify(frame, epoch.own, entity_taken=taken)
+        if event in PASSED_OVER and (named := epoch.transactions.find(frame.system_bytes)):
+            epoch.not_taken.add(frame, named)
+        if self._context.watching:
+            self._note_control(epoch, frame, event)
+        self._life.tell(event, frame)
         if self._context.epoch is not epoch:
             return None
         return self._exchange.overdrawn(epoch)
+
+    def _note_control(self, epoch: Epoch, frame: Frame, event: str) -> None:
+        why, mark = PASSED_OVER.get(event), None
+        if why is None and "leaving" in self._life.snapshot:
+            why = AFTER_OUR_LAST
+        if why is None and frame.stype in _ANSWER_TO:
+            mark = epoch.outbox.marks.get(_ANSWER_TO[SType(frame.stype)])
+        self._context.note(
+            frame,
+            cut=epoch.decoder.dropped_of(frame),
+            passed_over=why,
+            since=None if mark is None else mark.since,
+        )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from hsms_engine.message import Message
 from hsms_engine.protocol.classify import OwnRequests
+from hsms_engine.protocol.not_taken import NotTakenMessages
 from hsms_engine.protocol.outbox import Outbox
 from hsms_engine.protocol.transactions import Transactions
 from hsms_engine.wire import Decoder, Frame, SType
@@ -60,14 +61,17 @@ class Primary(Message):
 
     ``answered``: its one reply is queued. ``taken``: the program has it, so it does not count
     against ``inbox_size`` any more. ``told``: its connection knows that it is no SECS-II.
+    ``received_at`` is the clock in seconds, ``number`` counts the primaries in the inbox of a link.
     """
 
-    __slots__ = ("answered", "epoch", "taken", "told")
+    __slots__ = ("answered", "epoch", "number", "received_at", "taken", "told")
 
     epoch: Epoch
     answered: bool
     taken: bool
     told: bool
+    received_at: float
+    number: int
 
     def _found_unreadable(self) -> None:
         if not self.told:
@@ -97,6 +101,9 @@ class Epoch:
         self.own = OwnRequests()
         self.transactions = Transactions(first_system_bytes)
         self.outbox = Outbox()
+        self.not_taken = NotTakenMessages()
         self.was_selected = False
+        # Whether a message with a foreign session id has come.
+        self.met_foreign = False
         self.unreadable = Unreadable()
         self.last_received = now

@@ -19,6 +19,7 @@ from hsms_engine.errors import (
     LocalProtocolError,
     RejectedError,
     ReplyTimeoutError,
+    StreamNineError,
 )
 from hsms_engine.events import UnexpectedSecondary
 from hsms_engine.message import Message
@@ -26,16 +27,20 @@ from hsms_engine.protocol.causes import Cause, lost_request, reject_name
 from hsms_engine.protocol.context import Context
 from hsms_engine.protocol.entity import Entity
 from hsms_engine.protocol.epoch import Epoch, Primary, Secondary
-from hsms_engine.protocol.frames import stream_nine
+from hsms_engine.protocol.not_taken import in_words
+from hsms_engine.protocol.stream_nine import FAULTS, header_of, report, reported_header
 from hsms_engine.protocol.timers import Timers
+from hsms_engine.protocol.traffic import FOREIGN, NO_ROOM, UNEXPECTED
 from hsms_engine.protocol.transactions import Transaction
-from hsms_engine.wire import Frame, data_frame, encode_data
+from hsms_engine.wire import HEADER_LENGTH, Frame, data_frame, encode_data
 
 # The most bytes of answers to what a peer asks that wait for it to read them. No program waits for
 # these, so a peer that asks and does not read would take memory without end. Before the session is
 # selected, a peer may take little memory of any kind.
 RESERVE = 1_048_576
 RESERVE_UNSELECTED = 16_384
+# Where the header of a frame is, in its bytes.
+_HEADER = slice(4, 4 + HEADER_LENGTH)
 # A waiting primary takes about this much more memory than its body, which counts for
 # ``server_inbox_bytes``: otherwise headers alone would be free.
 OVERHEAD = 200
@@ -57,10 +62,13 @@ class Exchange:
     def request(self, epoch: Epoch, message: Message) -> Transaction:
         """Queue a primary with W and open its transaction."""
         number, before = epoch.transactions.take_system_bytes(), epoch.outbox.queued
-        self._queue(epoch, message, number)
-        return epoch.transactions.open(
+        frame = self._queue(epoch, message, number)
+        transaction = epoch.transactions.open(
             message.stream, message.function, before, epoch.outbox.queued, number
         )
+        transaction.header = frame[_HEADER]
+        transaction.not_taken_before = epoch.not_taken.count
+        return transaction
 
     def send(self, epoch: Epoch, message: Message) -> None:
         """Queue a primary that opens no transaction."""
@@ -80,7 +88,7 @@ class Exchange:
                 f"S{primary.stream}F{primary.function + 1} or S{primary.stream}F0 does"
             )
         assert primary.system_bytes is not None
-        self._queue(epoch, reply, primary.system_bytes)
+        self._queue(epoch, reply, primary.system_bytes, primary.received_at)
         primary.answered = True
         if not primary.taken:
             self.take(primary)
@@ -138,6 +146,7 @@ class Exchange:
         assert epoch is not None
         cancelled = ClosedError(f"{transaction.name} was cancelled")
         epoch.transactions.settle(transaction, "request_cancelled", cancelled)
+        epoch.not_taken.give_up(transaction, "which was cancelled", self._context.clock())
         if not epoch.transactions:
             # T3 does not watch the link any more, so a linktest may be due earlier than before.
             self._timers.expect_linktest(epoch)
@@ -154,16 +163,23 @@ class Exchange:
             return self._receive_foreign(epoch, frame)
         stream, wait = byte2 & 0x7F, byte2 > 0x7F
         if function & 1:
+            if stream == 9:
+                self._receive_report(epoch, frame)
             primary = Primary.received(stream, function, wait, body, session_id, system_bytes)
             primary.epoch = epoch
+            primary.received_at = epoch.last_received
             primary.answered = primary.taken = primary.told = False
-            return self._receive_primary(primary)
+            problem = self._receive_primary(primary)
+            if context.watching:
+                context.note(frame, primary, passed_over=NO_ROOM if problem else None)
+            return problem
         message = Secondary.received(stream, function, wait, body, session_id, system_bytes)
         message.unreadable = epoch.unreadable
         transaction = None if wait else epoch.transactions.find(system_bytes)
         if transaction is None:
-            self._receive_unexpected(epoch, message)
-        elif function == transaction.function + 1 and stream == transaction.stream:
+            self._receive_unexpected(epoch, frame, message)
+            return None
+        if function == transaction.function + 1 and stream == transaction.stream:
             self._settle(epoch, transaction, "reply_received", message)
         elif function == 0:
             aborted = AbortedError(
@@ -171,7 +187,10 @@ class Exchange:
             )
             self._settle(epoch, transaction, "abort_received", aborted)
         else:
-            self._receive_unexpected(epoch, message)
+            self._receive_unexpected(epoch, frame, message)
+            return None
+        if context.watching:
+            context.note(frame, message, since=transaction.started_at)
         return None
 
     def receive_reject(self, epoch: Epoch, frame: Frame) -> bool:
@@ -184,6 +203,8 @@ class Exchange:
             f"{self._context.peer}: rejected {transaction.name}, reason {reason}", frame.byte3
         )
         self._settle(epoch, transaction, "reject_received", rejected)
+        if self._context.watching:
+            self._context.note(frame, since=transaction.started_at)
         return True
 
     def overdrawn(self, epoch: Epoch) -> str | None:
@@ -223,7 +244,7 @@ class Exchange:
             context.counters["unreadable_bodies"] += 1
             reports = context.settings.is_equipment and selected
             if reports and (header.stream, header.function) != (9, 7):
-                self._report(epoch, 7, header)
+                self._report(epoch, 7, header_of(header))
                 if (problem := self.overdrawn(epoch)) is not None:
                     return problem
         return None
@@ -242,15 +263,15 @@ class Exchange:
                 continue
             context.counters["replies_timed_out"] += 1
             if settings.is_equipment:
-                primary = data_frame(
-                    settings.session_id, late.stream, late.function, True, late.system_bytes, b""
-                )
-                self._report(epoch, 9, primary)
+                self._report(epoch, 9, late.header)
+            not_taken = epoch.not_taken.of(late)
             error = ReplyTimeoutError(
                 f"{context.peer}: no reply to {late.name} within T3 = {settings.t3:g} s; "
-                "the connection stays"
+                f"the connection stays{in_words(late, not_taken)}",
+                not_taken,
             )
             self._settle(epoch, late, "t3_expired", error)
+            epoch.not_taken.give_up(late, "whose T3 expired", now)
 
     def lose(self, epoch: Epoch, cause: Cause) -> None:
         """The session is over: every open request fails."""
@@ -260,15 +281,19 @@ class Exchange:
 
     # Inside
 
-    def _report(self, epoch: Epoch, function: int, of: Frame) -> None:
+    def _report(self, epoch: Epoch, function: int, header: bytes) -> None:
         """Queue an equipment's report about a message, S9F1 or another of stream 9."""
-        frame = self._encode(stream_nine(function, of), epoch.transactions.take_system_bytes())
+        frame = self._encode(report(function, header), epoch.transactions.take_system_bytes())
         epoch.outbox.put_answer(len(frame))
 
-    def _queue(self, epoch: Epoch, message: Message, system_bytes: int) -> None:
-        epoch.outbox.put_message(len(self._encode(message, system_bytes)))
+    def _queue(
+        self, epoch: Epoch, message: Message, system_bytes: int, asked_at: float | None = None
+    ) -> bytes:
+        frame = self._encode(message, system_bytes, asked_at)
+        epoch.outbox.put_message(len(frame))
+        return frame
 
-    def _encode(self, message: Message, system_bytes: int) -> bytes:
+    def _encode(self, message: Message, system_bytes: int, asked_at: float | None = None) -> bytes:
         context = self._context
         frame = encode_data(
             context.settings.session_id,
@@ -280,6 +305,16 @@ class Exchange:
         )
         context.outputs.frames.append(frame)
         context.counters["messages_sent"] += 1
+        if context.watched():
+            header = data_frame(
+                context.settings.session_id,
+                message.stream,
+                message.function,
+                message.wait,
+                system_bytes,
+                message.body,
+            )
+            context.note(header, message, sent=True, since=asked_at)
         return frame
 
     def _settle(
@@ -316,13 +351,57 @@ class Exchange:
         context.outputs.put(primary)
         return None
 
-    def _receive_unexpected(self, epoch: Epoch, message: Message) -> None:
+    def _receive_report(self, epoch: Epoch, frame: Frame) -> bool:
+        """A primary of stream 9 has come. Returns whether it names an open request, which fails."""
+        meaning = FAULTS.get(frame.byte3)
+        header = reported_header(frame.body) if meaning is not None else None
+        if header is None:
+            return False
+        transaction = epoch.transactions.find(int.from_bytes(header[-4:]))
+        if transaction is None or transaction.header != header:
+            return False
+        about_ids = _about_ids(transaction.session_id, frame.session_id) if frame.byte3 == 1 else ""
+        faulted = StreamNineError(
+            f"{self._context.peer}: reported {transaction.name} with S9F{frame.byte3}, "
+            f"{meaning}{about_ids}",
+            frame.byte3,
+        )
+        self._settle(epoch, transaction, "error_report_received", faulted)
+        return True
+
+    def _receive_unexpected(self, epoch: Epoch, frame: Frame, message: Message) -> None:
         context = self._context
+        late = epoch.not_taken.late(frame, context.clock())
+        epoch.not_taken.add(frame, epoch.transactions.find(frame.system_bytes), late)
+        if context.watching:
+            context.note(frame, message, passed_over=late or UNEXPECTED)
         context.counters["unexpected_secondaries"] += 1
         context.outputs.put(UnexpectedSecondary(context.clock(), epoch.number, message))
 
     def _receive_foreign(self, epoch: Epoch, frame: Frame) -> str | None:
         self._context.counters["foreign_session_id"] += 1
+        if self._context.watching or not epoch.met_foreign:
+            epoch.met_foreign = True
+            self._context.note(frame, passed_over=FOREIGN)
+        is_primary = frame.byte3 & 1
+        if is_primary and frame.stream == 9 and self._receive_report(epoch, frame):
+            # It has told what it was for. A report about it would be answered in the same way.
+            return None
+        named = None if is_primary else epoch.transactions.find(frame.system_bytes)
+        epoch.not_taken.add(frame, named)
         if self._context.settings.is_equipment and (frame.stream, frame.function) != (9, 1):
-            self._report(epoch, 1, frame)
+            self._report(epoch, 1, header_of(frame))
         return self.overdrawn(epoch)
+
+
+def _about_ids(ours: int, reported: int) -> str:
+    """What to look at when an equipment does not know the session id of a request."""
+    if ours == reported:
+        return (
+            f"; both have session id {ours}: this port may be that of another equipment, or it "
+            "knows no device now"
+        )
+    return (
+        f"; it was sent with session id {ours}, and this report came with session id {reported}: "
+        "compare session_id at both ends"
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hsms_engine.message import Message
 from hsms_engine.wire import (
     DeselectStatus,
     Frame,
@@ -12,7 +11,6 @@ from hsms_engine.wire import (
     SelectStatus,
     SType,
     control_frame,
-    encode,
     reject_frame,
 )
 from statecharts.hsms.vocabulary import Outgoing
@@ -52,10 +50,3 @@ def control(kind: Outgoing, answered: object, fresh: Callable[[], int]) -> Frame
         return reject_frame(answered, _REJECTS[kind])
     stype, status = _RESPONSES[kind]
     return control_frame(stype, answered.system_bytes, byte3=status)
-
-
-def stream_nine(function: int, of: Frame) -> Message:
-    """S9F1, S9F9 …: an equipment's error report; its item is the header of the frame at fault."""
-    header = encode(of._replace(body=b""))[4:14]
-    # B[10]: format code 10 octal, one length byte.
-    return Message(9, function, body=b"\x21\x0a" + header)

@@ -15,7 +15,7 @@ import math
 from typing import assert_never
 
 from hsms_engine.errors import ConnectionLostError, DefectError, HsmsError
-from hsms_engine.events import Closed, Unsent
+from hsms_engine.events import Closed, Idle, Unsent
 from hsms_engine.protocol.causes import Cause, Detail
 from hsms_engine.protocol.context import Context
 from hsms_engine.protocol.control import ControlRequest, ControlTransaction
@@ -152,8 +152,12 @@ class Lifecycle:
         """Seconds until an attempt may begin; 0 when one runs, infinite when none will."""
         if self.phase in ("idle", "closed") or (self.breaker and "isolated" in self.breaker):
             return math.inf
-        running = [each.id for each in (T5, OPEN_TIME) if each.id in self.timers.started]
-        latest = max((self.timers.due(timer) for timer in running), default=0.0)
+        # Another thread may ask while this one stops a timer.
+        started = self.timers.started.get
+        running = [
+            (each.id, at) for each in (T5, OPEN_TIME) if (at := started(each.id)) is not None
+        ]
+        latest = max((self.timers.due_from(*each) for each in running), default=0.0)
         return max(0.0, latest - self._context.clock())
 
     def tell(self, event: str, detail: Detail = None) -> None:
@@ -278,6 +282,8 @@ class Lifecycle:
         )
         self._world = after_all(self._world, RESTORED, effects)
         self.timers.restore(kept.attempt_age, kept.open_age)
+        if not kept.is_enabled:
+            context.outputs.put(Idle(context.clock(), context.epochs))
         if "breaker_closed" not in breaker:
             context.outputs.put(breaker_event(breaker.leaves, self._moment(None)))
         context.outputs.put(Step(context.clock(), context.epochs, RESTORED, hops, effects))
@@ -424,6 +430,8 @@ class Lifecycle:
         self._context.counters["control_frames_sent"] += 1
         if frame.stype == SType.REJECT_REQ:
             self._context.counters["rejects_sent"] += 1
+        if self._context.watched():
+            self._context.note(frame, sent=True)
 
     def _follow(self, hop: Hop, cause: Cause) -> None:
         """Report that one chart has changed its state."""

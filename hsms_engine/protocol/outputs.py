@@ -12,6 +12,7 @@ from typing import NamedTuple
 from hsms_engine.events import LinkEvent
 from hsms_engine.protocol.control import ControlTransaction
 from hsms_engine.protocol.epoch import Primary
+from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.protocol.transactions import Transaction
 from statecharts import Effect, Hop
 from statecharts.hsms.vocabulary import (
@@ -43,6 +44,7 @@ Output = (
     | ControlTransaction
     | Primary
     | Step
+    | Traffic
     | OpenTcp
     | AbandonTcp
     | FinishTcp
@@ -51,8 +53,9 @@ Output = (
     | ContestSession
     | LinkEvent
 )
-"""Bytes to write; a settled transaction; a primary for the program; a step of the charts; what to
-do about TCP; that others have the session which a peer asked for; an event of the link."""
+"""Bytes to write; a settled transaction; a primary for the program; a step of the charts; a
+message that somebody watches; what to do about TCP; that others have the session which a peer asked
+for; an event of the link."""
 
 
 class Outputs:

@@ -13,6 +13,7 @@ from hsms_engine.errors import (
     LinkDownError,
     LocalProtocolError,
 )
+from hsms_engine.protocol.causes import CLOSED
 from hsms_engine.protocol.context import Context
 from hsms_engine.protocol.lifecycle import Lifecycle
 from statecharts.hsms import BREAKER
@@ -28,7 +29,7 @@ def unusable(life: Lifecycle, context: Context) -> HsmsError:
         # That closed it. An exception has the traceback of one raise: each caller gets its own.
         return copy.copy(life.last_error)
     if life.is_closing:
-        return ClosedError(f"{peer}: closed by a call; open another one")
+        return ClosedError(f"{peer}: {CLOSED}; open another one")
     if context.epoch is not None and not life.reconnects:
         return LocalProtocolError(
             f"{peer}: the connection is {life.phase}; messages are sent only while it is selected, "

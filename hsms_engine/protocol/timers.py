@@ -95,8 +95,11 @@ class Timers:
 
     def due(self, timer: str) -> float:
         """When a running timer expires; infinite when it never does."""
+        return self.due_from(timer, self.started[timer])
+
+    def due_from(self, timer: str, started: float) -> float:
+        """When a timer expires that was started at ``started``."""
         settings = self._context.settings
-        started = self.started[timer]
         match timer:
             case "t5":
                 return self._attempt_began + self._pause()

@@ -1,7 +1,8 @@
 """The open data transactions of one TCP connection, found by system bytes.
 
 Each is run by the transaction chart, so it is settled exactly once: by its reply, T3, Reject.req,
-SxF0, the loss of its connection, or its caller's cancellation. Only a secondary can be its reply.
+SxF0, an error report of stream 9, the loss of its connection, or its caller's cancellation. Only a
+secondary can be its reply.
 All have the same T3, so the one that was written first expires first.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 
-from hsms_engine.errors import HsmsError
+from hsms_engine.errors import HsmsError, NotTaken
 from hsms_engine.message import Message
 from statecharts import Machine, Snapshot, Start, Stop
 from statecharts.hsms import TRANSACTION
@@ -25,6 +26,9 @@ class Transaction:
     __slots__ = (
         "__weakref__",
         "function",
+        "header",
+        "misfit",
+        "not_taken_before",
         "outcome",
         "queued_at_mark",
         "snapshot",
@@ -39,6 +43,12 @@ class Transaction:
         self.stream = stream
         self.function = function
         self.snapshot: Snapshot = MACHINE.initial
+        # The header of the primary, as it was sent.
+        self.header = b""
+        # How many messages this connection had not taken before; the latest of them since then that
+        # has these system bytes.
+        self.not_taken_before = 0
+        self.misfit: NotTaken | None = None
         # How many bytes were queued on this connection before the primary, and with it.
         self.queued_at_mark = 0
         self.written_at_mark = 0
@@ -52,9 +62,22 @@ class Transaction:
         return f"S{self.stream}F{self.function}"
 
     @property
+    def session_id(self) -> int:
+        """The session id with which the primary was sent."""
+        return int.from_bytes(self.header[:2])
+
+    @property
     def is_settled(self) -> bool:
         """Whether it has its outcome."""
         return self.outcome is not None
+
+    def reply(self) -> Message:
+        """The reply, when it is settled. Raises the error with which it has failed."""
+        outcome = self.outcome
+        if isinstance(outcome, Message):
+            return outcome
+        assert outcome is not None
+        raise outcome
 
 
 class Transactions:

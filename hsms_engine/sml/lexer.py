@@ -31,6 +31,8 @@ _TOKEN: Final = re.compile(
 )
 
 _SHOWN: Final = 40
+# What begins as a number and is none.
+_ODD: Final = re.compile(r"[+-]?[0-9][\w.+-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,11 @@ class Token:
     def __str__(self) -> str:
         if self.kind == "end":
             return "the end of the text"
-        return self.text if len(self.text) <= _SHOWN else f"{self.text[:_SHOWN]}..."
+        return _shown(self.text)
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def tokens(text: str) -> Iterator[Token]:
@@ -72,4 +78,6 @@ def _problem(text: str, offset: int) -> str:
         return "this string is not closed on its line: write a line feed as 0x0A after it"
     if text[offset] == "[":
         return "expected a count: [3], [0..8], [1..] or [..8]"
+    if odd := _ODD.match(text, offset):
+        return f"{_shown(odd[0])} is no number, and text needs quotes"
     return f"unexpected {text[offset]!r}"

@@ -50,6 +50,11 @@ def _octet(token: Token) -> int:
     return value
 
 
+def _quoteless(error: ValueTokenError) -> ValueTokenError:
+    """The error of what stands where text may stand."""
+    return ValueTokenError(f"{error}; text needs quotes", error.token)
+
+
 def _text(values: Sequence[Token], encode: Callable[[str], bytes]) -> bytes:
     """Strings and numbers, one after the other: ``"two lines" 0x0D 0x0A "of text"``."""
     pieces = []
@@ -60,7 +65,10 @@ def _text(values: Sequence[Token], encode: Callable[[str], bytes]) -> bytes:
             except ValueError as error:
                 raise ValueTokenError(str(error), token) from None
         else:
-            pieces.append(bytes((_octet(token),)))
+            try:
+                pieces.append(bytes((_octet(token),)))
+            except ValueTokenError as error:
+                raise _quoteless(error) from None
     return b"".join(pieces)
 
 
@@ -78,7 +86,10 @@ def _localized(values: Sequence[Token]) -> Item:
         return C.from_raw(b"")
     encoding = 2
     if values[0].kind != "string":
-        encoding = integer(values[0])
+        try:
+            encoding = integer(values[0])
+        except ValueTokenError as error:
+            raise _quoteless(error) from None
         if not 0 <= encoding <= _MAX_ENCODING:
             raise ValueTokenError(f"encoding {encoding} is not in 0..{_MAX_ENCODING}", values[0])
         values = values[1:]

@@ -64,7 +64,9 @@ async def _after_failures(stage: Stage, failures: int) -> HsmsLink:
 
 async def _until(link: HsmsLink, kind: type[LinkEvent]) -> None:
     """Wait for the next event of this kind."""
-    async for event in link.events():
+    reader = link.events()
+    reader._skip_present()
+    async for event in reader:
         if isinstance(event, kind):
             return
 

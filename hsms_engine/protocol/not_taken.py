@@ -1,0 +1,130 @@
+"""What came on one connection and was not taken, so that a request without a reply can tell of it.
+
+Only headers are kept: the latest few for all open requests together, and for each open request the
+latest message that has its system bytes, which a flood of others cannot push out. The latest few
+requests for which nobody waits any more are kept too: what answers one of them is late, not wrong.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from hsms_engine.errors import NotTaken
+from hsms_engine.protocol.traffic import frame_name
+from hsms_engine.protocol.transactions import Transaction
+from hsms_engine.wire import SECS_II, Frame, SType
+
+_KEPT = 16
+# So many different ones are told in words; the error has all.
+_TOLD = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _GivenUp:
+    """A request for which nobody waits any more, ``how`` that came, and when."""
+
+    stream: int
+    function: int
+    how: str
+    at: float
+
+
+class NotTakenMessages:
+    """The headers of one connection. Their number never goes backwards."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._latest: deque[tuple[int, NotTaken]] = deque(maxlen=_KEPT)
+        # By system bytes, the oldest first.
+        self._given_up: dict[int, _GivenUp] = {}
+
+    def give_up(self, request: Transaction, how: str, now: float) -> None:
+        """Nobody waits for the reply to ``request`` any more."""
+        number = request.system_bytes
+        self._given_up.pop(number, None)
+        self._given_up[number] = _GivenUp(request.stream, request.function, how, now)
+        if len(self._given_up) > _KEPT:
+            del self._given_up[next(iter(self._given_up))]
+
+    def late(self, frame: Frame, now: float) -> str | None:
+        """Which request a secondary answers too late, in words; None when it is none of the latest.
+
+        SxF0 is an answer too.
+        """
+        gone = self._given_up.get(frame.system_bytes)
+        if gone is None or frame.wait or frame.stream != gone.stream:
+            return None
+        if frame.function not in (gone.function + 1, 0):
+            return None
+        name = f"S{gone.stream}F{gone.function}"
+        return f"late reply to {name}, {gone.how} {now - gone.at:.1f} s before"
+
+    def add(self, frame: Frame, named: Transaction | None, late: str | None = None) -> None:
+        """This message has come and was not taken.
+
+        ``named``: the open request that it would answer by its system bytes. ``late``: which one it
+        answers too late, in words.
+        """
+        is_data = frame.stype == SType.DATA and frame.ptype == SECS_II
+        note = NotTaken(
+            frame.byte2 & 0x7F,
+            frame.byte3,
+            frame.byte2 > 0x7F,
+            frame.session_id,
+            frame.system_bytes,
+            late,
+            None if is_data else frame_name(frame),
+        )
+        self.count += 1
+        if named is not None:
+            named.misfit = note
+        else:
+            self._latest.append((self.count, note))
+
+    def of(self, request: Transaction) -> tuple[NotTaken, ...]:
+        """Those that came while ``request`` was open and may have been meant for it."""
+        found = [
+            note
+            for number, note in self._latest
+            if number > request.not_taken_before
+            and (
+                note.session_id != request.session_id
+                or (not note.function & 1 and note.stream == request.stream)
+            )
+        ]
+        return (*found, request.misfit) if request.misfit is not None else tuple(found)
+
+
+def in_words(request: Transaction, notes: tuple[NotTaken, ...]) -> str:
+    """The clause for the error of ``request``; empty when there are no ``notes``."""
+    if not notes:
+        return ""
+    # The latest first: what came last is the likeliest.
+    different = list(dict.fromkeys(_phrase(request, note) for note in reversed(notes)))
+    told = "; ".join(different[:_TOLD])
+    more = f"; and {len(different) - _TOLD} more" if len(different) > _TOLD else ""
+    return f"; meanwhile came and was not taken: {told}{more}"
+
+
+def _phrase(request: Transaction, note: NotTaken) -> str:
+    if note.late is not None:
+        return f"{note.name}, a {note.late}"
+    if note.other is not None:
+        return f"{note.name} with our system bytes"
+    facts: list[str] = []
+    if note.session_id != request.session_id:
+        facts.append(
+            f"session id {note.session_id} (ours is {request.session_id}: compare session_id at "
+            "both ends)"
+        )
+    if not note.function & 1:
+        if note.system_bytes != request.system_bytes:
+            facts.append(
+                f"system bytes {note.system_bytes:08X} (ours are {request.system_bytes:08X})"
+            )
+        elif note.session_id == request.session_id:
+            facts.append("our system bytes")
+        if note.wait:
+            facts.append("W")
+    return f"{note.name} with {' and '.join(facts)}"

@@ -1,0 +1,249 @@
+"""The three logs of one link: its messages, its life, and the steps of its charts.
+
+Nothing is formatted while a level is off. A record holds texts and numbers only, so a record that
+is kept keeps no connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from functools import partial
+from typing import assert_never
+
+from hsms_engine import events
+from hsms_engine.driver.driver import Driver
+from hsms_engine.errors import AbortedError, HsmsError, TransactionError
+from hsms_engine.events import LinkEvent
+from hsms_engine.logs import LINK, Teller, escaped, hand_over, say
+from hsms_engine.protocol.outputs import Step
+from hsms_engine.protocol.traffic import FOREIGN, Traffic
+from hsms_engine.traffic.bodies import body_text, hex_text
+
+_TRAFFIC = logging.getLogger("hsms_engine.traffic")
+_CHARTS = logging.getLogger("hsms_engine.charts")
+
+# The events of the charts that end a connection so that a person should look at it.
+ALARMING = frozenset(
+    {
+        "communication_failed",
+        "frame_deadline_expired",
+        "linktest_failed",
+        "t6_expired",
+        "t6_linktest_expired",
+        "t7_expired",
+        "t8_expired",
+        "write_deadline_expired",
+        "write_timeout_expired",
+    }
+)
+REFUSED = "competing_select_req_received"
+
+
+def write_logs(driver: Driver) -> None:
+    """Write the logs of this driver from now on."""
+    driver.observe(
+        Logs(driver),
+        wants_messages=partial(_TRAFFIC.isEnabledFor, logging.INFO),
+        wants_steps=partial(_CHARTS.isEnabledFor, logging.DEBUG),
+    )
+
+
+class Logs:
+    """Writes what one driver tells."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        # The lines of the step that is not told yet. Its event decides a level that is None.
+        self._lines: list[tuple[int | None, str, tuple[str | float, ...]]] = []
+        # The latest failure that was told, and the connection with a foreign session id that was.
+        self._told: HsmsError | None = None
+        self._foreign_epoch = 0
+        # The peer of the latest message, the link's own name then, and both as lines have them.
+        self._peer = self._own_name = self._name = ""
+        # The connection that is told of.
+        self._epoch = 0
+
+    # Messages
+
+    def passed(self, traffic: Traffic) -> None:
+        """Log a message, and its body at DEBUG."""
+        if traffic.passed_over is FOREIGN and traffic.epoch != self._foreign_epoch:
+            self._epoch = self._foreign_epoch = traffic.epoch
+            self._say(
+                logging.WARNING,
+                "%s has session id %s, and ours is %s (only the first one of a connection is "
+                "logged here)",
+                traffic.name,
+                traffic.header.session_id,
+                self._driver.engine.settings.session_id,
+            )
+        if _TRAFFIC.isEnabledFor(logging.INFO):
+            self._write_traffic(traffic)
+
+    def _write_traffic(self, traffic: Traffic) -> None:
+        settings = self._driver.engine.settings
+        if traffic.peer is not self._peer or settings.name != self._own_name:
+            self._peer, self._own_name = traffic.peer, settings.name
+            self._name = escaped(self._driver.name)
+        link, header = self._name, traffic.header
+        seconds, why = traffic.seconds, traffic.passed_over
+        name, direction, is_waiting = traffic.name, traffic.direction, traffic.is_waiting
+        facts = {
+            "link": link,
+            "epoch": traffic.epoch,
+            "direction": direction,
+            "message_name": name,
+            "wait": is_waiting,
+            "session_id": header.session_id,
+            "system_bytes": f"{header.system_bytes:08X}",
+            "length": traffic.length,
+            "seconds": seconds,
+            "passed_over": why,
+        }
+        values = (
+            link,
+            direction,
+            name,
+            " W" if is_waiting else "",
+            header.session_id,
+            header.system_bytes,
+            traffic.length,
+            "" if seconds is None else f" {seconds * 1_000:.1f} ms",
+            "" if why is None else f", passed over: {why}",
+        )
+        text = "%s %s %s%s session=%d system=%08X length=%d%s%s"
+        hand_over(_TRAFFIC, logging.INFO, text, values, facts)
+        message = traffic.message
+        if message is None or not _TRAFFIC.isEnabledFor(logging.DEBUG) or not message.body:
+            return
+        limit = settings.log_body_bytes
+        texts = {"body": body_text(message, limit)}
+        if settings.log_hex:
+            texts["hex"] = hex_text(message.body, limit)
+        for kind, shown in texts.items():
+            parts = (link, direction, name, header.system_bytes, kind, escaped(shown))
+            text = "%s %s %s system=%08X %s: %s"
+            hand_over(_TRAFFIC, logging.DEBUG, text, parts, {**facts, kind: shown})
+
+    # The life of the link, and its charts
+
+    def failed(self, error: TransactionError) -> None:
+        """Log a request that has failed. SxF0 is an answer that the peer may always give."""
+        match error:
+            case AbortedError():
+                level = logging.INFO
+            case _:
+                level = logging.WARNING
+        why = str(error).removeprefix(f"{self._driver.engine.peer}: ")
+        self._driver.teller.say(level, "%s", why)
+
+    def happened(self, event: LinkEvent) -> None:
+        """Make the line of an event. It is logged when the step is known that it belongs to."""
+        if not LINK.isEnabledFor(logging.WARNING):
+            return
+        self._epoch = event.epoch
+        settings = self._driver.engine.settings
+        match event:
+            case events.Idle():
+                self._lost("disabled")
+            case events.Connecting(attempt=attempt):
+                self._add(logging.INFO, "connecting, attempt %s", attempt)
+            case events.Selecting():
+                self._add(logging.INFO, "selecting: TCP is open (T6 = %g s)", settings.t6)
+            case events.NotSelected():
+                self._add(logging.INFO, "not selected: TCP is open (T7 = %g s)", settings.t7)
+            case events.Selected():
+                self._add(logging.INFO, "selected")
+            case events.Separating():
+                self._add(logging.INFO, "separating: the last frame is queued")
+            case events.Waiting(retry_after=seconds):
+                self._lost(f"waiting: {_until(seconds)}")
+            case events.Blocked(retry_after=seconds):
+                self._add(logging.INFO, "waiting for the breaker: %s", _until(seconds))
+            case events.Closed(error=None):
+                self._lost("closed")
+            case events.Closed(error=error):
+                # No step follows, because the charts have failed.
+                self._write_lines("communication_failed")
+                self._say(logging.ERROR, "%s", str(error))
+            case events.BreakerOpened(failures=failures, threshold=most, retry_after=seconds):
+                text = "breaker open: %s failures in a row (breaker_threshold = %s): %s"
+                self._add(logging.WARNING, text, failures, most, _until(seconds))
+            case events.BreakerHalfOpen():
+                self._add(logging.INFO, "breaker half-open: one attempt may begin")
+            case events.BreakerProbing():
+                self._add(logging.INFO, "breaker half-open: its one attempt begins")
+            case events.BreakerClosed():
+                self._add(logging.INFO, "breaker closed")
+            case events.BreakerIsolated():
+                self._add(logging.INFO, "breaker isolated: no attempt until it is released")
+            case events.Unsent(count=count):
+                self._add(logging.WARNING, "%s bytes accepted for sending were not written", count)
+            case events.UnexpectedSecondary() | events.Missed():
+                # The one is in the log of messages, the other is no event of the link.
+                pass
+            case _:
+                assert_never(event)
+
+    def stepped(self, step: Step) -> None:
+        """Log what a step has brought, and the step itself."""
+        self._epoch = step.epoch
+        self._write_lines(step.event)
+        if step.event == REFUSED:
+            self._say(logging.WARNING, "refused with Select.rsp 3: others have the session")
+        if _CHARTS.isEnabledFor(logging.DEBUG):
+            self._write_step(step)
+
+    def _add(self, level: int | None, text: str, *values: str | float) -> None:
+        self._lines.append((level, text, values))
+
+    def _lost(self, then: str) -> None:
+        """What the link does now, and before it the failure that has led to it, if it is new."""
+        error = self._driver.engine.last_error
+        if error is None or error is self._told:
+            self._add(logging.INFO, "%s", then)
+        else:
+            self._told = error
+            reason = str(error).removeprefix(f"{self._driver.engine.peer}: ")
+            self._add(None, "%s; %s", reason, then)
+
+    def _write_lines(self, because: str) -> None:
+        lines, self._lines = self._lines, []
+        for level, text, values in lines:
+            known = logging.WARNING if because in ALARMING else logging.INFO
+            self._say(known if level is None else level, text, *values)
+
+    def _say(self, level: int, text: str, *values: str | float) -> None:
+        Teller(self._driver.name, self._epoch).say(level, text, *values)
+
+    def _write_step(self, step: Step) -> None:
+        statistics, name = self._driver.engine.statistics(), self._driver.name
+        for hop in step.hops:
+            say(
+                _CHARTS,
+                logging.DEBUG,
+                "%s: %s %s: %s -> %s",
+                name,
+                hop.chart,
+                hop.event,
+                hop.before.leaves,
+                hop.after.leaves,
+                facts={
+                    "link": name,
+                    "epoch": step.epoch,
+                    "chart": hop.chart,
+                    "chart_event": hop.event,
+                    "from_state": hop.before.leaves,
+                    "to_state": hop.after.leaves,
+                    "breaker_failures": statistics.breaker_failures,
+                    "breaker_threshold": statistics.breaker_threshold,
+                },
+            )
+
+
+def _until(seconds: float) -> str:
+    """When the next attempt begins."""
+    if math.isinf(seconds):
+        return "no attempt begins by itself"
+    return f"the next attempt begins in {seconds:.1f} s"
