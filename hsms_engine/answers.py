@@ -7,7 +7,7 @@ An answer book is a text of SML messages. Each is the answer to the primary one 
     S2F42 <L [2] <B 0> <L <L $*.1 <B 0>> ...$2>> .   // each parameter name with an ack
 
 ``hsms_engine.sml.nodes`` has the table of this notation. The file ``answers.sml`` beside this
-module is the answer book that comes with the engine.
+module is the answer book that comes with the engine; ``AnswerBook.load() | mine`` adds to it.
 """
 
 from __future__ import annotations
@@ -99,6 +99,10 @@ class AnswerBook:
         except (LookupError, ValueError):
             return Message(template.stream, 0)
         return Message(template.stream, template.function, item=item)
+
+    def __or__(self, other: AnswerBook) -> AnswerBook:
+        """The answers of both books; where both have one, that of ``other``."""
+        return AnswerBook({**self._answers, **other._answers})
 
     def __iter__(self) -> Iterator[str]:
         """The names of the requests that have an answer: ``S1F1``, ``S1F3``, ..."""

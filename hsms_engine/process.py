@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -26,6 +27,12 @@ import trio
 # By name: each system has some of them.
 _NAMES = frozenset({"SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"})
 _SIGNALS = tuple(each for each in signal.Signals if each.name in _NAMES)
+
+# What writing says when the reader has closed the pipe.
+if sys.platform == "win32":
+    _PIPE_CLOSED = (errno.EPIPE, errno.EINVAL)
+else:
+    _PIPE_CLOSED = (errno.EPIPE,)
 
 
 class OutputError(Exception):
@@ -156,8 +163,8 @@ class Process:
         match self._failure:
             case None:
                 return self.exit_code if scope.cancelled_caught else code
-            case BrokenPipeError():
-                # The reader has closed the pipe: there is nobody to tell.
+            case OSError(errno=number) if number in _PIPE_CLOSED:
+                # There is nobody to tell.
                 return 1
             case error:
                 raise OutputError(f"cannot write the output: {error.strerror}") from error
@@ -183,6 +190,28 @@ def complain(text: str) -> None:
     """Write one line to standard error, if it can be written."""
     if sys.stderr is not None and _write(sys.stderr, text) is not None:
         drop(sys.stderr)
+
+
+def fail(program: str, why: object, code: int, *, as_json: bool, on_stderr: bool = False) -> int:
+    """Say in one line why a program has failed, and return ``code``, its exit code.
+
+    People read it on standard error. With ``as_json`` it is an object on standard output, the last
+    one there: who reads objects need not read two streams, whose order nobody knows. When standard
+    output cannot be written, or ``on_stderr`` says that it is broken, it is on standard error too.
+    """
+    # The name of a file may contain a newline, and so may a message of typer.
+    text = " ".join(str(why).splitlines())
+    if not as_json:
+        complain(f"{program}: {text}")
+        return code
+    told = {"event": "error", "program": program, "error": text, "exit_code": code}
+    line = json.dumps(told)
+    if on_stderr or sys.stdout is None:
+        complain(line)
+    elif _write(sys.stdout, line) is not None:
+        drop(sys.stdout)
+        complain(line)
+    return code
 
 
 def drop(stream: TextIO) -> None:

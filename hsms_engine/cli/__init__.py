@@ -6,9 +6,10 @@ has the list of commands and what they share; a new command is a new file and a 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
-from hsms_engine.process import complain
+from hsms_engine.process import fail
 
 _EXTRA = frozenset({"typer", "rich"})
 
@@ -18,11 +19,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises ``SystemExit`` for shell completion, and for a help text that cannot be written.
     """
+    words = sys.argv[1:] if argv is None else argv
+    # Looked for before the command line is read, because that may fail.
+    as_json = "--json" in words
     try:
         from hsms_engine.cli.program import run
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise
-        complain(f"hsms-engine: {error.name} is not installed: pip install 'hsms-engine[cli]'")
-        return 2
-    return run(argv)
+        why = f'{error.name} is not installed: in the folder of the source, pip install ".[cli]"'
+        return fail("hsms-engine", why, 2, as_json=as_json)
+    return run(words, as_json=as_json)

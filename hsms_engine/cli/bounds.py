@@ -6,9 +6,8 @@ ends on a virtual clock, and writes the picture of the run that takes as long as
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,15 +16,21 @@ import typer
 from hsms_engine import process
 from hsms_engine.bounds import ONE_WAY_DELAY, Bound, table
 from hsms_engine.cli.command import Command, CommandError
-from hsms_engine.cli.options import SECOND_HOST, AsJson, checked, seconds, timer_option, whole
+from hsms_engine.cli.options import (
+    SECOND_HOST,
+    AsJson,
+    Given,
+    checked,
+    seconds,
+    timer_option,
+    whole,
+)
 from hsms_engine.process import Process
 from hsms_engine.settings import Settings
+from hsms_engine.spelling import hint
 from hsms_engine.worst import worst_run
 from statecharts.hsms import timers
-from statecharts.saving import each_once
 
-# The longest file of settings that is read, in bytes. A device may have no end.
-_LONGEST = 65_536
 _NAMES = tuple(bound.name for bound in table(Settings()))
 _LISTED = "\n  ".join(_NAMES)
 
@@ -43,7 +48,7 @@ examples:
   hsms-engine bounds
   hsms-engine bounds --t5 5 --breaker-open-time 20 --one-way-delay 0.2
   hsms-engine bounds --of silence
-  hsms-engine bounds --settings link.json --picture worst.mmd --of 'crashed host'
+  hsms-engine bounds --config links.toml --link etcher-1 --picture worst.mmd --of 'crashed host'
 """
 
 _factor = checked(float, "a number")
@@ -54,26 +59,12 @@ def _option(convert: Any, metavar: str, meaning: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """The settings of which the bounds are made. None: not given."""
+class Bounded(Given):
+    """The settings of which the bounds are made."""
 
-    t3: Annotated[float | None, timer_option(timers.T3)] = None
-    t5: Annotated[float | None, timer_option(timers.T5)] = None
-    t6: Annotated[float | None, timer_option(timers.T6)] = None
-    t7: Annotated[float | None, timer_option(timers.T7)] = None
     connect_timeout: Annotated[float | None, timer_option(timers.CONNECT_TIMEOUT)] = None
     write_timeout: Annotated[float | None, timer_option(timers.WRITE_TIMEOUT)] = None
     linger: Annotated[float | None, timer_option(timers.LINGER)] = None
-    linktest_interval: Annotated[
-        float | None,
-        typer.Option(
-            "--linktest-interval",
-            "--linktest",
-            parser=seconds,
-            metavar="SECONDS",
-            help="silence before a linktest, 0 for never",
-        ),
-    ] = None
     linktest_threshold: Annotated[
         int | None, _option(whole(1, 100), "N", "linktests that may go unanswered in a row")
     ] = None
@@ -91,28 +82,11 @@ class Given:
     backoff_jitter: Annotated[
         float | None, _option(_factor, "FRACTION", "what is added to pauses at random, 0..1")
     ] = None
-    allow_short_timers: Annotated[
-        bool, typer.Option("--allow-short-timers", help="for tests: let timers be down to 1 ms")
-    ] = False
-
-    def over(self, base: dict[str, Any]) -> Settings:
-        """The settings ``base``, changed by those that are given. Raises ``SettingsError``."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        changes = {
-            name: value for name, value in given.items() if value is not None and value is not False
-        }
-        if self.linktest_interval == 0:
-            changes["linktest_interval"] = None
-        return Settings().replace(**{**base, **changes})
 
 
 def bounds(
     *,
-    settings: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="a JSON object of settings by their names"),
-    ] = None,
-    given: Given,
+    given: Bounded,
     one_way_delay: Annotated[
         float,
         _option(seconds, "SECONDS", "the longest time of a frame on its way in one direction"),
@@ -130,15 +104,15 @@ def bounds(
     as_json: AsJson = False,
 ) -> int:
     """Print how long a link takes to come back, at the most."""
+    chosen = given.settings()
     try:
-        chosen = given.over({} if settings is None else _read(settings))
         found = table(chosen, one_way_delay, slot_wait=slot_wait)
     except ValueError as error:
         raise CommandError(error, 2) from error
     if of is not None:
         found = tuple(each for each in found if each.name == of)
         if not found:
-            raise CommandError(f"--of {of!r} is not one of: {', '.join(_NAMES)}", 2)
+            raise CommandError(f"--of {of!r} is no bound; {hint(of, _NAMES)}", 2)
     if picture is not None:
         _draw(picture, found[0], chosen, one_way_delay)
 
@@ -156,25 +130,6 @@ def bounds(
         return 0
 
     return process.run(run)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The settings in a file, by name. Raises ``CommandError``."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LONGEST + 1)
-    except OSError as error:
-        why = error.strerror or error
-        raise CommandError(f"cannot read --settings {path}: {why}", 2) from error
-    if len(data) > _LONGEST:
-        raise CommandError(f"--settings {path} is longer than {_LONGEST} bytes", 2)
-    try:
-        read = json.loads(data, object_pairs_hook=each_once)
-    except (ValueError, RecursionError) as error:
-        raise CommandError(f"--settings {path} is no JSON: {error}", 2) from error
-    if not isinstance(read, dict):
-        raise CommandError(f"--settings {path} is no JSON object", 2)
-    return read
 
 
 def _draw(path: Path, bound: Bound, settings: Settings, delay: float) -> None:

@@ -5,9 +5,12 @@ It prints SML with comments, or one JSON object a line.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
+import trio
 import typer
 
 from hsms_engine import process
@@ -16,6 +19,7 @@ from hsms_engine.cli.command import Command, CommandError
 from hsms_engine.cli.options import AsJson, Protocol, whole
 from hsms_engine.connection import HsmsConnection, open_hsms
 from hsms_engine.errors import HsmsError
+from hsms_engine.logs import LINK
 from hsms_engine.message import Message
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.process import Process
@@ -29,6 +33,7 @@ _NOTES = """\
 examples:
   hsms-engine connect 127.0.0.1 5000
   hsms-engine connect 127.0.0.1 5000 --send S1F1 --send S1F13 --count 3
+  hsms-engine connect --config links.toml --link etcher-1 --send S1F13
   hsms-engine connect 127.0.0.1 5000 --send 'S2F41 W <L [2] <A "START"> <L [0]>> .'
 """
 
@@ -49,8 +54,10 @@ def _primary(text: str) -> Message:
 
 def connect(
     *,
-    host: Annotated[str, typer.Argument(metavar="HOST", help="a name or an address")],
-    port: Annotated[int, typer.Argument(metavar="PORT", parser=whole(1, 65_535), help="1..65535")],
+    host: Annotated[str | None, typer.Argument(metavar="HOST", help="a name or an address")] = None,
+    port: Annotated[
+        int | None, typer.Argument(metavar="PORT", parser=whole(1, 65_535), help="1..65535")
+    ] = None,
     send: Annotated[
         list[Message],
         typer.Option(
@@ -69,7 +76,11 @@ def connect(
     as_json: AsJson = False,
 ) -> int:
     """Connect, select, send, print replies as SML."""
-    settings = protocol.settings(host, port)
+    if protocol.config is None:
+        for name, value in (("HOST", host), ("PORT", port)):
+            if value is None:
+                raise CommandError(f"Missing argument '{name}', or --config FILE", 2)
+    settings = protocol.settings(host=host, port=port)
 
     async def run(this: Process) -> int:
         def tell(event: str, peer: str, message: Message | None = None) -> None:
@@ -78,7 +89,7 @@ def connect(
             else:
                 this.line(_text(event, peer, message))
 
-        async with open_hsms(host, port, settings) as connection:
+        async with open_hsms(settings) as connection:
             # What stops this lets the exit of the block around it separate.
             with this.until_stopped():
                 tell("selected", connection.peer)
@@ -90,12 +101,42 @@ def connect(
                             tell("reply", connection.peer, await connection.request(message))
                     nursery.cancel_scope.cancel()
         tell("separated", connection.peer)
+        for text in held:
+            if as_json:
+                this.json({"event": "warning", "warning": text})
+            else:
+                this.line(f"// warning: {text}")
         return this.exit_code
 
     try:
-        return process.run(run)
+        with held_warnings() as held:
+            return process.run(run)
     except HsmsError as error:
+        if isinstance(error.__cause__, trio.socket.gaierror):
+            why = f"no address is known for the host {settings.host!r}: {error.__cause__.strerror}"
+            raise CommandError(why) from error
         raise CommandError(error) from error
+
+
+@contextmanager
+def held_warnings() -> Iterator[list[str]]:
+    """The warnings of the library in this block: when it fails, its error says the same.
+
+    There are few: each kind is logged once for a connection.
+    """
+    held: list[str] = []
+
+    def hold(record: logging.LogRecord) -> bool:
+        if record.levelno != logging.WARNING:
+            return True
+        held.append(record.getMessage())
+        return False
+
+    LINK.addFilter(hold)
+    try:
+        yield held
+    finally:
+        LINK.removeFilter(hold)
 
 
 async def _take_primaries(

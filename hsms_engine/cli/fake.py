@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
+import trio
 import typer
 
 from hsms_engine import process
@@ -27,15 +28,17 @@ Behaviours combine: --behaviour delay-replies=0.5 --behaviour drop-replies=3
 
 def fake(
     *,
-    host: Annotated[str, typer.Option(help="the address to listen on")] = "127.0.0.1",
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="the address to listen on (127.0.0.1)")
+    ] = None,
     port: Annotated[
-        int,
+        int | None,
         typer.Option(
             parser=whole(0, 65_535),
             metavar="N",
-            help="the port to listen on; 0 lets the system choose",
+            help="the port to listen on (5000); 0 lets the system choose",
         ),
-    ] = 5000,
+    ] = None,
     behaviour: Annotated[
         list[str],
         typer.Option(
@@ -48,7 +51,7 @@ def fake(
     ],
     answers: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="an SML file of replies, in place of the one shipped"),
+        typer.Option(metavar="FILE", help="an SML file of replies, which win over those shipped"),
     ] = None,
     alarms: Annotated[
         float | None,
@@ -61,16 +64,16 @@ def fake(
         ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="print connections, not messages")] = False,
-    second_host: Annotated[str, SECOND_HOST] = "probe",
+    second_host: Annotated[str | None, SECOND_HOST] = None,
     protocol: Protocol,
     as_json: AsJson = False,
 ) -> int:
     """Play an equipment until Ctrl-C."""
-    settings = protocol.settings(host, port, second_host=second_host)
+    settings = protocol.settings(host=host, port=port, second_host=second_host)
     try:
         Behaviours.parse(behaviour)
         emissions(alarms, events)
-        book = AnswerBook.load(answers)
+        book = None if answers is None else AnswerBook.load(answers)
     except ValueError as error:
         raise CommandError(error, 2) from error
     except OSError as error:
@@ -100,15 +103,21 @@ def fake(
         return process.run(run)
     except OSError as error:
         # No line of output raises it.
-        where = address_text((host, port))
+        where = address_text((settings.host, settings.port))
+        if isinstance(error, trio.socket.gaierror):
+            where = f"{settings.host!r}, for which no address is known"
         raise CommandError(f"cannot listen on {where}: {error.strerror or error}") from error
 
 
 def _text(event: str, details: Mapping[str, object]) -> str:
-    """One event as one line for people."""
+    """One event for people: a line, and below it what was received."""
     match details:
         case {"host": host, "port": port}:
             return f"{event} on {address_text((host, port))}"
+        case {"peer": peer, "bytes": int(size), "sml": sml, **others}:
+            line = _text(event, {"peer": peer, **others, "bytes": size})
+            # Without a body, the line has told all.
+            return f"{line}\n{sml}" if size else line
         case {"peer": peer, **others}:
             return ", ".join(
                 [f"{peer}: {event}", *(f"{name} {value}" for name, value in others.items())]

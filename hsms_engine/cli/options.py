@@ -6,7 +6,8 @@ For a wrong value the message is our own sentence: what was given, and what is a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -49,7 +50,8 @@ seconds = checked(float, "a number of seconds")
 
 def timer_option(timer: Timer) -> Any:
     """An option for the seconds of a timer."""
-    meaning = f"{timer.meaning} ({timer.lowest:g}..{timer.highest:g})"
+    allowed = f"{timer.lowest:g}..{timer.highest:g}, default {timer.seconds:g}"
+    meaning = f"{timer.meaning} ({allowed})"
     return typer.Option(parser=seconds, metavar="SECONDS", help=meaning)
 
 
@@ -61,25 +63,35 @@ AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object a li
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Protocol:
-    """The settings of the protocol. Times are in seconds."""
+class Given:
+    """The settings that are given: a link out of a file, and options that win over it.
 
-    session_id: Annotated[
-        int, typer.Option(parser=whole(0, 32_767), metavar="N", help="the device id (0..32767)")
-    ] = 0
-    t3: Annotated[float, timer_option(timers.T3)] = timers.T3.seconds
-    t5: Annotated[float, timer_option(timers.T5)] = timers.T5.seconds
-    t6: Annotated[float, timer_option(timers.T6)] = timers.T6.seconds
-    t7: Annotated[float, timer_option(timers.T7)] = timers.T7.seconds
-    t8: Annotated[float, timer_option(timers.T8)] = timers.T8.seconds
-    linktest: Annotated[
-        float,
+    Each field but the first two is named as its setting. None: not given.
+    """
+
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="a TOML file of links and profiles; options win over it"),
+    ] = None
+    link: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="which link of that file, if it has several"),
+    ] = None
+    t3: Annotated[float | None, timer_option(timers.T3)] = None
+    t5: Annotated[float | None, timer_option(timers.T5)] = None
+    t6: Annotated[float | None, timer_option(timers.T6)] = None
+    t7: Annotated[float | None, timer_option(timers.T7)] = None
+    linktest_interval: Annotated[
+        float | None,
         typer.Option(
+            "--linktest-interval",
+            "--linktest",
             parser=seconds,
             metavar="SECONDS",
-            help="silence after which a linktest is sent, 0 for never",
+            help="silence after which a linktest is sent, 0 for never (default "
+            f"{timers.LINKTEST_INTERVAL.seconds:g})",
         ),
-    ] = timers.LINKTEST_INTERVAL.seconds
+    ] = None
     allow_short_timers: Annotated[
         bool,
         typer.Option(
@@ -88,21 +100,40 @@ class Protocol:
         ),
     ] = False
 
-    def settings(self, host: str, port: int, **others: Any) -> Settings:
-        """The settings, and ``others`` by name, validated as a whole. Raises ``CommandError``."""
+    def settings(self, **others: Any) -> Settings:
+        """These settings and ``others`` by name, of which None is not given either.
+
+        They are validated as a whole: raises ``CommandError``.
+        """
+        changes: Any = {each.name: getattr(self, each.name) for each in fields(self)} | others
+        del changes["config"], changes["link"]
+        changes = {
+            name: value
+            for name, value in changes.items()
+            if value is not None and value is not False
+        }
+        if changes.get("linktest_interval") == 0:
+            changes["linktest_interval"] = None
         try:
-            return Settings(
-                host=host,
-                port=port,
-                session_id=self.session_id,
-                t3=self.t3,
-                t5=self.t5,
-                t6=self.t6,
-                t7=self.t7,
-                t8=self.t8,
-                linktest_interval=self.linktest or None,
-                allow_short_timers=self.allow_short_timers,
-                **others,
-            )
+            if self.config is not None:
+                base = Settings.from_toml(self.config, self.link)
+            elif self.link is not None:
+                raise CommandError(f"--link {self.link} needs --config FILE, where it stands", 2)
+            else:
+                base = Settings()
+            return base.replace(**changes)
         except SettingsError as error:
             raise CommandError(error, 2) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol(Given):
+    """The settings of one end that talks."""
+
+    t8: Annotated[float | None, timer_option(timers.T8)] = None
+    session_id: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole(0, 32_767), metavar="N", help="the device id (0..32767, default 0)"
+        ),
+    ] = None

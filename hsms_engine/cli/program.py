@@ -2,19 +2,22 @@
 
 Exit codes: 0 done; 1 failed (the network, the peer, the output); 2 wrong usage; 128 and its number
 for a signal, so 130 for Ctrl-C; ``fake`` ends with 0 then. Each failure is one line on standard
-error. Help is plain text; on a terminal it is drawn with rich.
+error, or with ``--json`` one object on standard output. Help is plain text; on a
+terminal it is drawn with rich.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from hsms_engine import __version__
 from hsms_engine.cli import bounds, connect, fake
-from hsms_engine.process import OutputError, complain, drop, require_output
+from hsms_engine.process import OutputError, drop, fail, require_output
 
 _NAME = "hsms-engine"
 COMMANDS = (
@@ -24,8 +27,8 @@ COMMANDS = (
 )
 
 
-def run(argv: Sequence[str] | None) -> int:
-    """Run one command line and return the exit code."""
+def run(argv: Sequence[str], *, as_json: bool) -> int:
+    """Run one command line and return the exit code. ``as_json``: errors too are objects."""
     on_terminal = sys.stdout is not None and sys.stdout.isatty()
     app = typer.Typer(
         help="HSMS (SEMI E37) from the command line.",
@@ -34,6 +37,7 @@ def run(argv: Sequence[str] | None) -> int:
         # Any other exception is a bug of ours: its traceback is shown as Python writes it.
         pretty_exceptions_enable=False,
     )
+    app.callback()(_options)
     for each in COMMANDS:
         app.command(epilog=_as_it_is(each.notes, on_terminal))(each.call)
     try:
@@ -43,19 +47,35 @@ def run(argv: Sequence[str] | None) -> int:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         where = context.command_path if context else _NAME
-        # The name of a file may contain a newline, and so may a message of typer.
-        why = " ".join(error.format_message().splitlines())
-        complain(f"{where}: {why}")
-        return error.exit_code
+        # What is said about the output cannot be said there.
+        is_output = isinstance(error.__cause__, OutputError)
+        why = error.format_message()
+        return fail(where, why, error.exit_code, as_json=as_json, on_stderr=is_output)
     except OutputError as error:
-        complain(f"{_NAME}: {error}")
-        return 1
+        return fail(_NAME, error, 1, as_json=as_json, on_stderr=True)
     except OSError as error:
         # A help text for a full device, or an error of the system that no command handles.
-        complain(f"{_NAME}: {error}")
+        fail(_NAME, error, 1, as_json=as_json, on_stderr=True)
         drop(sys.stdout)
         return 1
     return code
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{_NAME} {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 def _as_it_is(text: str, on_terminal: bool) -> str:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from hsms_engine.spelling import hint
+
 LONGEST: Final = 3600.0
 """The longest delay, in seconds."""
 
@@ -54,7 +56,7 @@ class Behaviours:
         for text in texts:
             name, given, argument = text.partition("=")
             if (known := KNOWN.get(name)) is None:
-                raise BehaviourError(f"unknown behaviour {name!r}; there are {', '.join(KNOWN)}")
+                raise BehaviourError(f"unknown behaviour {name!r}; {hint(name, KNOWN)}")
             field = name.replace("-", "_")
             if field in chosen:
                 raise BehaviourError(f"{name} is given twice")

@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Unpack
 
 import trio
 
@@ -21,14 +21,15 @@ from hsms_engine.connection import HsmsConnection
 from hsms_engine.driver.tcp import DirectStream, address_text
 from hsms_engine.errors import LocalProtocolError
 from hsms_engine.fake.behaviours import Behaviours
-from hsms_engine.fake.conversation import Conversation
+from hsms_engine.fake.conversation import Answer, Conversation
 from hsms_engine.fake.emissions import Emission, emissions
 from hsms_engine.fake.listener import FakeListener
 from hsms_engine.fake.stream import FakeStream
 from hsms_engine.message import Message
 from hsms_engine.nursery import open_bare_nursery
+from hsms_engine.secs2 import DecodeError
 from hsms_engine.server import HsmsServer, serve_hsms
-from hsms_engine.settings import Settings
+from hsms_engine.settings import Settings, SettingsChanges
 
 if TYPE_CHECKING:
     from trio import TaskStatus
@@ -37,6 +38,8 @@ Report = Callable[[str, Mapping[str, object]], None]
 
 # Long, so that the equipment does not close a connection whose Select.rsp it delays.
 _WRITE_TIMEOUT: Final = 3600.0
+# The longest body that a report shows as SML, in bytes: SML is several times as long.
+_LONGEST_SHOWN: Final = 4096
 # The number of messages that ``received`` keeps.
 _REMEMBERED: Final = 10_000
 
@@ -60,8 +63,10 @@ class _Run:
 class FakeEquipment:
     """What ``serve_fake`` runs.
 
+    ``answer`` is the user's function, see ``serve_fake``; another may be set at any time.
     ``counts`` counts by name what ``report`` gets: ``"listening"``, ``"accepted"``, ``"selected"``,
-    ``"received"``, ``"replied"``, ``"dropped"``, ``"emitted"``, ``"ended"`` …
+    ``"received"``, ``"replied"``, ``"dropped"``, ``"emitted"``, ``"ended"`` … What it gets of a
+    message is plain: its name, its bytes, and of what was received the SML.
     """
 
     def __init__(
@@ -70,13 +75,15 @@ class FakeEquipment:
         settings: Settings,
         behaviours: Behaviours,
         answers: AnswerBook,
+        answer: Answer | None,
         emitted: Iterable[Emission],
-        report: Report,
+        report: Report | None,
     ) -> None:
         self._nursery = nursery
         self.settings = settings
         self.behaviours = behaviours
         self.answers = answers
+        self.answer = answer
         self._emissions = tuple(emitted)
         self._report = report
         self.counts: Counter[str] = Counter()
@@ -122,10 +129,15 @@ class FakeEquipment:
         while not condition():
             await self._news.wait()
 
-    def tell(self, event: str, **details: object) -> None:
-        """Count and report an event."""
+    def tell(self, event: str, message: Message | None = None, /, **details: object) -> None:
+        """Count and report an event, with what it says of a ``message``."""
         self.counts[event] += 1
-        self._report(event, details)
+        if self._report is not None:
+            if message is not None:
+                described = _described(message, whole=event == "received")
+                # The peer, the message, and then the rest.
+                details = {"peer": None, **described, **details}
+            self._report(event, details)
         news, self._news = self._news, trio.Event()
         news.set()
 
@@ -156,6 +168,22 @@ class FakeEquipment:
         for connection in self.connections:
             if connection.is_selected:
                 await connection.send(message)
+
+    async def request(self, message: Message) -> Message:
+        """Send a primary with W on the one selected connection, and wait for its reply.
+
+        Raises ``LocalProtocolError`` when none is selected or several are, and what
+        ``HsmsConnection.request`` raises.
+        """
+        match [each for each in self.connections if each.is_selected]:
+            case [only]:
+                return await only.request(message)
+            case several:
+                peers = ", ".join(each.peer for each in several) or "none"
+                raise LocalProtocolError(
+                    f"{self._name}: {message.name} needs one selected connection, and {peers} "
+                    f"{'are' if several else 'is'} selected"
+                )
 
     async def kill(self) -> None:
         """Close every connection and stop listening, without Separate; ``restart`` may follow.
@@ -271,8 +299,23 @@ class FakeEquipment:
         await Conversation(self, connection).run(self._emissions)
 
 
-def _ignore(event: str, details: Mapping[str, object]) -> None:
-    """Drop the event."""
+def _described(message: Message, *, whole: bool) -> dict[str, object]:
+    """What a report says of a message; ``whole``: all of it, as SML."""
+    name = f"{message.name} W" if message.wait else message.name
+    told: dict[str, object] = {"message": name, "bytes": len(message.body)}
+    return told | {"sml": _sml(message)} if whole else told
+
+
+def _sml(message: Message) -> str:
+    """A message as SML; only a comment when its body is long or no SECS-II."""
+    size = len(message.body)
+    if size > _LONGEST_SHOWN:
+        return f"// {message.name}: a body of {size} bytes"
+    try:
+        # Of a copy: the received one would be reported as unreadable, with S9F7.
+        return Message(message.stream, message.function, message.wait, body=message.body).sml()
+    except DecodeError as error:
+        return f"// {message.name}: a body of {size} bytes that is no SECS-II: {error}"
 
 
 async def serve_fake(
@@ -280,22 +323,32 @@ async def serve_fake(
     behaviours: Iterable[str] = (),
     *,
     answers: AnswerBook | None = None,
+    answer: Answer | None = None,
     alarms: float | None = None,
     events: float | None = None,
-    report: Report = _ignore,
+    report: Report | None = None,
     task_status: TaskStatus[FakeEquipment] = trio.TASK_STATUS_IGNORED,
+    **changes: Unpack[SettingsChanges],
 ) -> None:
     """Be an equipment until its ``aclose`` is called, or until cancelled.
 
-    ``settings`` default to port 0 on loopback; ``is_equipment`` is always true. ``behaviours`` are
-    written as on the command line. ``alarms`` and ``events`` are the seconds between two S5F1 and
-    two S6F11; each is sent only when the previous one is acknowledged or its T3 is over. ``report``
-    gets the name and details of everything that happens. Raises ``BehaviourError`` and
-    ``ValueError`` for a value out of range, ``OSError`` when it cannot listen on the address.
+    ``settings`` default to port 0 on loopback, and may be changed by name (``session_id=7``);
+    ``is_equipment`` is always true. ``behaviours`` are written as on the command line. ``answers``
+    are added to the book that comes with the engine, and win over it. ``answer(message)``, a
+    function or an async one, is asked before that for each primary with W that is to be answered:
+    it gives the reply, or None for that of the book. When it raises, or gives what is no reply,
+    SxF0 is sent, ``"answer failed"`` is told, and the traceback is logged at ERROR; the equipment
+    lives. It runs in the loop: what waits must be async, and then holds up no other reply.
+    ``alarms`` and ``events`` are the seconds between two S5F1 and two S6F11; each is sent only when
+    the previous one is acknowledged or its T3 is over. ``report`` gets the name and details of
+    everything that happens. Raises ``BehaviourError``, ``SettingsError``, ``ValueError`` for a
+    value out of range, and ``OSError`` when it cannot listen on the address.
     """
-    chosen = settings or Settings(port=0)
+    chosen = (settings or Settings(port=0)).replace(**changes)
     wanted = Behaviours.parse(behaviours)
-    book = answers or AnswerBook.load()
+    book = AnswerBook.load()
+    if answers is not None:
+        book |= answers
     emitted = emissions(alarms, events)
     async with open_bare_nursery() as nursery:
         equipment = FakeEquipment(
@@ -303,6 +356,7 @@ async def serve_fake(
             chosen.replace(is_equipment=True, write_timeout=_WRITE_TIMEOUT),
             wanted,
             book,
+            answer,
             emitted,
             report,
         )

@@ -1,0 +1,78 @@
+"""The pytest plugin: a fake equipment in a test, be it plain, asyncio or trio.
+
+``def test_x(fake_equipment)`` has one that listens on ``fake_equipment.port``. The test says what
+it answers, kills it, and waits for what happens to it (``hsms_engine.fake.threaded``). pytest loads
+this module in every run of an environment that has the package, so what a fixture needs is imported
+when it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, Unpack
+
+import pytest
+
+if TYPE_CHECKING:
+    from hsms_engine.answers import AnswerBook
+    from hsms_engine.fake.conversation import Answer
+    from hsms_engine.fake.threaded import ThreadedEquipment
+    from hsms_engine.settings import Settings, SettingsChanges
+
+
+class FakeEquipments(Protocol):
+    """Makes a fake equipment that lives until the end of the test.
+
+    The arguments are those of ``hsms_engine.fake.serve_fake``, and raise what it raises.
+    """
+
+    def __call__(
+        self,
+        *behaviours: str,
+        settings: Settings | None = None,
+        answers: AnswerBook | None = None,
+        answer: Answer | None = None,
+        alarms: float | None = None,
+        events: float | None = None,
+        **changes: Unpack[SettingsChanges],
+    ) -> ThreadedEquipment: ...
+
+
+@pytest.fixture
+def fake_equipments() -> Iterator[FakeEquipments]:
+    """A function that makes fake equipments, each with a port of its own."""
+    from hsms_engine.fake.equipment import serve_fake
+    from hsms_engine.fake.threaded import run_in_thread
+
+    with ExitStack() as running:
+
+        def make(
+            *behaviours: str,
+            settings: Settings | None = None,
+            answers: AnswerBook | None = None,
+            answer: Answer | None = None,
+            alarms: float | None = None,
+            events: float | None = None,
+            **changes: Unpack[SettingsChanges],
+        ) -> ThreadedEquipment:
+            serve = partial(
+                serve_fake,
+                settings,
+                behaviours,
+                answers=answers,
+                answer=answer,
+                alarms=alarms,
+                events=events,
+                **changes,
+            )
+            return running.enter_context(run_in_thread(serve))
+
+        yield make
+
+
+@pytest.fixture
+def fake_equipment(fake_equipments: FakeEquipments) -> ThreadedEquipment:
+    """A fake equipment that answers everything, on a port that the system has chosen."""
+    return fake_equipments()
