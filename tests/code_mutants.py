@@ -161,7 +161,7 @@ class _Copies:
 
     def __init__(self, folder: Path) -> None:
         self.free: queue.Queue[Path] = queue.Queue()
-        files = subprocess.check_output(["git", "ls-files", "-z"], cwd=_ROOT, text=True)
+        files = subprocess.check_output(["git", "ls-files", "-z"], cwd=_ROOT, encoding="utf-8")
         for number in range(_JOBS):
             copy = folder / str(number)
             for name in files.strip("\0").split("\0"):
@@ -176,14 +176,14 @@ class _Copies:
         """Whether all tests pass on the mutant, within ``limit`` seconds."""
         copy = self.free.get()
         target = copy / mutant.path.relative_to(_ROOT)
-        (copy / "chosen.txt").write_text("\n".join(tests))
-        target.write_text(mutant.code())
+        (copy / "chosen.txt").write_text("\n".join(tests), encoding="utf-8")
+        target.write_text(mutant.code(), encoding="utf-8")
         try:
             return self._pytest(copy, limit, "-x", "@chosen.txt", PYTHONDONTWRITEBYTECODE="1") == 0
         except subprocess.TimeoutExpired:
             return False
         finally:
-            target.write_text(mutant.module.code)
+            target.write_text(mutant.module.code, encoding="utf-8")
             self.free.put(copy)
 
     @staticmethod

@@ -138,7 +138,7 @@ def test_a_fault_in_a_book_is_one_line_of_file_line_column_and_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, fault: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("f.sml").write_text(text)
+    Path("f.sml").write_text(text, encoding="utf-8")
     with pytest.raises(AnswersError) as raised:
         AnswerBook.load("f.sml")
     assert str(raised.value).startswith(fault)
@@ -194,6 +194,14 @@ def test_a_book_says_what_it_answers() -> None:
     assert repr(book) == "AnswerBook(S1F1 S2F41)"
     assert book.answer(S2F41("X")) is not None
     assert book.answer(S1F13()) is None
+
+
+def test_two_books_make_one_in_which_the_second_wins() -> None:
+    one, other = AnswerBook.parse("S1F2 <L> . S1F4 <L> ."), AnswerBook.parse("S1F4 . S2F42 .")
+    both = one | other
+    assert [both.answer(each()) for each in (S1F1, S1F3)] == [Message(1, 2, item=()), Message(1, 4)]
+    assert list(both) == ["S1F1", "S1F3", "S2F41"]
+    assert (list(one), list(other)) == (["S1F1", "S1F3"], ["S1F3", "S2F41"])
 
 
 def test_a_text_without_a_name_is_called_answers() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -59,9 +60,10 @@ REFUSED: list[tuple[tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
     ((None,), {}, TypeError, r"^by position: .* not \(None,\)"),
     (("h", 1), {"port": 2, "host": "x"}, TypeError, "^by position and by name: host, port$"),
     (("h", 1, BASE), {"port": 1}, TypeError, "^by position and by name: port$"),
-    (("h", "1"), {}, SettingsError, "^port='1' is not a whole number"),
-    ((BASE,), {"t3": "9"}, SettingsError, "^t3='9' is not in "),
+    (("h", "1"), {}, SettingsError, "^port='1' is text, not a whole number"),
+    ((BASE,), {"t3": "9"}, SettingsError, "^t3='9' is text, not a number in "),
     ((), {"nosuch": 3}, SettingsError, "^unknown setting nosuch; there are "),
+    ((), {"sessionid": 3}, SettingsError, "^unknown setting sessionid; did you mean 'session_id'"),
 ]
 
 
@@ -152,15 +154,19 @@ from typing import Literal, assert_never
 import hsms_engine.events
 import trio
 from hsms_engine import (
-    AttemptPhase, ConnectError, HsmsConnection, HsmsLink, Phase, Settings, open_hsms, open_link,
-    serve_hsms,
+    AttemptPhase, ConnectError, HsmsConnection, HsmsLink, Message, Phase, Settings, aio,
+    open_hsms, open_link, serve_hsms,
 )
 from hsms_engine.driver.tcp import connect_unix
 from hsms_engine.events import Selected, Waiting
+from hsms_engine.fake import serve_fake
+from hsms_engine.fake.threaded import ThreadedEquipment
+from hsms_engine.pytest_plugin import FakeEquipments
 from hsms_engine.secs2 import A, B, Item, L, Leaf, U4
 
 settings = Settings()
 async def handler(connection: HsmsConnection) -> None: ...
+async def aio_handler(connection: aio.HsmsConnection) -> None: ...
 async def dial() -> trio.abc.Stream: return await connect_unix("/run/tool")
 """
 OPENINGS = {
@@ -186,14 +192,35 @@ OPENINGS = {
 SNIPPETS = {
     **{
         f"async with {call.format(door=door)} as it: it.phase": code
-        for door in ("open_hsms", "open_link")
+        for door in ("open_hsms", "open_link", "aio.open_hsms", "aio.open_link")
         for call, code in OPENINGS.items()
     },
     **{
         f"await {call.format(door='serve_hsms').replace('(', '(handler, ', 1)}": code
         for call, code in OPENINGS.items()
     },
+    **{
+        "async with {} as server: server.port".format(
+            call.format(door="aio.serve_hsms").replace("(", "(aio_handler, ", 1)
+        ): code
+        for call, code in OPENINGS.items()
+    },
+    "async with aio.serve_hsms(handler): pass": "arg-type",
     "async with open_hsms('h', 1) as it: c: HsmsConnection = it": "",
+    "async with aio.open_hsms('h', 1) as it: c: aio.HsmsConnection = it": "",
+    "async with aio.open_link('h', 1, restore='{}') as it: c: aio.HsmsLink = it": "",
+    "async with aio.open_link('h', 1) as it: await it.configure(t3=3)": "",
+    "async with aio.open_link('h', 1) as it: await it.configure(t3='x')": "arg-type",
+    """
+async with aio.open_link('h', 1) as it:
+    async for event in it.events():
+        match event:
+            case Waiting(error=error):
+                print(error)
+    async for primary in it:
+        await it.reply(primary, await it.request(primary))
+""": "",
+    "async def task(link: aio.HsmsLink) -> None: (await link.on_selected(task)).cancel()": "",
     "async with open_link('h', 1) as it: c: HsmsLink = it": "",
     "async with open_link(dial=dial, t3=1) as it: await it.connect()": "",
     "async with open_link(dial=3) as it: pass": "call-overload",
@@ -218,6 +245,33 @@ SNIPPETS = {
     "def f(error: ConnectError) -> AttemptPhase: return error.phase": "",
     "ConnectError('m', 'c', 'elsewhere')": "arg-type",
     "hsms_engine.events.Idle(at=0.0, epoch=0)": "",
+    "Settings(t3=3, linktest_interval=None)": "",
+    "Settings(t3='x')": "arg-type",
+    "Settings(nosuch=3)": "call-arg",
+    "Settings('h')": "call-arg",
+    "partial(serve_fake, session_id=7)": "",
+    "partial(serve_fake, session_id='x')": "arg-type",
+    "partial(serve_fake, nosuch=3)": "call-arg",
+    "async with trio.open_nursery() as n: (await n.start(serve_fake)).port": "",
+    "def f(fakes: FakeEquipments) -> ThreadedEquipment: return fakes()": "",
+    "def f(fakes: FakeEquipments) -> int: return fakes('drop-replies=3', session_id=7).port": "",
+    "def f(fakes: FakeEquipments) -> None: fakes(settings=settings, alarms=1.5, t3=3)": "",
+    "def f(fakes: FakeEquipments) -> None: fakes(settings)": "arg-type",
+    "def f(fakes: FakeEquipments) -> None: fakes(session_id='x')": "arg-type",
+    "def f(fakes: FakeEquipments) -> None: fakes(nosuch=3)": "call-arg",
+    "def f(fake: ThreadedEquipment) -> Message: return fake.request(Message(5, 1, True))": "",
+    "def f(fake: ThreadedEquipment) -> Message: return fake.received[0]": "",
+    "def f(fake: ThreadedEquipment) -> int: return fake.counts['selected']": "",
+    "def f(fake: ThreadedEquipment) -> None: fake.until(lambda: fake.port > 0, timeout=1)": "",
+    "def f(fake: ThreadedEquipment) -> None: fake.until('selected')": "arg-type",
+    "def f(fake: ThreadedEquipment) -> None: fake.answer(lambda primary: None)": "",
+    "def f(fake: ThreadedEquipment) -> None: fake.answer(3)": "arg-type",
+    """
+def f(fake: ThreadedEquipment) -> None:
+    @fake.answer
+    async def answer(primary: Message) -> Message | None:
+        return None
+""": "",
     """
 def f(item: Item | None) -> str:
     match item:
@@ -259,15 +313,13 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         owner |= {len(lines) + 1 + at: snippet for at in range(len(body))}
         lines += body
     file = tmp_path_factory.mktemp("typed") / "snippets.py"
-    file.write_text("\n".join(lines) + "\n")
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     # The settings, and so the cache, of `make check`.
-    out, trouble, _ = mypy.run(
-        [
-            f"--config-file={ROOT / 'pyproject.toml'}",
-            f"--cache-dir={ROOT / '.mypy_cache'}",
-            str(file),
-        ]
-    )
+    options = [f"--config-file={ROOT / 'pyproject.toml'}", f"--cache-dir={ROOT / '.mypy_cache'}"]
+    with warnings.catch_warnings():
+        # mypy opens its own files so, which are ASCII.
+        warnings.simplefilter("ignore", EncodingWarning)
+        out, trouble, _ = mypy.run([*options, str(file)])
     assert not trouble
     found: dict[str, set[str]] = {}
     for line, code in re.findall(r"snippets\.py:(\d+): error: .*\[([a-z-]+)\]$", out, re.MULTILINE):

@@ -16,6 +16,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from hsms_engine import Message, Settings
 from hsms_engine.driver.event_reader import EventReader
+from hsms_engine.driver.loop import Loop
 from hsms_engine.driver.tcp import host_of
 from hsms_engine.events import BreakerOpened, LinkEvent, Missed, NotSelected, UnexpectedSecondary
 from hsms_engine.protocol import ACTIVE_LINK, Engine, Entity
@@ -188,13 +189,15 @@ def secondary(size: int) -> UnexpectedSecondary:
     return UnexpectedSecondary(0.0, 1, Message(1, 2, body=bytes(size)))
 
 
-async def read(reader: EventReader) -> list[LinkEvent]:
+async def read(reader: EventReader[LinkEvent]) -> list[LinkEvent]:
     reader.close()
     return [event async for event in reader]
 
 
-def reading(happened: list[LinkEvent], **changes: Any) -> EventReader:
-    reader = EventReader(lambda: Settings(**changes))
+def reading(happened: list[LinkEvent], **changes: Any) -> EventReader[LinkEvent]:
+    reader: EventReader[LinkEvent] = EventReader(
+        Loop(), lambda: Settings(**changes), lambda: "tool"
+    )
     for each in happened:
         reader.put(each)
     return reader

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 import trio
 
+import hsms_engine
 from hsms_engine import (
     AbortedError,
     HsmsConnection,
@@ -31,20 +33,30 @@ from hsms_engine import (
     process,
     serve_hsms,
 )
+from hsms_engine.answers import AnswerBook
 from hsms_engine.cli import program
 from hsms_engine.cli.command import Command
+from hsms_engine.cli.connect import held_warnings
 from hsms_engine.driver.tcp import connect_tcp, listen_tcp
 from hsms_engine.fake import FakeEquipment, serve_fake
 from hsms_engine.fake.behaviours import KNOWN, listing
 from hsms_engine.interrupt import starts_program
-from hsms_engine.messages import S1F1, S1F2, S5F1, S6F11
+from hsms_engine.logs import LINK
+from hsms_engine.messages import S1F1, S1F2, S1F17, S5F1, S6F11
 from hsms_engine.process import Process
+from hsms_engine.secs2 import DecodeError, decode
 from tests.support.patience import PATIENCE
 from tests.support.raw_peer import (
     SELECT_REQ,
     SEPARATE_REQ,
     RawPeer,
+    data,
 )
+
+if sys.platform == "win32":
+    pytest.skip(
+        "what is tested here are signals, terminals and pipes of POSIX", allow_module_level=True
+    )
 
 ROOT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
@@ -243,11 +255,14 @@ async def test_fake_sends_alarms_and_events() -> None:
             await lines.until("acknowledged")
 
 
-async def test_fake_answers_from_a_file(tmp_path: Path) -> None:
+async def test_fake_answers_from_a_file_and_else_from_the_book_that_is_shipped(
+    tmp_path: Path,
+) -> None:
     book = tmp_path / "book.sml"
-    book.write_text('S1F2 <L <A "mine"> <A "1">> .')
+    book.write_text('S1F2 <L <A "mine"> <A "1">> .', encoding="utf-8")
     async with fake("--answers", book) as (_, port), open_hsms(HOST, port) as connection:
         assert await connection.request(S1F1()) == Message(1, 2, item=["mine", "1"])
+        assert await connection.request(S1F17()) == AnswerBook.load().answer(S1F17())
 
 
 async def test_fake_on_a_port_in_use_says_so_and_exits_with_1() -> None:
@@ -292,14 +307,16 @@ def shell(redirection: str, *arguments: object) -> subprocess.CompletedProcess[s
         ["sh", "-c", f'exec "$@" {redirection}', "sh", *command(*arguments)],
         env=ENVIRONMENT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
         timeout=PATIENCE,
     )
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="only Linux has a device that is always full")
-@pytest.mark.parametrize("arguments", [["fake", "--port", "0"], ["connect"], ["--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["fake", "--port", "0"], ["connect"], ["--help"], ["--version"]]
+)
 @pytest.mark.parametrize(
     ("redirection", "why"),
     [
@@ -347,8 +364,8 @@ async def test_an_output_that_breaks_lets_fake_separate() -> None:
             # It has separated; anything else would raise.
             assert [primary async for primary in connection] == []
         assert await lines.process.wait() == 1
-        where = "hsms-engine fake: cannot write the output: "
-        assert one_line(await errors_of(lines)) == f"{where}Input/output error"
+        told = json.loads(one_line(await errors_of(lines)))
+        assert told["error"] == "cannot write the output: Input/output error"
 
 
 async def test_an_output_that_breaks_lets_connect_separate() -> None:
@@ -364,8 +381,12 @@ async def test_an_output_that_breaks_lets_connect_separate() -> None:
             await lines.until("reply")
             await lines.stream.aclose()
             assert await lines.process.wait() == 1
-            where = "hsms-engine connect: cannot write the output: "
-            assert one_line(await errors_of(lines)) == f"{where}Input/output error"
+            assert json.loads(one_line(await errors_of(lines))) == {
+                "event": "error",
+                "program": "hsms-engine connect",
+                "error": "cannot write the output: Input/output error",
+                "exit_code": 1,
+            }
         await equipment.until(lambda: equipment.counts["ended"] == 1)
     assert ("ended", "separated") in told
 
@@ -397,7 +418,7 @@ def test_a_signal_frees_a_program_whose_reader_does_not_read(
             await trio.Event().wait()
         return this.exit_code
 
-    with io.TextIOWrapper(io.BufferedWriter(Blocked(theirs, "w"))) as stdout:
+    with io.TextIOWrapper(io.BufferedWriter(Blocked(theirs, "w")), encoding="utf-8") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
         assert process.run(main) == 128 + signal.SIGTERM
         monkeypatch.undo()
@@ -454,6 +475,45 @@ async def test_connect_prints_replies_as_sml() -> None:
     assert out == "".join(f"{each}\n" for each in printed)
     # Sent with W, whether it was written or not.
     assert received == [S1F1(), Message.parse(text), Message.parse("S64F1 W <A 'x'>")]
+
+
+async def test_connect_tells_a_failure_once() -> None:
+    async with equipment_here() as equipment:
+        wrong = ("--session-id", 3, "--send", "S1F1")
+        code, out, errors = await connect(equipment.port, *wrong)
+        assert (code, out) == (1, f"// selected: {HOST}:{equipment.port}\n")
+        assert "reported S1F1 with S9F1" in one_line(errors)
+        code, out, errors = await connect(equipment.port, *wrong, "--json")
+        assert (code, errors) == (1, "")
+        assert [json.loads(line)["event"] for line in out.splitlines()] == ["selected", "error"]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+async def test_connect_tells_a_warning_that_is_followed_by_no_failure(as_json: bool) -> None:
+    sends = ("--send", "S1F1", *(["--json"] if as_json else []))
+    async with dialled_by_connect(*sends) as (lines, peer):
+        await peer.select_by_answering()
+        system = (await peer.frame()).system
+        await peer.send(data(6, 3, 1, session=9), data(1, 2, system))
+        assert (await peer.frame()).stype == SEPARATE_REQ
+        await peer.close()
+        assert await lines.process.wait() == 0
+        *_, last = (await lines.rest()).splitlines()
+        assert await errors_of(lines) == ""
+    told = json.loads(last) if as_json else {"event": "warning", "warning": last[12:]}
+    assert as_json or last.startswith("// warning: ")
+    assert told.keys() == {"event", "warning"}
+    assert told["event"] == "warning"
+    assert "S6F3 has session id 9, and ours is 0" in told["warning"]
+
+
+async def test_connect_shows_a_defect_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    with held_warnings() as held:
+        LINK.warning("a warning")
+        LINK.error("a defect")
+    LINK.warning("after it")
+    assert held == ["a warning"]
+    assert [each.getMessage() for each in caplog.records] == ["a defect", "after it"]
 
 
 async def test_connect_without_a_message_selects_and_separates() -> None:
@@ -523,7 +583,10 @@ async def test_connect_answers_what_the_equipment_says_unasked() -> None:
     [
         ("refuse-tcp", "not connected, during TCP connect: "),
         ("accept-and-close", "not connected, during select: "),
-        ("refuse-select=3", "the peer answered Select.req with status 3 (exhausted)"),
+        (
+            "refuse-select=3",
+            "the peer answered Select.req with status 3 (exhausted: another host has the session)",
+        ),
         ("drop-replies", "no reply to S1F1 within T3 = 0.05 s"),
         ("cut-mid-frame", "S1F1 got no reply: "),
         ("separate-after=1", "the peer separated"),
@@ -700,12 +763,13 @@ async def test_ctrl_c_while_a_program_is_imported_is_quiet(
 ) -> None:
     # In place of a module, one whose import does not end.
     (tmp_path / f"{module}.py").write_text(
-        "import signal\nprint('importing', flush=True)\nsignal.pause()\n"
+        "import signal\nprint('importing', flush=True)\nsignal.pause()\n",
+        encoding="utf-8",
     )
     words = start.split()
     if start == "hsms-engine":
         script = tmp_path / start
-        script.write_text(SCRIPT)
+        script.write_text(SCRIPT, encoding="utf-8")
         words = [str(script)]
     environment = {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
     async with running([sys.executable, *words, "--help"], env=environment) as lines:
@@ -742,7 +806,7 @@ def test_the_library_leaves_ctrl_c_alone() -> None:
         [sys.executable, "-c", code],
         env=ENVIRONMENT,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
@@ -769,6 +833,7 @@ def test_the_library_leaves_ctrl_c_alone() -> None:
         (["fake", "--linktest", "-1"], "linktest_interval=-1.0 is not in 0.1..86400 s"),
         (["fake", "--second-host", "ask"], "second_host='ask' is not 'probe' or 'refuse'"),
         (["fake", "--behaviour", "explode"], "unknown behaviour 'explode'; there are answer-"),
+        (["fake", "--behaviour", "drop-reply"], "'drop-reply'; did you mean 'drop-replies'?"),
         (["fake", "--behaviour", "drop-replies=0"], "drop-replies=0 is not a whole number in 1.."),
         (["fake", "--answers", "/no/such/file"], "cannot read --answers /no/such/file: No such"),
         (["fake", "--answers", "/"], "cannot read --answers /: Is a directory"),
@@ -779,11 +844,13 @@ def test_the_library_leaves_ctrl_c_alone() -> None:
         (["bounds", "--backoff-factor", "much"], "'much' is not a number"),
         (["bounds", "--one-way-delay", "-1"], "one_way_delay=-1.0 is not a number of seconds from"),
         (["bounds", "--slot-wait", "nan"], "slot_wait=nan is not a number of seconds from 0 on"),
-        (["bounds", "--of", "all"], "--of 'all' is not one of: recovery, opened breaker, "),
-        (["bounds", "--settings", "/no/such"], "cannot read --settings /no/such: No such file"),
-        (["bounds", "--settings", "/"], "cannot read --settings /: Is a directory"),
-        (["bounds", "--settings", "/dev/zero"], "--settings /dev/zero is longer than 65536 bytes"),
-        (["bounds", "--settings", "/dev/null"], "--settings /dev/null is no JSON: Expecting value"),
+        (["bounds", "--of", "all"], "--of 'all' is no bound; there are recovery, opened breaker, "),
+        (["bounds", "--of", "silense"], "--of 'silense' is no bound; did you mean 'silence'?"),
+        (["bounds", "--config", "/no/such"], "cannot read /no/such: No such file"),
+        (["bounds", "--config", "/"], "cannot read /: Is a directory"),
+        (["fake", "--config", "/dev/zero"], "/dev/zero: longer than 1 MB, the limit of such a"),
+        (["connect", "--config", "/dev/null", "--link", "x"], "/dev/null has no link 'x'; there"),
+        (["fake", "--link", "x"], "--link x needs --config FILE, where it stands"),
         (["connect"], "Missing argument 'HOST'"),
         (["connect", HOST], "Missing argument 'PORT'"),
         (["connect", HOST, "0"], "'0' is not a whole number in 1..65535"),
@@ -810,7 +877,7 @@ def test_answers_that_are_no_answers_are_refused_with_their_place(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     book = tmp_path / "a\nbook.sml"
-    book.write_text("S1F2 <L\n<X 1>> .")
+    book.write_text("S1F2 <L\n<X 1>> .", encoding="utf-8")
     assert cli.main(["fake", "--answers", str(book)]) == 2
     assert f"{tmp_path}/a book.sml:2:" in one_line(capsys.readouterr().err)
 
@@ -820,6 +887,170 @@ def test_an_address_that_is_not_here_cannot_be_listened_on(
 ) -> None:
     assert cli.main(["fake", "--host", "203.0.113.1"]) == 1
     assert "cannot listen on 203.0.113.1:5000: " in one_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "program_name", "why", "code"),
+    [
+        (["--json"], "hsms-engine", "No such option: --json", 2),
+        (["bogus", "--json"], "hsms-engine", "No such command 'bogus'.", 2),
+        (["fake", "--json", "--prot"], "hsms-engine fake", "No such option: --prot", 2),
+        (["fake", "--port", "x", "--json"], "hsms-engine fake", "'x' is not a whole number", 2),
+        (["fake", "--json", "--t3", "121"], "hsms-engine fake", "t3=121.0 is not in", 2),
+        (
+            ["fake", "--json", "--answers", "/a\nb"],
+            "hsms-engine fake",
+            "--answers /a b: No such",
+            2,
+        ),
+        (["fake", "--json", "--host", "203.0.113.1"], "hsms-engine fake", "cannot listen on", 1),
+        (["connect", "--json"], "hsms-engine connect", "Missing argument 'HOST'", 2),
+        (["bounds", "--json", "--of", "x"], "hsms-engine bounds", "'x' is no bound; there", 2),
+        (["bounds", "--json", "--picture", "/"], "hsms-engine bounds", "cannot write", 1),
+    ],
+)
+def test_as_json_an_error_is_one_object_where_the_reader_of_objects_looks(
+    arguments: list[str], program_name: str, why: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == code
+    out, errors = capsys.readouterr()
+    told = json.loads(one_line(out))
+    assert why in told["error"]
+    assert told == {
+        "event": "error",
+        "program": program_name,
+        "error": told["error"],
+        "exit_code": code,
+    }
+    assert errors == ""
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="only Linux has a device that is always full")
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+def test_as_json_an_error_that_cannot_be_written_there_is_on_standard_error(
+    redirection: str,
+) -> None:
+    done = shell(redirection, "fake", "--json", "--port", "x")
+    told = json.loads(one_line(done.stderr))
+    # A closed output is a failure of its own.
+    why = "standard output is closed" if "-" in redirection else "'x' is not a whole number"
+    assert why in told["error"]
+
+
+def test_the_words_of_the_process_are_those_of_the_program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["hsms-engine", "fake", "--json", "--bogus"])
+    assert cli.main() == 2
+    assert json.loads(one_line(capsys.readouterr().out))["event"] == "error"
+
+
+# No such name is in the DNS (RFC 2606).
+NOWHERE = "no-such-host.invalid"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["connect", NOWHERE, "5000"], f"no address is known for the host '{NOWHERE}': "),
+        (
+            ["fake", "--host", NOWHERE],
+            f"cannot listen on '{NOWHERE}', for which no address",
+        ),
+        (["connect", "a" * 70, "5000"], "is no host name: "),
+        (["fake", "--host", "a" * 70], "is no host name: "),
+    ],
+)
+def test_a_host_without_an_address_is_told_in_one_line(
+    arguments: list[str],
+    why: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ask = socket.getaddrinfo
+
+    def answer(host: str, *rest: Any, **options: Any) -> Any:
+        if host == NOWHERE:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return ask(host, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    assert cli.main(arguments) == 1
+    assert why in one_line(capsys.readouterr().err)
+
+
+LINKS = """\
+[profile.short]
+allow_short_timers = true
+t3 = 0.05
+
+[link.tool]
+profile = "short"
+host = "127.0.0.1"
+port = {port}
+session_id = 7
+"""
+
+
+async def test_connect_dials_the_link_of_a_file_and_options_win(tmp_path: Path) -> None:
+    file = tmp_path / "links.toml"
+    async with equipment_here("drop-replies", settings=Settings(port=0, session_id=7)) as tool:
+        file.write_text(LINKS.format(port=tool.port), encoding="utf-8")
+        async with started("connect", "--config", file, "--send", "S1F1", "--t3", "0.06") as lines:
+            assert await lines.next() == f"// selected: {HOST}:{tool.port}"
+            assert await lines.process.wait() == 1
+            assert "T3 = 0.06 s" in one_line(await errors_of(lines))
+        assert tool.counts["received"] == 1
+        file.write_text(LINKS.format(port=1), encoding="utf-8")
+        words = ("connect", HOST, tool.port, "--config", file, "--link", "tool", "--json")
+        async with started(*words) as lines:
+            assert (await lines.until("selected"))["peer"] == f"{HOST}:{tool.port}"
+            assert await lines.process.wait() == 0
+
+
+async def test_fake_listens_as_the_link_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "links.toml"
+    file.write_text(LINKS.format(port=1), encoding="utf-8")
+    async with fake("--config", file) as (_, port), open_hsms(HOST, port, session_id=7) as conn:
+        assert (await conn.request(S1F1())).session_id == 7
+
+
+async def test_fake_shows_what_it_receives() -> None:
+    async with started("fake", "--port", 0) as lines:
+        port = int((await lines.next()).rpartition(":")[2])
+        async with open_hsms(HOST, port) as connection:
+            await connection.request(Message(64, 1, True, ["x\n"]))
+            await connection.request(Message(64, 1, True, body=b"\xff"))
+            await connection.request(Message(64, 1, True, bytes(5_000)))
+        peer = (await lines.next()).removesuffix(": accepted")
+        assert [await lines.next() for _ in range(11)] == [
+            f"{peer}: selected",
+            f"{peer}: received, message S64F1 W, bytes 6",
+            "S64F1 W",
+            "<L [1]",
+            '  <A "x" 0x0A>',
+            "> .",
+            f"{peer}: replied, message S64F2, bytes 6",
+            f"{peer}: received, message S64F1 W, bytes 1",
+            "// S64F1: a body of 1 bytes that is no SECS-II: " + str(unreadable(b"\xff")),
+            f"{peer}: replied, message S64F2, bytes 1",
+            f"{peer}: received, message S64F1 W, bytes 5003",
+        ]
+        assert await lines.next() == "// S64F1: a body of 5003 bytes"
+
+
+def unreadable(body: bytes) -> DecodeError:
+    with pytest.raises(DecodeError) as raised:
+        decode(body)
+    return raised.value
+
+
+async def test_fake_shows_what_it_receives_as_json_too() -> None:
+    async with fake() as (lines, port), open_hsms(HOST, port) as connection:
+        await connection.request(S1F1())
+        told = await lines.until("received")
+        assert (told["message"], told["bytes"], told["sml"]) == ("S1F1 W", 0, "S1F1 W .")
+        assert "sml" not in await lines.until("replied")
 
 
 @pytest.mark.parametrize("arguments", [[], ["fake"], ["connect"], ["bounds"]])
@@ -833,6 +1064,14 @@ def test_help_explains_every_option(
     assert out.isascii()
     if arguments == ["fake"]:
         assert set(listing().splitlines()) <= {line.removeprefix("  ") for line in out.splitlines()}
+
+
+def test_the_version_is_shown_without_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"hsms-engine {hsms_engine.__version__}\n"
+    # Other options before a command are none.
+    assert cli.main(["--verbose"]) == 2
+    assert "No such option: --verbose" in one_line(capsys.readouterr().err)
 
 
 def test_help_on_a_terminal_is_drawn() -> None:
@@ -886,7 +1125,7 @@ def test_a_shell_completes_commands_and_behaviours() -> None:
                 "COMP_CWORD": str(len(words)),
             },
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
         )
         return done.stdout.split()
@@ -910,16 +1149,18 @@ def test_an_interrupt_is_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["typer", "rich"])
 def test_without_its_extra_the_program_says_what_to_install(tmp_path: Path, name: str) -> None:
-    (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError(name={name!r})")
+    (tmp_path / f"{name}.py").write_text(
+        f"raise ModuleNotFoundError(name={name!r})", encoding="utf-8"
+    )
     done = _run_with_modules_of(tmp_path)
     assert done.returncode == 2
     assert one_line(done.stderr) == (
-        f"hsms-engine: {name} is not installed: pip install 'hsms-engine[cli]'"
+        f'hsms-engine: {name} is not installed: in the folder of the source, pip install ".[cli]"'
     )
 
 
 def test_another_module_that_is_missing_is_a_fault_of_ours(tmp_path: Path) -> None:
-    (tmp_path / "typer.py").write_text("import nothing_of_that_name")
+    (tmp_path / "typer.py").write_text("import nothing_of_that_name", encoding="utf-8")
     done = _run_with_modules_of(tmp_path)
     assert done.returncode == 1
     assert done.stderr.endswith("No module named 'nothing_of_that_name'\n")
@@ -930,6 +1171,6 @@ def _run_with_modules_of(folder: Path) -> subprocess.CompletedProcess[str]:
         command("fake", "--help"),
         env={**ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT)])},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
     )

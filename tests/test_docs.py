@@ -1,13 +1,22 @@
-"""The page of rules is made from the rules, its pictures exist, the guide explains every count,
-and the page of the engine every output."""
+"""The documents are as the code is: rules, pictures, counts, outputs, calls, and links.
 
+The page of rules is made from the rules, its pictures exist, the guide explains every count and
+which calls take a timeout, the page of the engine every output, and every link leads somewhere.
+"""
+
+import inspect
 import re
+from dataclasses import fields
+from pathlib import Path
 from typing import get_args
 
-from hsms_engine import protocol
+import pytest
+
+from hsms_engine import blocking, protocol
 from hsms_engine.events import LinkEvent
 from hsms_engine.protocol.outputs import Output
 from hsms_engine.protocol.statistics import COUNTERS
+from hsms_engine.server import ServerStatistics
 from statecharts.hsms.rules import SECTIONS
 from tests.proof.page import PAGE, PICTURES, ROOT, page
 
@@ -39,3 +48,66 @@ def test_the_page_of_the_engine_names_every_output_and_the_package_exports_it() 
 
     assert named == outputs
     assert outputs - {"bytes"} <= set(protocol.__all__)
+
+
+def guide() -> str:
+    return (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+
+
+def test_the_guide_explains_every_count_of_a_server() -> None:
+    table = guide().partition("| of `server.statistics()` | what |\n")[2].partition("\n\n")[0]
+    named = [
+        name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    ]
+
+    assert sorted(named) == sorted(each.name for each in fields(ServerStatistics))
+
+
+def test_the_guide_names_the_calls_that_take_a_timeout() -> None:
+    exported = [vars(blocking)[name] for name in blocking.__all__]
+    functions = [
+        call for each in exported for _, call in inspect.getmembers(each, inspect.isroutine)
+    ]
+    calls = {
+        each.__name__
+        for each in (*exported, *functions)
+        if inspect.isfunction(each) and not each.__name__.startswith("_")
+        if "timeout" in inspect.signature(each).parameters
+    }
+    told = guide().partition("- These calls take `timeout`")[2].partition(". ")[0]
+
+    assert set(re.findall(r"`([a-z_]+)`", told.partition(":")[2])) == calls
+
+
+# Links
+
+
+def page_files() -> list[str]:
+    found = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
+    return sorted(path.relative_to(ROOT).as_posix() for path in found)
+
+
+def without_code(text: str) -> str:
+    """In code there are neither links nor titles."""
+    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(file: Path) -> set[str]:
+    """The anchors of a page, as GitHub and its like make them of its titles."""
+    titles = re.findall(r"^#+ (.*)$", without_code(file.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in titles}
+
+
+@pytest.mark.parametrize("name", page_files())
+def test_every_link_leads_somewhere(name: str) -> None:
+    page = ROOT / name
+    links = re.findall(
+        r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", without_code(page.read_text(encoding="utf-8"))
+    )
+    broken = [
+        (target, anchor)
+        for target, anchor in links
+        for file in [page.parent / target if target else page]
+        if not file.exists() or (anchor and anchor not in anchors(file))
+    ]
+    assert broken == []

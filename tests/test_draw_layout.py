@@ -53,7 +53,9 @@ class Rectangle(NamedTuple):
 
 
 def laid_out(text: str) -> Any:
-    told = subprocess.run(["dot", "-Tjson"], input=text, capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        ["dot", "-Tjson"], input=text, capture_output=True, encoding="utf-8", check=True
+    )
     assert told.stderr == ""
     return json.loads(told.stdout)
 

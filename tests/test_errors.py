@@ -19,12 +19,14 @@ from hsms_engine import (
     HsmsError,
     LinkDownError,
     LocalProtocolError,
+    NotTaken,
     RejectedError,
     RemoteProtocolError,
     ReplyTimeoutError,
     RestoreError,
     SelectRefusedError,
     SettingsError,
+    StreamNineError,
     TransactionError,
 )
 from hsms_engine.wire import FrameLengthError, control_frame
@@ -43,7 +45,8 @@ ONE_OF_EACH: list[HsmsError] = [
     LocalProtocolError("no"),
     SettingsError("t3=0"),
     RestoreError("link.layout=2"),
-    ReplyTimeoutError("T3"),
+    ReplyTimeoutError("T3", (NotTaken(1, 2, False, 0, 7),)),
+    StreamNineError("S9F5", 5),
     RejectedError("rejected", 4),
     AbortedError("S1F0"),
     ConnectError("not connected", "refused", "tcp connect"),
@@ -62,7 +65,7 @@ def test_every_error_is_of_exactly_one_kind(error: HsmsError) -> None:
 
 
 def test_the_tree_is_the_one_promised() -> None:
-    for error in (ReplyTimeoutError, RejectedError, AbortedError):
+    for error in (ReplyTimeoutError, RejectedError, AbortedError, StreamNineError):
         assert issubclass(error, TransactionError)
     for refused in (SelectRefusedError, CircuitOpenError):
         assert issubclass(refused, ConnectError)
@@ -74,6 +77,7 @@ def test_the_tree_is_the_one_promised() -> None:
 
 def test_errors_carry_what_a_program_decides_by() -> None:
     assert RejectedError("", 4).reason == 4
+    assert StreamNineError("", 5).function == 5
     assert SelectRefusedError("", "", 3).status == 3
     assert SelectRefusedError("", "", 3).phase == "select"
     assert CircuitOpenError("", 2.5).retry_after == 2.5

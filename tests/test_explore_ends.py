@@ -66,7 +66,7 @@ FOUND = {
         ("listening end", 540, 16_142, 14, 37, 0),
         ("listening end, refusing", 404, 11_698, 14, 36, 0),
         ("breaker", 2_333, 31_485, 1003, 14, 0),
-        ("transaction", 8, 12, 2, 6, 6),
+        ("transaction", 9, 14, 2, 7, 7),
         ("two ends, cable cut", 2_660, 16_956, 21, 30, 0),
         ("two ends, users", 8_654, 72_098, 20, 20, 0),
         ("two ends, deselecting", 17_474, 108_271, 29, 12, 0),

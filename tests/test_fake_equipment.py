@@ -30,6 +30,7 @@ from hsms_engine import (
     ReplyTimeoutError,
     SelectRefusedError,
     Settings,
+    SettingsError,
     open_hsms,
     open_link,
 )
@@ -39,7 +40,7 @@ from hsms_engine.fake import BehaviourError, Behaviours, FakeEquipment, serve_fa
 from hsms_engine.fake.behaviours import KNOWN
 from hsms_engine.fake.listener import FakeListener
 from hsms_engine.fake.stream import GARBAGE, FakeStream
-from hsms_engine.messages import S1F1, S1F13, S5F2
+from hsms_engine.messages import S1F1, S1F2, S1F13, S5F1, S5F2
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.network import direct
 from tests.support.patience import PATIENCE
@@ -154,11 +155,148 @@ async def test_it_takes_a_primary_without_w_and_says_nothing() -> None:
         assert (equipment.counts["replied"], equipment.counts["not replied"]) == (1, 0)
 
 
-async def test_its_answers_can_be_replaced() -> None:
-    book = AnswerBook.parse('S1F2 <L <A "other"> <A "2"> > .')
+async def test_answers_are_added_to_its_book() -> None:
+    book = AnswerBook.parse("S1F2 <L <A 'mine'> <A '1'>> .")
     async with fake(answers=book) as equipment, dial(equipment) as connection:
-        reply = await connection.request(S1F1())
-    assert reply == Message(1, 2, item=["other", "2"])
+        assert await connection.request(S1F1()) == S1F2("mine", "1")
+        assert await connection.request(S1F13()) == AnswerBook.load().answer(S1F13())
+        equipment.answers |= AnswerBook.parse("S1F2 .")
+        assert await connection.request(S1F1()) == Message(1, 2)
+
+
+async def test_a_function_is_asked_before_the_book() -> None:
+    asked: list[str] = []
+
+    def answer(message: Message) -> Message | None:
+        asked.append(message.name)
+        return S1F2("mine", "1") if message == S1F1() else None
+
+    async with fake("drop-replies=4", answer=answer) as equipment, dial(equipment) as connection:
+        assert await connection.request(S1F1()) == S1F2("mine", "1")
+        assert await connection.request(S1F13()) == AnswerBook.load().answer(S1F13())
+        assert await connection.request(Message(64, 1, True, "echo")) == Message(64, 2, item="echo")
+        # It wants no reply.
+        await connection.send(Message(6, 3))
+        # What is dropped is asked for nowhere.
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(connection.request, S1F1())
+                await equipment.until(lambda: equipment.counts["dropped"] == 1)
+                scope.cancel()
+        equipment.answer = None
+        assert (await connection.request(S1F1())) == AnswerBook.load().answer(S1F1())
+    assert asked == ["S1F1", "S1F13", "S64F1"]
+
+
+async def test_an_async_function_that_waits_holds_up_no_other_reply() -> None:
+    go_on = trio.Event()
+
+    async def answer(message: Message) -> Message | None:
+        if message == S1F1():
+            await go_on.wait()
+        return None
+
+    async with fake(answer=answer) as equipment, dial(equipment) as connection:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.request, S1F1())
+            await equipment.until(lambda: equipment.counts["received"] == 1)
+            await connection.request(S1F13())
+            assert equipment.counts["replied"] == 1
+            go_on.set()
+        assert equipment.counts["replied"] == 2
+
+
+async def test_any_function_may_give_what_is_awaited() -> None:
+    async def later() -> Message:
+        await trio.lowlevel.checkpoint()
+        return S1F2("later", "1")
+
+    async with fake(answer=lambda _: later()) as equipment, dial(equipment) as connection:
+        assert await connection.request(S1F1()) == S1F2("later", "1")
+
+
+class EndsTest(BaseException):
+    """As pytest's own."""
+
+
+@pytest.mark.parametrize(
+    ("gives", "why"),
+    [
+        (ValueError("odd"), "ValueError: odd"),
+        (EndsTest("not so"), "EndsTest: not so"),
+        ("S1F2", "TypeError: the answer to S1F1 is S1F2, S1F0 or None, not 'S1F2'"),
+        (S1F13(), "TypeError: the answer to S1F1 is S1F2, S1F0 or None, not S1F13"),
+        (Message(1, 4), "TypeError: the answer to S1F1 is S1F2, S1F0 or None, not S1F4"),
+        (Message(2, 2), "TypeError: the answer to S1F1 is S1F2, S1F0 or None, not S2F2"),
+    ],
+)
+async def test_a_function_that_fails_is_told_and_aborts_that_request(
+    gives: object, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[object] = []
+
+    def answer(_: Message) -> Any:
+        if isinstance(gives, BaseException):
+            # Anew: it would keep the frames of its first raise.
+            raise type(gives)(*gives.args)
+        return gives
+
+    def report(event: str, details: Mapping[str, object]) -> None:
+        if event == "answer failed":
+            told.append((details["message"], details["why"]))
+
+    async with fake(answer=answer, report=report) as equipment, dial(equipment) as connection:
+        for _ in range(2):
+            with pytest.raises(AbortedError):
+                await connection.request(S1F1())
+        assert told == [("S1F1 W", why)] * 2
+        # With the traceback.
+        assert caplog.text.count("in _answer") == 2
+        assert why in caplog.text.replace("test_fake_equipment.", "")
+        equipment.answer = lambda _: Message(1, 0)
+        with pytest.raises(AbortedError):
+            await connection.request(S1F1())
+        assert len(told) == 2
+
+
+async def test_a_function_that_still_waits_ends_with_its_equipment() -> None:
+    async def answer(_: Message) -> None:
+        await trio.sleep_forever()
+
+    async with fake(answer=answer) as equipment, dial(equipment) as connection:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.request, S1F1())
+            await equipment.until(lambda: equipment.counts["received"] == 1)
+            nursery.cancel_scope.cancel()
+        await equipment.kill()
+        assert equipment.counts["answer failed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "sml"),
+    [
+        (S1F1(), "S1F1 W ."),
+        (Message(64, 3, item="a\x1b[0m"), 'S64F3\n<A "a" 0x1B "[0m"> .'),
+        (Message(64, 3, body=b"\xff"), "// S64F3: a body of 1 bytes that is no SECS-II: "),
+        (Message(64, 3, item=bytes(4_096)), "// S64F3: a body of 4099 bytes"),
+    ],
+)
+async def test_what_it_has_received_is_reported_as_sml_and_not_judged(
+    message: Message, sml: str
+) -> None:
+    told: list[object] = []
+
+    def report(event: str, details: Mapping[str, object]) -> None:
+        if event == "received":
+            told.append(details["sml"])
+
+    async with fake(report=report) as equipment, dial(equipment) as connection:
+        await (connection.request if message.wait else connection.send)(message)
+        # No S9F7 comes before the reply.
+        await connection.request(S1F1())
+        assert str(told[0]).startswith(sml)
+        (at_it,) = equipment.connections
+        assert at_it.statistics().counts["unreadable_bodies"] == 0
 
 
 async def test_it_sends_alarms_and_events_while_it_answers() -> None:
@@ -199,6 +337,48 @@ async def test_a_primary_can_be_sent_by_hand() -> None:
         await equipment.send(Message(6, 3))
         assert (await anext(connection)).name == "S6F3"
         await other.close()
+
+
+async def test_a_request_goes_to_the_one_selected_connection() -> None:
+    alarm = S5F1(0x81, 1, "hot")
+    async with fake(max_sessions=2) as equipment:
+        at = f"the fake equipment on {HOST}:{equipment.port}"
+        peer = await raw_peer(equipment)
+        await peer.ping()
+        with pytest.raises(LocalProtocolError) as none:
+            await equipment.request(alarm)
+        assert str(none.value) == f"{at}: S5F1 needs one selected connection, and none is selected"
+        async with dial(equipment) as connection:
+
+            async def acknowledge() -> None:
+                await connection.reply(await anext(connection), S5F2(0))
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(acknowledge)
+                assert await equipment.request(alarm) == S5F2(0)
+            with pytest.raises(LocalProtocolError, match=r"S6F3 without W: .* use send\(\)"):
+                await equipment.request(Message(6, 3))
+            await peer.select()
+            others = [each.peer for each in equipment.connections]
+            with pytest.raises(LocalProtocolError) as several:
+                await equipment.request(alarm)
+            assert len(others) == 2
+            assert str(several.value) == (
+                f"{at}: S5F1 needs one selected connection, and {', '.join(others)} are selected"
+            )
+        await peer.close()
+
+
+async def test_settings_by_name_change_those_that_are_given() -> None:
+    async with fake(session_id=7) as equipment:
+        assert equipment.settings.session_id == 7
+        # Those of its own: the system chooses the port.
+        assert equipment.settings.port == 0
+        assert equipment.port != 0
+    async with fake(settings=Settings(port=0, t3=7, t6=7), t3=9) as equipment:
+        assert (equipment.settings.t3, equipment.settings.t6) == (9, 7)
+    with pytest.raises(SettingsError, match="unknown setting behaviour; there are "):
+        await serve_fake(behaviour="drop-replies")  # type: ignore[call-arg]  # what the test is of
 
 
 @pytest.mark.parametrize("emission", ["alarms", "events"])

@@ -13,7 +13,7 @@ from hsms_engine import DefectError, HsmsConnection, Message, events
 from hsms_engine.protocol.engine import Engine
 from statecharts import ChartFaultError, Machine, Router, Step
 from tests.support.engines import End
-from tests.support.pair import Switchboard, link_end, server_end
+from tests.support.pair import Switchboard, failing, link_end, server_end
 from tests.support.raw_peer import LINKTEST_REQ, linktest_req, select_req, select_rsp
 from tests.support.virtual import virtual_time
 
@@ -105,15 +105,15 @@ async def test_what_is_saved_after_a_defect_keeps_an_open_breaker() -> None:
     assert after["open_age"] == before["open_age"]
 
 
-async def test_a_recorder_that_fails_ends_its_own_connection_and_no_other() -> None:
+async def test_a_driver_that_fails_ends_its_own_connection_and_no_other() -> None:
     """The step of the holder is recorded in a task of the holder."""
 
     async def handler(connection: HsmsConnection) -> None:
         def record(step: Any) -> None:
             if any(hop.chart == "second_host" for hop in step.hops):
-                raise ValueError("the recorder of the holder")
+                raise ValueError("the driver of the holder")
 
-        connection.on_step(record)
+        failing(connection, record)
         async for _ in connection:
             pass
 

@@ -26,6 +26,11 @@ SOCKETS = frozenset({"socket", "socketserver", "selectors", "select", "ssl"})
 COMMAND_LINE = frozenset({"hsms_engine.cli", "hsms_engine.__main__"})
 PROGRAMS = COMMAND_LINE | {"hsms_engine.demo", "hsms_engine.fake", "hsms_engine.worst"}
 DRIVER = frozenset({"hsms_engine.driver"})
+# What stands on the API: a program for trio does without.
+DOORS = frozenset({"hsms_engine.doors", "hsms_engine.blocking", "hsms_engine.aio"})
+TRAFFIC = frozenset({"hsms_engine.traffic"})
+# What a user holds.
+ENDS = frozenset(f"hsms_engine.{name}" for name in ("connection", "link", "messaging", "server"))
 # A generator is chance of the caller's own choosing.
 INJECTED_CHANCE = frozenset({"random.Random"})
 
@@ -60,6 +65,8 @@ CHARTS = frozenset({"statecharts", "statemachine"})
 KIT = PURE | {"statecharts.hsms"}
 ENGINE = frozenset({"statecharts", "hsms_engine", "trio"}) | INJECTED_CHANCE
 
+OUTSIDE = ACTING | PROGRAMS | DOORS
+
 FLOORS = (
     Floor("statecharts/hsms/*", CHARTS, PURE),
     Floor("statecharts/draw/*", CHARTS, KIT, late=frozenset({"graphviz"})),
@@ -72,17 +79,34 @@ FLOORS = (
     Floor(
         "hsms_engine/protocol/*",
         frozenset({"statecharts", "hsms_engine"}) | INJECTED_CHANCE,
-        PURE | PROGRAMS | DRIVER,
+        PURE | PROGRAMS | DRIVER | TRAFFIC | {"hsms_engine.logs"},
+    ),
+    # It knows threads, and whether asyncio runs, to say who calls from where.
+    Floor(
+        "hsms_engine/driver/loop.py",
+        ENGINE | {"threading"},
+        UNREPEATABLE | CONCURRENT | PROGRAMS,
+        late=frozenset({"asyncio.get_running_loop"}),
     ),
     Floor(
         "hsms_engine/driver/*",
         ENGINE,
-        UNREPEATABLE | CONCURRENT | PROGRAMS,
+        UNREPEATABLE | CONCURRENT | PROGRAMS | TRAFFIC | ENDS,
+    ),
+    # It sees, and does nothing: no socket, no loop, no clock of its own.
+    Floor("hsms_engine/traffic/*", ENGINE - {"trio"}, ACTING | {"trio"} | PROGRAMS | ENDS),
+    Floor(
+        "hsms_engine/logs.py",
+        frozenset({"hsms_engine.errors"}),
+        (PURE - {"logging"}) | {"hsms_engine"},
     ),
     # The programs. Only the command line may use what its extra brings.
     Floor("hsms_engine/__main__.py", frozenset({"hsms_engine.cli"}), frozenset({"hsms_engine"})),
     Floor("hsms_engine/cli/*", ENGINE | {"typer", "rich"}, ACTING),
+    # The one fake equipment that runs beside the caller: in a thread, and beside any event loop.
+    Floor("hsms_engine/fake/threaded.py", ENGINE | {"asyncio"}, ACTING | COMMAND_LINE),
     Floor("hsms_engine/fake/*", ENGINE, ACTING | COMMAND_LINE),
+    Floor("hsms_engine/pytest_plugin.py", ENGINE | {"pytest"}, ACTING | COMMAND_LINE),
     Floor("hsms_engine/demo.py", ENGINE, ACTING | COMMAND_LINE),
     # Two ends in one process. Only a program needs it.
     Floor("hsms_engine/worst/*", ENGINE | {"hsms_engine.worst"}, ACTING | PROGRAMS),
@@ -91,9 +115,30 @@ FLOORS = (
     # The first thing the package imports.
     Floor("hsms_engine/interrupt.py", frozenset(), PURE | PROGRAMS | DRIVER),
     # The wall clock, which the user may replace, ages what another program has saved.
-    Floor("hsms_engine/link.py", ENGINE | {"time.time"}, ACTING | PROGRAMS),
+    Floor("hsms_engine/link.py", ENGINE | {"time.time"}, OUTSIDE),
+    # The doors: threads around the API. The blocking one measures the patience of its callers.
+    Floor(
+        "hsms_engine/doors/*",
+        ENGINE | {"threading", "hsms_engine.doors"},
+        OUTSIDE,
+        late=frozenset({"concurrent.futures.thread"}),
+    ),
+    Floor(
+        "hsms_engine/blocking/*",
+        ENGINE
+        | {"threading", "time.time", "time.monotonic"}
+        | {"hsms_engine.doors", "hsms_engine.blocking"},
+        OUTSIDE,
+    ),
+    Floor(
+        "hsms_engine/aio/*",
+        ENGINE
+        | {"asyncio", "threading", "time.time", "time.monotonic"}
+        | {"hsms_engine.doors", "hsms_engine.aio"},
+        OUTSIDE,
+    ),
     # What a user holds: it opens no socket of its own.
-    Floor("hsms_engine/*", ENGINE, ACTING | PROGRAMS),
+    Floor("hsms_engine/*", ENGINE, OUTSIDE),
 )
 
 # The type checker knows it as part of the standard library; nothing imports it at run time.
@@ -201,6 +246,13 @@ def test_the_charts_and_their_kit_name_no_test(path: str) -> None:
         ("hsms_engine/driver/reader.py", "from hsms_engine.cli import main"),
         ("hsms_engine/driver/reader.py", "import time"),
         ("hsms_engine/message.py", "import trio"),
+        ("hsms_engine/protocol/exchange.py", "from hsms_engine.traffic import write_logs"),
+        ("hsms_engine/protocol/exchange.py", "from hsms_engine.logs import say"),
+        ("hsms_engine/driver/driver.py", "from hsms_engine.traffic.logs import write_logs"),
+        ("hsms_engine/driver/driver.py", "from hsms_engine.messaging import Messaging"),
+        ("hsms_engine/traffic/logs.py", "import trio"),
+        ("hsms_engine/traffic/logs.py", "from hsms_engine.server import HsmsServer"),
+        ("hsms_engine/logs.py", "from hsms_engine.driver.driver import Driver"),
         ("hsms_engine/link.py", "import socket"),
         ("hsms_engine/link.py", "from datetime import datetime"),
         ("hsms_engine/link.py", "import random"),
@@ -208,6 +260,16 @@ def test_the_charts_and_their_kit_name_no_test(path: str) -> None:
         ("hsms_engine/link.py", "import concurrent.futures"),
         ("hsms_engine/link.py", "from hsms_engine.fake import serve_fake"),
         ("hsms_engine/link.py", "from hsms_engine.worst import worst_run"),
+        ("hsms_engine/link.py", "from hsms_engine.doors.thread import trio_thread"),
+        ("hsms_engine/link.py", "def late():\n    from hsms_engine import blocking"),
+        ("hsms_engine/doors/hold.py", "from hsms_engine.blocking import open_hsms"),
+        ("hsms_engine/doors/hold.py", "import asyncio"),
+        ("hsms_engine/blocking/wait.py", "import asyncio"),
+        ("hsms_engine/blocking/wait.py", "from hsms_engine.aio.wait import wait"),
+        ("hsms_engine/aio/wait.py", "from hsms_engine.blocking.wait import wait"),
+        ("hsms_engine/aio/wait.py", "import concurrent.futures"),
+        ("hsms_engine/aio/wait.py", "from time import sleep"),
+        ("hsms_engine/blocking/wait.py", "from time import sleep"),
         ("hsms_engine/worst/runs.py", "from hsms_engine.fake import serve_fake"),
         ("hsms_engine/fake/program.py", "import typer"),
         ("hsms_engine/fake/program.py", "from hsms_engine.cli.output import Output"),

@@ -6,6 +6,7 @@ peer has sent by then lies unread, as in a socket.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from random import Random
@@ -30,6 +31,7 @@ from tests.support.raw_peer import (
     RawPeer,
     data,
     deselect_rsp,
+    linktest_req,
     linktest_rsp,
     select_req,
     select_rsp,
@@ -123,6 +125,35 @@ async def test_a_linktest_that_is_answered_is_no_miss(
         jump(5 + late)
         await wait_all_tasks_blocked()
         assert outcomes == [None]
+        assert connection.is_selected
+
+
+@STREAMS
+@pytest.mark.parametrize("where", ["callback", "handler of a log"])
+async def test_who_watches_messages_and_blocks_makes_the_loop_late_and_no_more(
+    wrap: Any, where: str
+) -> None:
+    class Blocks(logging.Handler):
+        def emit(self, _: logging.LogRecord) -> None:
+            jump(50)
+
+    logger, handler = logging.getLogger("hsms_engine.traffic"), Blocks()
+    async with selected(wrap, t3=45, t6=5) as (connection, end), trio.open_nursery() as nursery:
+        outcomes = await in_the_background(nursery, lambda: connection.request(S1F1))
+        system = (await end.peer.frame()).system
+        if where == "callback":
+            connection.on_message(lambda _: jump(50))
+        else:
+            logger.addHandler(handler)
+            logger.setLevel(logging.INFO)
+        try:
+            # While the one is told, the other arrives.
+            end.arrives(linktest_req(1), data(1, 2, system))
+            await wait_all_tasks_blocked()
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(logging.NOTSET)
+        assert outcomes == [Message(1, 2)]
         assert connection.is_selected
 
 

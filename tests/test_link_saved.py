@@ -401,7 +401,7 @@ async def test_the_program_of_the_guide_runs(
     for _ in range(2):
         await names["run_link"](file, use, dial=board.dial)
     assert json.loads(file.read_text(encoding="utf-8"))["breaker"]["values"] == {"failures": 1}
-    file.write_text("{}")
+    file.write_text("{}", encoding="utf-8")
     await names["run_link"](file, use, dial=board.dial)
 
     # The second begins with the failure of the first and waits for T5; the third begins anew.

@@ -19,6 +19,7 @@ __all__ = ["leak_check", "no_task_left", "virtual_time"]
 
 QUIET: dict[str, Any] = {"linktest_interval": None}
 CHARTS = "hsms_engine.charts"
+STEP = "tool:5000 active: connection_active select_rsp_accepted: selecting -> communicating"
 EXTRAS = {
     "link",
     "epoch",
@@ -56,9 +57,7 @@ async def test_each_step_of_a_chart_is_one_record_with_its_values(
             "breaker_failures": 0,
             "breaker_threshold": 7,
         }
-        assert selected.getMessage() == (
-            "tool:5000 active: connection_active select_rsp_accepted: selecting -> communicating"
-        )
+        assert selected.getMessage() == STEP
         succeeded = [r for r in records if vars(r)["chart"] == "breaker"]
         assert [vars(r)["chart_event"] for r in succeeded] == [
             "permit_requested",
@@ -118,11 +117,14 @@ async def test_a_handler_that_its_peer_ended_is_one_line(caplog: pytest.LogCaptu
     async def handler(_: HsmsConnection) -> None:
         raise ConnectionLostError("lost", "why")
 
-    caplog.set_level(logging.INFO, "hsms_engine.server")
+    caplog.set_level(logging.INFO, "hsms_engine.link")
     async with server_end(handler, **QUIET) as (_, listener):
         peer = await listener.raw()
         await peer.select()
         await wait_all_tasks_blocked()
-        lines = [r.getMessage() for r in caplog.records if r.name == "hsms_engine.server"]
-        assert lines == ["memory peer 1: handler ended: lost"]
+        lines = [r.getMessage() for r in caplog.records if r.name == "hsms_engine.link"]
+        assert lines[-2:] == [
+            "memory peer 1 passive: its handler ended: lost",
+            "memory peer 1 passive: separating: the last frame is queued",
+        ]
         caplog.clear()

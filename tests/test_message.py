@@ -82,7 +82,7 @@ def test_a_body_that_does_not_decode_raises_when_it_is_read_and_not_before() -> 
     with pytest.raises(DecodeError):
         message.sml()
     assert repr(message) == (
-        "<Message S1F13 W session=7 system=42 undecodable body of 5 bytes: at byte 0: "
+        "<Message S1F13 W session=7 system=0000002A undecodable body of 5 bytes: at byte 0: "
         "read A of 5 bytes, expected at most the 3 bytes left>"
     )
 
@@ -142,6 +142,6 @@ def test_the_module_itself_imports_no_codec_until_a_body_is_decoded() -> None:
         "print([name for name in sys.modules if 'secs2' in name or 'sml' in name])"
     )
     run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True
     )
     assert run.stdout == "[]\n"

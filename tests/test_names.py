@@ -47,10 +47,8 @@ DECLARED = (
 # One-word literals that name nothing of a chart.
 WORDS = {
     "hsms_engine/breaker.py": {"granted", "refused"},
-    "hsms_engine/driver/driver.py": {
-        "active", "passive", "link", "epoch", "chart", "chart_event", "from_state", "to_state",
-        "breaker_failures",
-    },
+    "hsms_engine/driver/dialling.py": {"win32"},
+    "hsms_engine/driver/driver.py": {"active", "passive", "breaker", "phase"},
     "hsms_engine/driver/tcp.py": {"darwin", "ii", "linux", "win32"},
     "hsms_engine/driver/transport.py": {
         "send_some", "send_eof", "send_nowait", "unacknowledged",
@@ -61,6 +59,14 @@ WORDS = {
         "attempt_age", "breaker", "is_enabled", "layout", "link", "open_age", "restored",
         "saved_at",
     },
+    "hsms_engine/protocol/traffic.py": {"received", "sent"},
+    "hsms_engine/traffic/logs.py": {
+        "body", "breaker_failures", "chart", "chart_event", "direction", "disabled", "epoch",
+        "from_state", "hex", "length", "link", "message_name", "passed_over", "seconds",
+        "system_bytes", "to_state", "wait",
+    },
+    "hsms_engine/server.py": {"passive"},
+    "hsms_engine/settings.py": {"passive"},
     "statecharts/hsms/world.py": {"none", "opening"},
 }  # fmt: skip
 
@@ -76,8 +82,8 @@ COMPARED = (
     (re.compile(r"timer$"), TIMERS),
     (re.compile(r"(phase|PHASES\[\w+\])$"), PHASES),
 )
-# Programs know events as classes and phases by type; what they tell is in words of their own.
-PROGRAMS = re.compile(r"hsms_engine/(cli/|fake/|worst/|demo\.py)")
+# Programs and doors know events as classes and phases by type; their texts are their own.
+PROGRAMS = re.compile(r"hsms_engine/(cli/|fake/|worst/|doors/|blocking/|aio/|demo\.py)")
 CHARTED = re.compile(r"statecharts|\.|hsms_engine\.(protocol|driver\.driver)")
 ALL_CHARTED = re.compile(r"hsms_engine/(protocol|driver)/")
 ENDINGS = frozenset(event.rpartition("_")[2] for event in EVENTS)

@@ -359,7 +359,7 @@ LIFE = """\
 Connecting(at=0, epoch=0, attempt=1)
 Selecting(at=1, epoch=1)
 Selected(at=2, epoch=1)
-UnexpectedSecondary(at=3, epoch=1, message=<Message S6F12 session=0 system=7>)
+UnexpectedSecondary(at=3, epoch=1, message=<Message S6F12 session=0 system=00000007>)
 Unsent(at=5, epoch=1, count=14)
 Waiting(at=5, epoch=1, retry_after=5.0, error=ConnectionLostError(...))
 Connecting(at=10, epoch=1, attempt=2)

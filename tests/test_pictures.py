@@ -155,7 +155,7 @@ def test_the_same_charts_give_the_same_text_whatever_the_hash_seed(seed: str) ->
     command = [sys.executable, "-m", "statecharts.hsms.pictures", "diagrams", "--check"]
     environment = {**os.environ, "PYTHONHASHSEED": seed}
     told = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=ROOT, env=environment
+        command, capture_output=True, encoding="utf-8", check=False, cwd=ROOT, env=environment
     )
     assert (told.returncode, told.stderr) == (0, "")
 
@@ -165,7 +165,7 @@ def test_the_command_writes_everything_and_its_check_names_what_differs(tmp_path
     main([str(tmp_path)])
     main([str(tmp_path), "--check"])
     assert (tmp_path / "lifecycle.svg").read_text(encoding="utf-8").rstrip().endswith("</svg>")
-    (tmp_path / "breaker.dot").write_text("another")
+    (tmp_path / "breaker.dot").write_text("another", encoding="utf-8")
     (tmp_path / "linktest.xstate.json").unlink()
     (tmp_path / "receiver.svg").unlink()
     with pytest.raises(SystemExit, match=r"breaker\.dot, linktest\.xstate\.json, receiver\.svg"):

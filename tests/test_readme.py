@@ -1,63 +1,89 @@
 """What the README says can be run as it stands there."""
 
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
-from hsms_engine import HsmsConnection, Message, Settings, bounds, serve_hsms
-from hsms_engine.messages import S5F1
+from hsms_engine import Message, Settings, blocking, bounds
+from tests.support.blocking_peer import listening
 from tests.support.patience import PATIENCE
+from tests.support.raw_peer import data, separate_req
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def first_python_block() -> str:
-    found = re.search(r"```python\n(.*?)```", README, re.DOTALL)
-    assert found
-    return found[1]
+def test_the_first_program_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    def equipment(connection: blocking.HsmsConnection) -> None:
+        for primary in connection:
+            reply = Message(primary.stream, primary.function + 1, item=["MDLN", "1.0"])
+            connection.reply(primary, reply)
 
-
-async def test_the_first_program_of_the_readme_runs(
-    nursery: trio.Nursery, capsys: pytest.CaptureFixture[str]
-) -> None:
-    answered: list[Message] = []
-
-    async def equipment(connection: HsmsConnection) -> None:
-        async for primary in connection:
-            await connection.reply(
-                primary, Message(primary.stream, primary.function + 1, item=["MDLN", "1.0"])
-            )
-            if primary.function == 1:
-                answered.append(await connection.request(S5F1(0x80, 7, "door open")))
-                return
-
-    server = await nursery.start(serve_hsms, equipment, Settings(port=0))
-    program = first_python_block()
-    last_line = "trio.run(main, 5000)"
-    assert program.count(last_line) == 1
-    names: dict[str, Any] = {}
-    exec(program.partition(last_line)[0], names)
-    with trio.fail_after(PATIENCE):
-        await names["main"](server.port)
+    with blocking.serve_hsms(equipment, port=0) as server:
+        assert PROGRAMS[0].count(", 5000,") == 1
+        exec(PROGRAMS[0].replace(", 5000,", f", {server.port},"), {})
     printed = capsys.readouterr().out
     assert "S1F14" in printed
-    assert "MDLN" in printed
-    assert "S5F1" in printed
-    assert "door open" in printed
-    assert [reply.name for reply in answered] == ["S5F2"]
-    await server.aclose()
+    assert printed.endswith("L(A('MDLN'), A('1.0'))\n")
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
-def test_every_link_of_the_readme_leads_to_a_file(target: str) -> None:
-    assert (ROOT / target).exists()
+def test_the_host_of_the_readme_survives_a_tool_that_reboots_before_its_reply() -> None:
+    definitions, opens, _ = PROGRAMS[1].partition('\nwith open_link("127.0.0.1", 5000)')
+    assert opens
+    names: dict[str, Any] = {}
+    exec(definitions, names)
+    quick: dict[str, Any] = {"t5": 0.001, "linger": 0.001, "allow_short_timers": True}
+    with listening() as tool:
+        selected = tool.select()
+        with blocking.open_link("127.0.0.1", tool.port, **quick) as link:
+            # A primary of a connection that is over before the program takes it.
+            peer = selected.result(PATIENCE)
+            peer.send(data(6, 11, 1, wait=True))
+            peer.ping()
+            selected = tool.select()
+            peer.send(separate_req(2))
+            peer.close()
+            peer = selected.result(PATIENCE)
+            running = threading.Thread(target=names["run"], args=[link])
+            running.start()
+            asked = peer.frame()
+            assert (asked.byte2, asked.byte3) == (0x81, 13)
+            peer.send(data(1, 14, asked.system), data(6, 13, 2), data(5, 1, 3, wait=True))
+            peer.expect(data(5, 2, 3))
+            peer.close()
+        running.join(PATIENCE)
+        assert not running.is_alive()
 
 
-def test_the_bounds_of_the_readme_are_those_of_the_default_settings() -> None:
-    table = README.partition("## How long until the link is back")[2].partition("\n## ")[0]
-    found = [float(seconds) for seconds in re.findall(r"\| ([\d.]+) s \|", table)]
-    assert found == pytest.approx([each.seconds for each in bounds.table(Settings())])
+def test_the_class_of_the_guide_starts_and_stops() -> None:
+    (program,) = (
+        each for each in re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL) if "ExitStack" in each
+    )
+    with blocking.serve_hsms(list, port=0) as server:
+        events = server.events()
+        names: dict[str, Any] = {}
+        exec(program.replace('"10.1.2.3", 5000', f'"127.0.0.1", {server.port}'), names)
+        tool = names["Tool"]()
+        tool.start()
+        tool.link.wait_selected(timeout=PATIENCE)
+        tool.stop()
+        ended = next(each for each in events if type(each).__name__ == "PeerEnded")
+    assert "separated" in str(ended)
+
+
+def seconds_of(page: str, title: str) -> list[float]:
+    section = page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    return [float(seconds) for seconds in re.findall(r"\| ([\d.]+) s \|", section)]
+
+
+def test_the_bounds_of_the_documents_are_those_of_the_default_settings() -> None:
+    settings = Settings()
+    known = [each.seconds for each in bounds.table(settings)]
+    assert seconds_of(GUIDE, "How long until the link is back") == pytest.approx(known)
+    two = [settings.recovery_bound().seconds, settings.detection_bound().seconds]
+    assert seconds_of(README, "The lifecycle") == pytest.approx(two)

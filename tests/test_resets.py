@@ -162,7 +162,7 @@ async def test_what_a_server_could_not_write_before_a_close_is_logged(
         for _ in range(20):
             await connection.send(Message(6, 11, body=bytes(1_000_000)))
 
-    caplog.set_level("WARNING", "hsms_engine.server")
+    caplog.set_level("WARNING", "hsms_engine.link")
     settings = {**SHORT, "write_timeout": 0.1, "outbox_size": 30_000_000}
     async with serving(send_much, **settings) as server:
         stream = DirectStream(await trio.open_tcp_stream("127.0.0.1", server.port))

@@ -96,7 +96,7 @@ def test_the_digest_is_of_the_chart_and_not_of_its_place_or_program() -> None:
             [sys.executable, "-c", program],
             env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
         ).stdout.strip()
         for seed in ("1", "2")

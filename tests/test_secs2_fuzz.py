@@ -4,7 +4,6 @@ For a longer look: ``python tests/fuzz_secs2.py tests/corpus/secs2 -max_total_ti
 """
 
 import os
-import resource
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -12,14 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.memory import peak_megabytes
+
 TESTS = Path(__file__).parent
 RUNS = 20_000
 SECONDS = 60
-
-
-def _megabytes() -> int:
-    """The most memory that this process has had: the one that it starts begins with this peak."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 @pytest.mark.parametrize("name", ["secs2", "sml"])
@@ -39,7 +35,8 @@ def test_a_fuzzer_finds_nothing_but_the_documented_error(name: str, tmp_path: Pa
             f"-runs={RUNS}",
             f"-max_total_time={SECONDS}",
             "-timeout=5",
-            f"-rss_limit_mb={_megabytes() + 1024}",
+            # A process begins with the peak of the one that started it.
+            f"-rss_limit_mb={peak_megabytes() + 1024}",
             "-max_len=4096",
             "-seed=1",
             f"-artifact_prefix={tmp_path}/",
@@ -49,7 +46,7 @@ def test_a_fuzzer_finds_nothing_but_the_documented_error(name: str, tmp_path: Pa
         env={key: value for key, value in os.environ.items() if not key.startswith("COV")}
         | {"PYTHONPATH": str(TESTS.parent)},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=4 * SECONDS,
         check=False,
     )

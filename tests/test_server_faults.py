@@ -31,7 +31,7 @@ from hsms_engine.protocol import Step
 from hsms_engine.protocol.lifecycle import Lifecycle
 from hsms_engine.secs2 import DecodeError
 from tests.support.leaks import leak_check, no_task_left
-from tests.support.pair import MemoryListener, echo, server_end
+from tests.support.pair import MemoryListener, echo, failing, server_end
 from tests.support.raw_peer import SEPARATE_REQ, RawPeer, data, linktest_req, select_req, select_rsp
 
 __all__ = ["leak_check", "no_task_left"]
@@ -133,7 +133,7 @@ async def test_whatever_a_handler_raises_only_its_connection_is_closed_and_it_is
         assert server.failed_handlers == 1
     (record,) = (each for each in caplog.records if each.levelno == logging.ERROR)
     lines = record.getMessage().splitlines()
-    assert lines[0] == "memory peer 2: closed, because its handler failed:"
+    assert lines[0] == "memory peer 2 passive: its handler failed:"
     assert any(type(make()).__name__ in line for line in lines[1:])
 
 
@@ -169,7 +169,7 @@ async def test_no_traceback_is_made_that_nobody_wants(
     def format_exception(_: object) -> list[str]:
         raise AssertionError("a traceback was made")
 
-    caplog.set_level(logging.CRITICAL, "hsms_engine.server")
+    caplog.set_level(logging.CRITICAL, "hsms_engine.link")
     monkeypatch.setattr(traceback, "format_exception", format_exception)
     async with server_end(handler, **ONE) as (server, listener):
         peer = await listener.raw()
@@ -199,16 +199,16 @@ async def test_what_is_no_exception_comes_out(kind: type[BaseException]) -> None
 # The connection's own tasks
 
 
-async def test_a_recorder_that_raises_in_the_reader_ends_its_own_connection_aloud(
+async def test_a_driver_that_fails_in_the_reader_ends_its_own_connection_aloud(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def recorder(step: Step) -> None:
+    def record(step: Step) -> None:
         if step.event == "linktest_req_received":
             raise DefectError
 
     async def handler(connection: HsmsConnection) -> None:
         if connection.peer == "memory peer 2":
-            connection.on_step(recorder)
+            failing(connection, record)
         await echo(connection)
 
     async with server_end(handler, **TWO) as (server, listener):
@@ -222,18 +222,18 @@ async def test_a_recorder_that_raises_in_the_reader_ends_its_own_connection_alou
         assert (server.failed_connections, server.handlers) == (1, 1)
         await honest.ping()
         await (await listener.raw()).select()
-    (record,) = (each for each in caplog.records if each.levelno == logging.ERROR)
-    assert record.getMessage().startswith("memory peer 2: ended, because it failed itself:\n")
-    assert "DefectError" in record.getMessage()
+    (told,) = (each for each in caplog.records if each.levelno == logging.ERROR)
+    assert told.getMessage().startswith("memory peer 2 passive: ended, because it failed itself:\n")
+    assert "DefectError" in told.getMessage()
 
 
 async def test_with_raise_errors_a_defect_of_the_connection_comes_out() -> None:
-    def recorder(step: Step) -> None:
+    def record(step: Step) -> None:
         if step.event == "linktest_req_received":
             raise DefectError
 
     async def handler(connection: HsmsConnection) -> None:
-        connection.on_step(recorder)
+        failing(connection, record)
         await trio.sleep_forever()
 
     listener = MemoryListener()
@@ -306,7 +306,7 @@ async def test_charts_that_fail_at_any_step_leave_no_session_taken(
             await session_is_free(server, listener)
 
 
-async def test_recorders_that_raise_at_any_step_leave_no_session_taken(
+async def test_drivers_that_fail_at_any_step_leave_no_session_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     original = Driver._record

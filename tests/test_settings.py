@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import inspect
 import math
+import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +45,7 @@ RANGES = [
     ("max_sessions", 0, 1, 1_000_000, 1_000_001),
     ("max_connections", 0, 1, 1_000_000, 1_000_001),
     ("max_connections_per_address", 0, 1, 1_000_000, 1_000_001),
+    ("log_body_bytes", 15, 16, 16_777_216, 16_777_217),
     ("backoff_factor", 0.999, 1.0, 10.0, 10.001),
     ("backoff_limit", -0.001, 0.0, 86_400.0, 86_400.001),
     ("backoff_jitter", -0.001, 0.0, 1.0, 1.001),
@@ -62,7 +67,8 @@ def test_the_defaults_are_those_of_e37() -> None:
 
 def test_every_number_has_its_range_here() -> None:
     fields = {field.name for field in dataclasses.fields(Settings)}
-    others = {"host", "check_session_id", "is_equipment", "allow_short_timers", "second_host"}
+    flags = {"check_session_id", "is_equipment", "log_hex", "allow_short_timers"}
+    others = {"name", "host", "second_host", *flags}
     assert fields - others == {name for name, *_ in RANGES}
 
 
@@ -81,7 +87,8 @@ def test_a_value_within_its_range_is_taken_and_one_beside_it_is_not(
 
 
 @pytest.mark.parametrize(
-    "field", [field.name for field in dataclasses.fields(Settings) if field.name != "host"]
+    "field",
+    [field.name for field in dataclasses.fields(Settings) if field.name not in ("name", "host")],
 )
 @pytest.mark.parametrize(
     "value", ["10", None, math.nan, math.inf, -math.inf, [], 10**400], ids=repr
@@ -92,6 +99,25 @@ def test_what_is_no_number_is_refused_by_name(field: str, value: object) -> None
         return
     with pytest.raises(SettingsError, match=f"^{field}="):
         make(**{field: value})
+
+
+NUMBERS = [name for name, *_ in RANGES]
+
+
+@pytest.mark.parametrize("field", NUMBERS)
+def test_a_number_in_quotes_is_said_to_be_text(field: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        make(**{field: "45"})
+    assert re.match(rf"{field}='45' is text, not a (whole )?number in \d", str(caught.value))
+
+
+@pytest.mark.parametrize("field", NUMBERS)
+@pytest.mark.parametrize("value", [True, math.nan, [], 1j], ids=repr)
+def test_what_is_no_number_is_said_to_be_none(field: str, value: object) -> None:
+    with pytest.raises(SettingsError) as caught:
+        make(**{field: value})
+    words = rf"{field}={re.escape(repr(value))} is not a (whole )?number in \d"
+    assert re.match(words, str(caught.value))
 
 
 @pytest.mark.parametrize("field", ["t3", "port", "breaker_threshold", "backoff_jitter"])
@@ -107,16 +133,38 @@ def test_a_choice_takes_only_its_words(value: Any) -> None:
         make(second_host=value)
 
 
-@pytest.mark.parametrize("field", ["check_session_id", "is_equipment", "allow_short_timers"])
+@pytest.mark.parametrize(
+    "field", ["check_session_id", "is_equipment", "log_hex", "allow_short_timers"]
+)
 def test_a_flag_is_true_or_false_and_nothing_like_it(field: str) -> None:
     with pytest.raises(SettingsError, match=f"^{field}=1 is not True or False"):
         make(**{field: 1})
 
 
-@pytest.mark.parametrize("host", ["", None, 7, b"tool"])
+@pytest.mark.parametrize(
+    "host",
+    ["", None, 7, b"tool", "my tool", " tool", "tool\n", "a\tb", "a\0b", "a\u200bb", "a\u00a0b"],
+)
 def test_a_host_is_a_name_or_an_address(host: object) -> None:
-    with pytest.raises(SettingsError, match=r"^host="):
+    with pytest.raises(SettingsError) as caught:
         make(host=host)
+    assert str(caught.value).startswith(f"host={host!r} is not a host name or address")
+
+
+@pytest.mark.parametrize("host", ["tool", "10.1.2.3", "fe80::1%eth0", "a_b-c.example.", "übung.de"])
+def test_whatever_may_be_a_name_is_one(host: str) -> None:
+    assert make(host=host).host == host
+
+
+@pytest.mark.parametrize("name", ["", "etcher-1", "Ätzer 1, Halle 2", "n" * 100])
+def test_a_name_is_for_people(name: str) -> None:
+    assert make(name=name).name == name
+
+
+@pytest.mark.parametrize("name", [None, 7, b"etcher", "two\nlines", "a\tb", "n" * 101])
+def test_a_name_that_would_spoil_a_line_of_the_log_is_refused(name: object) -> None:
+    with pytest.raises(SettingsError, match=r"^name=.* is not a printable text of up to 100 char"):
+        make(name=name)
 
 
 def test_every_problem_is_named_at_once() -> None:
@@ -145,6 +193,31 @@ def test_replacing_validates_the_whole() -> None:
 def test_a_name_that_is_no_setting_is_refused_with_those_that_are() -> None:
     with pytest.raises(SettingsError, match=r"unknown setting t9, tt; there are .*, t3, "):
         Settings().replace(t9=1, tt=2)  # type: ignore[call-arg]  # what the test is about
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("sessionid", "session_id"),
+        ("T3", "t3"),
+        ("linktest", "linktest_interval"),
+        ("hots", "host"),
+    ],
+)
+def test_a_name_that_is_nearly_one_is_told_the_one(name: str, meant: str) -> None:
+    for take in (Settings, Settings().replace):
+        with pytest.raises(SettingsError, match=f"^unknown setting {name}; did you mean '{meant}'"):
+            take(**{name: 5})  # type: ignore[arg-type]  # what the test is about
+
+
+def test_settings_are_what_a_dataclass_is() -> None:
+    settings = make(t3=7, host="tool")
+    assert pickle.loads(pickle.dumps(settings)) == copy.deepcopy(settings) == settings
+    assert [*inspect.signature(Settings).parameters] == [
+        field.name for field in dataclasses.fields(Settings)
+    ]
+    with pytest.raises(TypeError, match="positional"):
+        Settings("tool")  # type: ignore[call-arg]  # what the test is about
 
 
 def test_settings_do_not_change() -> None:
@@ -181,9 +254,9 @@ def test_a_program_that_has_not_configured_logging_is_warned_once_at_its_own_lin
     tmp_path: Path,
 ) -> None:
     program = tmp_path / "program.py"
-    program.write_text(WARNED)
+    program.write_text(WARNED, encoding="utf-8")
     run = subprocess.run(
-        [sys.executable, program], capture_output=True, check=True, text=True, timeout=60
+        [sys.executable, program], capture_output=True, check=True, encoding="utf-8", timeout=60
     )
     assert run.stderr.splitlines() == [
         f"{program}:7: UserWarning: {FOR_EVER}",

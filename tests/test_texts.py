@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import ast
+import errno
 import logging
 import re
+import socket
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
@@ -25,6 +28,7 @@ from hsms_engine import (
     HsmsConnection,
     HsmsError,
     HsmsLink,
+    HsmsServer,
     LinkDownError,
     LocalProtocolError,
     Message,
@@ -33,9 +37,12 @@ from hsms_engine import (
     RestoreError,
     SelectRefusedError,
     Settings,
+    StreamNineError,
     TransactionError,
+    serve_hsms,
 )
-from hsms_engine.driver.tcp import connect_tcp, listen_tcp
+from hsms_engine.driver.tcp import connect_tcp, connect_unix, listen_tcp, listen_unix
+from hsms_engine.events import PeerEnded, PeerTurnedAway, ServerEvent
 from hsms_engine.protocol.causes import Cause
 from hsms_engine.protocol.epoch import Epoch
 from hsms_engine.protocol.exchange import RESERVE
@@ -61,6 +68,7 @@ from tests.support.pair import (
     Handler,
     MemoryListener,
     Switchboard,
+    failing,
     link_end,
     nothing,
     passive_end,
@@ -71,15 +79,26 @@ from tests.support.raw_peer import (
     deselect_req,
     deselect_rsp,
     linktest_req,
+    linktest_rsp,
+    raw,
     reject_req,
     select_req,
     select_rsp,
     separate_req,
 )
+from tests.support.threads import from_thread, under_asyncio, under_trio, without_loop
 from tests.support.touring import graph_of
 from tests.support.virtual import virtual_time
 from tests.test_defects import DEFECT
+from tests.test_link_log import LATE as LATE_REPLY
+from tests.test_link_log import NOT_SELECTED, TURNED_AWAY
+from tests.test_link_log import TEXTS as LINK_TEXTS
+from tests.test_logging import STEP
 from tests.test_second_host import FOR_EVER
+from tests.test_session_task import NO_REPLY, TASK_ENDED, TASK_FAILED
+from tests.test_traffic import NO_SECS_II, PASSED_OVER, REMOVED, line, over
+from tests.test_traffic_bodies import FAULTS
+from tests.test_traffic_engine import REASONS
 
 __all__ = ["virtual_time"]
 
@@ -162,12 +181,13 @@ def select_rejected(reason: int) -> Happens:
 
 
 class Loss(NamedTuple):
-    """``reason`` is the clause that all errors share."""
+    """``reason`` is the clause that all errors share, ``what`` is before it."""
 
     happens: Happens
     reason: str
     kind: type[ConnectionLostError] = ConnectionLostError
     settings: dict[str, Any] = {}  # noqa: RUF012  # nobody changes it
+    what: str = "connection lost"
 
 
 # Each ends TCP too, and nobody here asked for it.
@@ -233,17 +253,21 @@ LOSSES = {
         asks_too_much,
         f"the peer asks and reads no answers: {RESERVE // 14 * 14 + 14} bytes of them are queued",
     ),
-    "separated": Loss(takes(separate_req(1)), "the peer separated"),
+    "separated": Loss(takes(separate_req(1)), "the peer separated", what="connection closed"),
     "T6 of a Deselect": Loss(in_order(calls("deselect"), at(5)), "no response within T6 = 5 s"),
 }
 # These leave TCP as it is, or are asked for by a call: no error of the link.
 ENDS = {
-    "deselected by the peer": Loss(takes(deselect_req(1)), "the peer deselected the session"),
-    "crossing Deselects": Loss(
-        in_order(calls("deselect"), takes(deselect_req(1))), "the peer deselected the session"
+    "deselected by the peer": Loss(
+        takes(deselect_req(1)), "the peer deselected the session", what="session ended"
     ),
-    "deselected here": Loss(deselects, "the session was deselected"),
-    "disabled": Loss(calls("disable"), "it was ended by a call"),
+    "crossing Deselects": Loss(
+        in_order(calls("deselect"), takes(deselect_req(1))),
+        "the peer deselected the session",
+        what="session ended",
+    ),
+    "deselected here": Loss(deselects, "the session was deselected", what="session ended"),
+    "disabled": Loss(calls("disable"), "it was ended by a call", what="connection closed"),
 }
 
 
@@ -255,7 +279,7 @@ def test_an_open_request_is_told_how_its_session_ended(how: str) -> None:
     end.out()
     loss.happens(end)
     error = outcome_of(transaction)
-    assert text_of(error) == f"S1F1 got no reply: tool: connection lost: {loss.reason}"
+    assert text_of(error) == f"S1F1 got no reply: tool: {loss.what}: {loss.reason}"
     assert type(error) is loss.kind
     assert error.reason == loss.reason
 
@@ -267,7 +291,7 @@ def test_a_loss_has_its_error(how: str, start: Callable[..., End]) -> None:
     end = start(**loss.settings)
     loss.happens(end)
     error = end.engine.last_error
-    assert text_of(error) == f"tool: connection lost: {loss.reason}"
+    assert text_of(error) == f"tool: {loss.what}: {loss.reason}"
     assert type(error) is loss.kind
 
 
@@ -403,6 +427,94 @@ def request_of(end: End, happens: Happens) -> object:
     end.out()
     happens(end)
     return outcome_of(transaction)
+
+
+def misses(*replies: tuple[int, int, int, int, bool]) -> Happens:
+    """Messages come: stream, function, session id, what is added to our system bytes, W."""
+
+    def happens(end: End) -> None:
+        ours = end.last
+        for stream, function, session, more, wait in replies:
+            end.take(data(stream, function, ours + more, session=session, wait=wait))
+
+    return happens
+
+
+def stray(frame: Callable[[int], bytes]) -> Happens:
+    """What is no data message comes with our system bytes, and is answered with Reject.req."""
+    return lambda end: end.take(frame(end.last))
+
+
+def of_ptype_3(ours: int) -> bytes:
+    return raw(0, ours, session=0, ptype=3, byte2=1, byte3=2)
+
+
+def after_a_late_reply(function: int, given_up: float) -> object:
+    """What becomes of a request, when this comes at 10 s for one that was given up before."""
+    end = selected(t3=8)
+    first = end.engine.request(S1F1)
+    end.out()
+    late = end.last
+    end.at(given_up)
+    end.engine.abandon(first)
+    end.at(10)
+    return request_of(end, in_order(takes(data(1, function, late)), at(18)))
+
+
+def reported(end: End, function: int, session: int = 0) -> bytes:
+    """A report of stream 9 about the last frame, S1F1."""
+    header = raw(0, end.last, session=0, byte2=0x81, byte3=1)[4:]
+    return data(9, function, 7, session=session, body=b"\x21\x0a" + header)
+
+
+def system_bytes_of(more: int) -> str:
+    """The system bytes of the first request of an ``End``, and ``more``."""
+    return f"{selected().last + 1 + more:08X}"
+
+
+def timed_out_after(happens: Happens) -> object:
+    return request_of(selected(t3=20, session_id=2), in_order(happens, at(20)))
+
+
+def faulted_with(function: int) -> object:
+    return request_of(selected(), lambda end: end.take(reported(end, function)))
+
+
+DEVICE_IDS = (
+    "it was sent with session id 0, and this report came with session id 4: compare session_id at "
+    "both ends"
+)
+WHILE_OPEN = "; meanwhile came and was not taken: "
+ONE_ID = (
+    "both have session id 0: this port may be that of another equipment, or it knows no device now"
+)
+BY_CALL = "closed by a call, or because the block that opened it has ended"
+EXHAUSTED = "status 3 (exhausted: another host has the session)"
+OURS = "session id 5 (ours is 2: compare session_id at both ends)"
+OTHERS_THAN_OURS = f"system bytes {system_bytes_of(1)} (ours are {system_bytes_of(0)})"
+MEANWHILE: list[tuple[Happens, str]] = [
+    (misses((1, 2, 5, 0, False)), f"S1F2 with {OURS}"),
+    (misses((6, 11, 5, 9, True)), f"S6F11 with {OURS}"),
+    (misses((1, 2, 2, 1, False)), f"S1F2 with {OTHERS_THAN_OURS}"),
+    (misses((1, 4, 2, 0, False)), "S1F4 with our system bytes"),
+    (misses((1, 2, 2, 0, True)), "S1F2 with our system bytes and W"),
+    (stray(of_ptype_3), "PType 3 SType 0 with our system bytes"),
+    (stray(linktest_rsp), "Linktest.rsp with our system bytes"),
+    (misses((1, 2, 5, 1, True)), f"S1F2 with {OURS} and {OTHERS_THAN_OURS} and W"),
+    (
+        misses(*((6, each, 5, 9, False) for each in (1, 3, 5, 7, 7))),
+        f"S6F7 with {OURS}; S6F5 with {OURS}; S6F3 with {OURS}; and 1 more",
+    ),
+]
+
+
+# Of the same stream, what answers nobody: the function, when that request was given up, the words.
+LATE = [
+    (2, 8, "S1F2, a late reply to S1F1, whose T3 expired 2.0 s before"),
+    (0, 8, "S1F0, a late reply to S1F1, whose T3 expired 2.0 s before"),
+    (2, 7, "S1F2, a late reply to S1F1, which was cancelled 3.0 s before"),
+    (4, 8, f"S1F4 with system bytes {system_bytes_of(0)} (ours are {system_bytes_of(1)})"),
+]
 
 
 def linktest_of(end: End, happens: Happens) -> object:
@@ -605,17 +717,56 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         ClosedError,
         lambda: request_of(selected(), calls("close")),
-        "tool: S1F1 got no reply: it was closed by a call",
+        f"tool: S1F1 got no reply: it was {BY_CALL}",
     ),
     (
         ClosedError,
         lambda: request_of(serving(), calls("stop")),
-        "tool: S1F1 got no reply: it was closed by a call",
+        f"tool: S1F1 got no reply: it was {BY_CALL}",
     ),
     (
         TransactionError,
         lambda: request_of(selected(t3=20), at(20)),
         "tool: no reply to S1F1 within T3 = 20 s; the connection stays",
+    ),
+    *(
+        (
+            TransactionError,
+            partial(timed_out_after, happens),
+            f"tool: no reply to S1F1 within T3 = 20 s; the connection stays{WHILE_OPEN}{told}",
+        )
+        for happens, told in MEANWHILE
+    ),
+    *(
+        (
+            StreamNineError,
+            partial(faulted_with, function),
+            f"tool: reported S1F1 with S9F{function}, {meaning}",
+        )
+        for function, meaning in {
+            3: "unrecognized stream",
+            5: "unrecognized function",
+            7: "illegal data",
+            11: "data too long",
+        }.items()
+    ),
+    (
+        StreamNineError,
+        lambda: request_of(selected(), lambda end: end.take(reported(end, 1, session=4))),
+        f"tool: reported S1F1 with S9F1, unrecognized device id; {DEVICE_IDS}",
+    ),
+    (
+        StreamNineError,
+        lambda: faulted_with(1),
+        f"tool: reported S1F1 with S9F1, unrecognized device id; {ONE_ID}",
+    ),
+    *(
+        (
+            TransactionError,
+            partial(after_a_late_reply, function, given_up),
+            f"tool: no reply to S1F1 within T3 = 8 s; the connection stays{WHILE_OPEN}{told}",
+        )
+        for function, given_up, told in LATE
     ),
     (
         ConnectionLostError,
@@ -647,7 +798,7 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         ConnectionLostError,
         lambda: crossed(select_answered(3)),
-        "tool: connection lost: the peer answered Select.req with status 3 (exhausted)",
+        f"tool: connection lost: the peer answered Select.req with {EXHAUSTED}",
     ),
     (
         ConnectionLostError,
@@ -687,12 +838,12 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         ConnectionLostError,
         lambda: linktest_of(selected(), takes(deselect_req(1))),
-        "Linktest.req got no reply: tool: connection lost: the peer deselected the session",
+        "Linktest.req got no reply: tool: session ended: the peer deselected the session",
     ),
     (
         ClosedError,
         lambda: linktest_of(selected(), calls("close")),
-        "tool: Linktest.req got no reply: it was closed by a call",
+        f"tool: Linktest.req got no reply: it was {BY_CALL}",
     ),
     # Deselect.req
     (
@@ -713,18 +864,18 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         ConnectionLostError,
         lambda: deselect_of(selected(), takes(separate_req(1))),
-        "Deselect.req got no reply: tool: connection lost: the peer separated",
+        "Deselect.req got no reply: tool: connection closed: the peer separated",
     ),
     (
         ClosedError,
         lambda: deselect_of(selected(), calls("close")),
-        "tool: Deselect.req got no reply: it was closed by a call",
+        f"tool: Deselect.req got no reply: it was {BY_CALL}",
     ),
     # Select.req by hand
     (
         ConnectionLostError,
         lambda: select_of(selected(), select_answered(3)),
-        "tool: connection lost: the peer answered Select.req with status 3 (exhausted)",
+        f"tool: connection lost: the peer answered Select.req with {EXHAUSTED}",
     ),
     (
         ConnectionLostError,
@@ -749,12 +900,12 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         ConnectionLostError,
         lambda: select_of(selected(), calls("disable")),
-        "Select.req got no reply: tool: connection lost: it was ended by a call",
+        "Select.req got no reply: tool: connection closed: it was ended by a call",
     ),
     (
         ClosedError,
         lambda: select_of(selected(), calls("close")),
-        "tool: Select.req got no reply: it was closed by a call",
+        f"tool: Select.req got no reply: it was {BY_CALL}",
     ),
     # Sending while it is not selected
     (LinkDownError, lambda: sending(End()), IDLE),
@@ -844,12 +995,12 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         ClosedError,
         lambda: sending(selected(), calls("close")),
-        "tool: closed by a call; open another one",
+        f"tool: {BY_CALL}; open another one",
     ),
     (
         ClosedError,
         lambda: sending(serving(), calls("close"), closed()),
-        "tool: closed by a call; open another one",
+        f"tool: {BY_CALL}; open another one",
     ),
     # Calls that do not fit
     (
@@ -920,7 +1071,7 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         ClosedError,
         lambda: replying(S1F2, data(1, 1, 5, wait=True), calls("close"), closed()),
-        "tool: closed by a call; open another one",
+        f"tool: {BY_CALL}; open another one",
     ),
     # The breaker
     (
@@ -952,7 +1103,20 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
         "the breaker is closed, not isolated",
     ),
     # Settings
+    (
+        HsmsError,
+        setting(name="a\nb"),
+        "name='a\\nb' is not a printable text of up to 100 characters",
+    ),
     (HsmsError, setting(host=""), "host='' is not a host name or address"),
+    (
+        HsmsError,
+        setting(host="my tool"),
+        (
+            "host='my tool' is not a host name or address: it has a space or a character that "
+            "cannot be seen"
+        ),
+    ),
     (HsmsError, setting(port=-1), "port=-1 is not a whole number in 0..65535"),
     (HsmsError, setting(backoff_factor=0), "backoff_factor=0 is not a number in 1..10"),
     (HsmsError, setting(is_equipment=1), "is_equipment=1 is not True or False"),
@@ -961,6 +1125,12 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
         setting(t3=0),
         "t3=0 is not in 1..120 s (reply: a data transaction with W is open)",
     ),
+    (
+        HsmsError,
+        setting(t3="45"),
+        "t3='45' is text, not a number in 1..120 s (reply: a data transaction with W is open)",
+    ),
+    (HsmsError, setting(port=None), "port=None is not a whole number in 0..65535"),
     (
         HsmsError,
         setting(t3=0, port=-1),
@@ -1063,6 +1233,106 @@ def of_link(end: str, call: Callable[[HsmsLink], Awaitable[object]]) -> Driven:
     return scenario
 
 
+def of_thread(run: Callable[[Callable[[], Any]], object]) -> Driven:
+    """What a call of a selected connection raises in another thread, and in its loop there."""
+
+    async def scenario() -> str:
+        async with passive_end(**QUIET) as (connection, _):
+            return text_of(await from_thread(lambda: run(connection.linktest)))
+
+    return scenario
+
+
+async def opened_under_asyncio() -> str:
+    """What a door says to asyncio."""
+
+    async def main() -> None:
+        await serve_hsms(nothing, Settings())
+
+    return text_of(await from_thread(lambda: under_asyncio(main)))
+
+
+async def read_beyond_the_end() -> str:
+    async with passive_end(**QUIET) as (connection, _):
+        reader = connection.events()
+        await connection.aclose()
+        while await anext(reader, None) is not None:
+            pass
+        return await refusal(reader.receive())
+
+
+async def a_reader_shown() -> str:
+    async with passive_end(**QUIET) as (connection, _):
+        return repr(connection.events())
+
+
+def of_server(
+    happens: Callable[[MemoryListener], Awaitable[object]],
+    why: Callable[[ServerEvent], str | None],
+    handler: Handler = nothing,
+    **settings: Any,
+) -> Driven:
+    """What the latest event of a server says after this."""
+
+    async def scenario() -> str:
+        async with server_end(handler, **{**QUIET, **settings}) as (server, listener):
+            reader = server.events()
+            await happens(listener)
+            await wait_all_tasks_blocked()
+            await server.aclose()
+            texts = [text async for event in reader if (text := why(event)) is not None]
+            return texts[0]
+
+    return scenario
+
+
+def why_turned_away(event: ServerEvent) -> str | None:
+    return event.why if isinstance(event, PeerTurnedAway) else None
+
+
+def why_ended(event: ServerEvent) -> str | None:
+    return event.why if isinstance(event, PeerEnded) else None
+
+
+async def select_and_one_more(listener: MemoryListener) -> None:
+    await (await listener.raw("a:1")).select()
+    await listener.raw("a:2")
+
+
+def configured(after: Callable[[HsmsServer], Awaitable[object]], **changes: Any) -> Driven:
+    """What ``configure`` of a server raises."""
+
+    async def scenario() -> str:
+        async with server_end(**QUIET) as (server, _):
+            await after(server)
+            with pytest.raises(HsmsError) as caught:
+                server.configure(**changes)
+            return str(caught.value)
+
+    return scenario
+
+
+async def server_reader_shown() -> str:
+    async with server_end(**QUIET) as (server, _):
+        return repr(server.events())
+
+
+async def as_it_is(_: HsmsServer) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+NO_TRIO = (
+    "serve_hsms() was called under asyncio in thread 'worker', but it needs a task of trio; "
+    "nothing was opened. asyncio uses hsms_engine.aio.serve_hsms(), threads and scripts use "
+    "hsms_engine.blocking.serve_hsms(); a trio program begins with trio.run(main)"
+)
+THEIR_LOOP = (
+    " thread 'worker', but it belongs to the trio loop of thread 'MainThread'; nothing was done. "
+    "Threads use hsms_engine.blocking, asyncio uses hsms_engine.aio; to call it in its own loop, "
+    "use trio.from_thread"
+)
+
+
 def no_host() -> str:
     """In the words of the Python there is."""
     with pytest.raises(UnicodeError) as caught:
@@ -1075,9 +1345,16 @@ async def look_up_in_vain() -> str:
         return await refusal(connect_tcp("tool", 5000))
 
 
+async def without_unix_sockets(call: Callable[[str], Awaitable[object]]) -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(socket, "AF_UNIX", raising=False)
+        return await refusal(call("hsms"))
+
+
 Driven = Callable[[], Awaitable[str]]
 NOWHERE = "a" * 70
 NO_HOST = no_host()
+NO_UNIX = f"[Errno {errno.EAFNOSUPPORT}] this Python has no Unix sockets"
 DRIVEN: list[tuple[Driven, str]] = [
     (
         of_connection(lambda connection: connection.request(Message(1, 1))),
@@ -1101,10 +1378,38 @@ DRIVEN: list[tuple[Driven, str]] = [
     ),
     (
         of_link("close_soon", HsmsLink.wait_selected),
-        "tool:5000: closed by a call; open another one",
+        f"tool:5000: {BY_CALL}; open another one",
     ),
+    *(
+        (
+            of_thread(run),
+            f"<HsmsConnection memory peer 1 selected>: linktest() was called {where}{THEIR_LOOP}",
+        )
+        for run, where in {
+            without_loop: "outside of trio in",
+            under_asyncio: "under asyncio in",
+            under_trio: "in the trio loop of",
+        }.items()
+    ),
+    (
+        opened_under_asyncio,
+        NO_TRIO,
+    ),
+    (read_beyond_the_end, "memory peer 1: there are no more events: it is closed"),
+    (a_reader_shown, "<EventReader memory peer 1>"),
+    (
+        configured(as_it_is, port=5001),
+        "port=5001 cannot be used by a server that listens with port=5000",
+    ),
+    (
+        configured(HsmsServer.aclose, t3=9),
+        "<HsmsServer memory>: configure after close; open another one",
+    ),
+    (server_reader_shown, "<EventReader server on memory>"),
     (lambda: refusal(connect_tcp(NOWHERE, 5000)), NO_HOST),
     (lambda: refusal(listen_tcp(NOWHERE, 5000)), NO_HOST),
+    (lambda: without_unix_sockets(connect_unix), NO_UNIX),
+    (lambda: without_unix_sockets(listen_unix), NO_UNIX),
     (look_up_in_vain, "no address of 'tool' was found within 30 s"),
 ]
 
@@ -1119,6 +1424,10 @@ async def test_a_text_that_the_driver_gives_is_whole(scenario: Driven, text: str
 
 async def compete(listener: MemoryListener) -> None:
     await (await listener.raw()).select()
+    await be_refused(listener)
+
+
+async def be_refused(listener: MemoryListener) -> None:
     other = await listener.raw()
     await other.send(select_req(1))
     await other.expect(select_rsp(1, 3))
@@ -1133,6 +1442,23 @@ async def select_and_close(listener: MemoryListener) -> None:
     peer = await listener.raw()
     await peer.select()
     await peer.close()
+
+
+async def select_only(listener: MemoryListener) -> None:
+    await (await listener.raw()).select()
+
+
+async def returns(_: HsmsConnection) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+async def fails_after_its_close(connection: HsmsConnection) -> None:
+    connection.close_soon()
+    raise KeyError("lot")
+
+
+async def fails_itself(_: HsmsConnection) -> None:
+    raise KeyError("lot")
 
 
 async def connect_two(listener: MemoryListener) -> None:
@@ -1169,11 +1495,11 @@ async def reads(connection: HsmsConnection) -> None:
         assert primary.item is None
 
 
-async def raises_in_a_recorder(connection: HsmsConnection) -> None:
-    def recorder(_: Step) -> None:
+async def breaks(connection: HsmsConnection) -> None:
+    def record(_: Step) -> None:
         raise ValueError
 
-    connection.on_step(recorder)
+    failing(connection, record)
     await nothing(connection)
 
 
@@ -1198,8 +1524,47 @@ async def select_two(listener: MemoryListener) -> None:
         await wait_all_tasks_blocked()
 
 
+ALL_OPEN = (
+    "1 connections are open, and 0 handlers run on after the end of theirs (max_connections = 1)"
+)
+# What the events of a server say of a peer.
+TOLD: list[tuple[Driven, str]] = [
+    (
+        of_server(select_and_one_more, why_turned_away, max_connections_per_address=1),
+        "its address has 1 connections (max_connections_per_address)",
+    ),
+    (
+        of_server(select_and_one_more, why_turned_away, max_connections=1),
+        ALL_OPEN,
+    ),
+    (
+        of_server(compete, why_ended),
+        "refused: others have all 1 sessions (max_sessions)",
+    ),
+    (
+        of_server(be_refused, why_ended, handler_room=lambda: 0),
+        "refused: no handler can begin for it (threads)",
+    ),
+    (of_server(close_at_once, why_ended), "connection lost: the peer closed TCP"),
+    (of_server(connect_two, why_ended, max_connections=1), "gave way to memory peer 2"),
+    (of_server(select_and_close, why_ended), "connection lost: the peer closed TCP"),
+    (of_server(lambda listener: listener.raw(), why_ended), BY_CALL),
+    (of_server(select_only, why_ended, handler=returns), "its handler has returned"),
+    (of_server(select_only, why_ended, handler=fails_after_its_close), BY_CALL),
+    (
+        of_server(select_only, why_ended, handler=fails_itself),
+        "its handler failed: KeyError('lot')",
+    ),
+]
+
+
+@pytest.mark.parametrize(("scenario", "text"), TOLD, ids=[f"{n}" for n in range(len(TOLD))])
+async def test_a_text_of_an_event_of_a_server_is_whole(scenario: Driven, text: str) -> None:
+    assert await scenario() == text
+
+
 class Logged(NamedTuple):
-    """``line`` is the last line of the log, or the first line of its text."""
+    """``line`` is a line of the log, or the first line of its text."""
 
     happens: Callable[[MemoryListener], Awaitable[None]]
     line: str
@@ -1211,66 +1576,67 @@ EVENT = data(6, 11, 1, body=b"\x01\x00")
 LOGGED = {
     "competing": Logged(
         compete,
-        "memory peer 2: never selected: refused, or closed by a call",
+        "memory peer 2 passive: refused with Select.rsp 3: others have the session",
         settings={"second_host": "refuse", "linktest_interval": 1_000},
     ),
     "closed at once": Logged(
         close_at_once,
-        "memory peer 1: never selected: memory peer 1: connection lost: the peer closed TCP",
+        "memory peer 1 passive: connection lost: the peer closed TCP; closed",
     ),
     "gave way": Logged(
         connect_two,
-        "memory peer 1: never selected: gave way to memory peer 2",
+        "memory peer 1 passive: gives way to memory peer 2",
         settings={"max_connections": 1},
     ),
     "handler ended": Logged(
         select_and_close,
-        "memory peer 1: handler ended: memory peer 1: connection lost: the peer closed TCP",
+        "memory peer 1 passive: its handler ended: memory peer 1: connection lost: the peer closed "
+        "TCP",
     ),
     "handler failed": Logged(
         sends(data(1, 3, 5, body=b"\xff")),
-        "memory peer 1: closed, because its handler failed:",
+        "memory peer 1 passive: its handler failed:",
     ),
     "connection failed": Logged(
         sends(linktest_req(5)),
-        "memory peer 1: ended, because it failed itself:",
-        raises_in_a_recorder,
+        "memory peer 1 passive: ended, because it failed itself:",
+        breaks,
     ),
     "handler cancelled": Logged(
         sends(b"", b""),
-        "memory peer 1: its handler is cancelled: its connection has been over for longest, and "
-        "more than 1 such handlers run (max_connections)",
+        "memory peer 1 passive: its handler is cancelled: its connection has been over for "
+        "longest, and more than 1 such handlers run (max_connections)",
         nothing,
         {"max_connections": 1},
     ),
     "primaries dropped": Logged(
         sends(EVENT, EVENT),
-        "memory peer 1: 1 primaries that waited on a connection that is over are dropped: others "
-        "need their room (server_inbox_bytes)",
+        "memory peer 1 passive: 1 primaries that waited on a connection that is over are dropped: "
+        "others need their room (server_inbox_bytes)",
         nothing,
         {"server_inbox_bytes": 300},
     ),
     "reader of dropped primaries": Logged(
         sends(EVENT, EVENT),
-        "memory peer 1: handler ended: memory peer 1: the connection is over, and 1 primaries that "
-        "waited were dropped: the server needed their room (server_inbox_bytes), or the handler "
-        "had ended",
+        "memory peer 1 passive: its handler ended: memory peer 1: the connection is over, and 1 "
+        "primaries that waited were dropped: the server needed their room (server_inbox_bytes), or "
+        "the handler had ended",
         waits_and_reads,
         {"server_inbox_bytes": 300},
     ),
     "others need the room": Logged(
         one_fills_and_another_comes,
-        "memory peer 1: handler ended: S1F1 got no reply: memory peer 1: connection lost: the "
-        "inboxes of the server are full: of all its connections this one has most in them, 250 "
-        "bytes, and nobody takes them (server_inbox_bytes)",
+        "memory peer 1 passive: its handler ended: S1F1 got no reply: memory peer 1: connection "
+        "lost: the inboxes of the server are full: of all its connections this one has most in "
+        "them, 250 bytes, and nobody takes them (server_inbox_bytes)",
         asks,
         {"server_inbox_bytes": 300, "max_sessions": 2},
     ),
     "inboxes full": Logged(
         select_two,
-        "memory peer 2: handler ended: S1F1 got no reply: memory peer 2: connection lost: the "
-        "inboxes of the server are full: 202 bytes wait on all its connections together and "
-        "nobody takes them (server_inbox_bytes); S6F11 did not fit",
+        "memory peer 2 passive: its handler ended: S1F1 got no reply: memory peer 2: connection "
+        "lost: the inboxes of the server are full: 202 bytes wait on all its connections together "
+        "and nobody takes them (server_inbox_bytes); S6F11 did not fit",
         asks,
         {"server_inbox_bytes": 300, "max_sessions": 2},
     ),
@@ -1282,12 +1648,12 @@ async def test_a_server_logs_how_a_connection_ended(
     how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     happens, line, handler, settings = LOGGED[how]
-    caplog.set_level(logging.INFO, "hsms_engine.server")
+    caplog.set_level(logging.INFO, "hsms_engine.link")
     async with server_end(handler, **{**QUIET, **settings}) as (_, listener):
         await happens(listener)
         await trio.sleep(10)
-        lines = [each.getMessage() for each in caplog.records if each.name == "hsms_engine.server"]
-    assert [each.partition("\n")[0] for each in lines][-1] == line
+        lines = [each.getMessage() for each in caplog.records if each.name == "hsms_engine.link"]
+    assert line in [each.partition("\n")[0] for each in lines]
 
 
 # Every text there is
@@ -1295,13 +1661,19 @@ async def test_a_server_logs_how_a_connection_ended(
 SOURCES = [
     *sorted(Path("hsms_engine/protocol").glob("*.py")),
     *(Path("hsms_engine", f"{name}.py") for name in ("breaker", "connection", "link", "messaging")),
-    *(Path("hsms_engine", f"{name}.py") for name in ("nursery", "server", "settings")),
+    *(
+        Path("hsms_engine", f"{name}.py")
+        for name in ("logs", "nursery", "server", "session_task", "settings")
+    ),
     *sorted(Path("hsms_engine/driver").glob("*.py")),
+    *sorted(Path("hsms_engine/traffic").glob("*.py")),
 ]
 # Words for states, a socket without a name, and a defect that test_driver_streams shows.
 OTHERS = {
     *(re.escape(each) for each in ("not selected", "tcp connect", "a Unix socket")),
     re.escape("no duration is known for timer ") + ".*",
+    # Parts of other texts: an indented traceback, a list, a name, and what stands before a text.
+    *(r"\ \ .*", r"<L\ \[.*\]", r"%s:\ .*"),
 }
 
 
@@ -1313,7 +1685,7 @@ def texts(tree: ast.AST) -> Iterator[str]:
         case ast.Call(func=ast.Attribute(attr="debug")):
             return
         case ast.Constant(value=str(text)) if " " in text:
-            yield re.escape(text).replace("%s", ".*")
+            yield re.sub(r"%0?\d*[dgsX]", ".*", re.escape(text))
         case ast.JoinedStr(values=parts):
             pattern = "".join(
                 re.escape(str(each.value)) if isinstance(each, ast.Constant) else ".*"
@@ -1332,10 +1704,15 @@ def texts(tree: ast.AST) -> Iterator[str]:
 def shown() -> list[str]:
     """All that the tests above compare."""
     attempts = [f"not connected, during select: {each.cause}" for each in ATTEMPTS.values()]
-    losses = [f"connection lost: {each.reason}" for each in (LOSSES | ENDS).values()]
+    losses = [f"{each.what}: {each.reason}" for each in (LOSSES | ENDS).values()]
     logged = [each.line for each in LOGGED.values()]
-    texts = [*(text for _, _, text in TEXTS), *(text for _, text in DRIVEN), DEFECT, FOR_EVER]
-    return [*attempts, *losses, *logged, *texts]
+    texts = [*(text for _, _, text in TEXTS), *(text for _, text in (*DRIVEN, *TOLD))]
+    links = [*LINK_TEXTS, NOT_SELECTED, TURNED_AWAY, REMOVED, STEP, DEFECT, FOR_EVER]
+    tasks = [TASK_ENDED, TASK_FAILED, NO_REPLY, LATE_REPLY]
+    answer = line("received", "S1F2", 1, more=" 0.0 ms")
+    passed_over = [over(name, length, why) for _, name, length, why in PASSED_OVER]
+    traffic = [answer, *passed_over, *REASONS.values(), NO_SECS_II, *FAULTS.values()]
+    return [*attempts, *losses, *logged, *texts, *links, *tasks, *traffic]
 
 
 def test_no_text_is_left_out() -> None:

@@ -33,6 +33,9 @@ from tests.support.unix_server import EVENTS
 
 __all__ = ["leak_check", "no_task_left", "patience"]
 
+if sys.platform == "win32":
+    pytest.skip("Python has no Unix sockets there", allow_module_level=True)
+
 ROOT = Path(__file__).parent.parent
 
 

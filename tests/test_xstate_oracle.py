@@ -83,11 +83,11 @@ def test_a_wrong_export_is_found(
 def test_packages_are_installed_once_and_never_another_version(tmp_path: Path) -> None:
     needs("npm")
     shutil.copy(ORACLE / "package.json", tmp_path)
-    wanted = json.loads((ORACLE / "package.json").read_text())["dependencies"]
+    wanted = json.loads((ORACLE / "package.json").read_text(encoding="utf-8"))["dependencies"]
     for name, version in wanted.items():
         folder = tmp_path / "node_modules" / name
         folder.mkdir(parents=True)
-        (folder / "package.json").write_text(json.dumps({"version": version}))
+        (folder / "package.json").write_text(json.dumps({"version": version}), encoding="utf-8")
     before = sorted(tmp_path.rglob("*"))
     install(tmp_path)
     assert sorted(tmp_path.rglob("*")) == before
@@ -102,7 +102,7 @@ def test_what_is_missing_or_of_another_version_is_installed_without_a_lock_file(
     if there is not None:
         folder = tmp_path / "node_modules" / "xstate"
         folder.mkdir(parents=True)
-        (folder / "package.json").write_text(json.dumps({"version": there}))
+        (folder / "package.json").write_text(json.dumps({"version": there}), encoding="utf-8")
     commands: list[tuple[object, ...]] = []
     monkeypatch.setattr(
         xstate, "run", lambda *command, directory: commands.append((*command, directory))

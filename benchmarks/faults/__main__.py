@@ -39,6 +39,10 @@ def main() -> None:
     figure = figures.add_parser("back", help="how long a link takes to come back")
     figure.set_defaults(measure=lambda _: back.main())
     chosen = parser.parse_args()
+    if sys.platform != "linux":
+        parser.error(
+            "it needs Linux: memory is read in /proc, and processes are stopped by signals"
+        )
     # Like Ctrl-C, it must pass by the end of each block, which kills the children.
     signal.signal(signal.SIGTERM, _stop)
     if chosen.figure:

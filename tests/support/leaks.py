@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 import weakref
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -37,8 +39,10 @@ from tests.support.replay import Replay
 
 
 def open_sockets() -> set[str]:
-    """The sockets this process has open."""
+    """The sockets this process has open; only Linux tells."""
     found: set[str] = set()
+    if sys.platform != "linux":
+        return found
     for entry in Path("/proc/self/fd").iterdir():
         try:
             target = str(entry.readlink())
@@ -104,6 +108,21 @@ def _too_long(_: int, frame: FrameType | None) -> None:
     pytest.exit(f"the test runs for ever, now at {frame}", returncode=1)
 
 
+@contextmanager
+def _not_for_ever() -> Iterator[None]:
+    if sys.platform == "win32":
+        # It has no such timer: there a test that hangs hangs.
+        yield
+    else:
+        handler = signal.signal(signal.SIGALRM, _too_long)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, handler)
+
+
 @pytest.fixture(autouse=True)
 def leak_check(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # Objects that are alive now are not of this test: the collection after it can skip them.
@@ -113,13 +132,8 @@ def leak_check(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         _watching(kind, watch, monkeypatch)
     failed_before = request.session.testsfailed
     sockets_before = open_sockets()
-    handler = signal.signal(signal.SIGALRM, _too_long)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
-    try:
+    with _not_for_ever():
         yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
     if request.session.testsfailed > failed_before:
         # The traceback of a failure keeps everything alive.
         return

@@ -23,11 +23,20 @@ from hsms_engine import (
 )
 from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.events import Happened
+from hsms_engine.messaging import Messaging
+from hsms_engine.protocol.outputs import Step
 from tests.support.raw_peer import RawPeer
 
 E = TypeVar("E", bound=Happened)
 
 Handler = Callable[[HsmsConnection], Awaitable[object]]
+
+
+def failing(messaging: Messaging, record: Callable[[Step], None]) -> None:
+    """From now on the driver itself calls ``record`` for each step: what that raises is a defect of
+    the driver, where what a callback raises is contained.
+    """
+    messaging._driver._record = record  # type: ignore[method-assign, assignment]  # of this one driver
 
 
 class MemoryListener:
@@ -106,7 +115,7 @@ class Switchboard:
         self.refusal = ConnectionRefusedError(111, reason)
 
 
-async def first(reader: EventReader, kind: type[E]) -> E:
+async def first(reader: EventReader[Any], kind: type[E]) -> E:
     """The next event of this kind; those before it are skipped."""
     async for event in reader:
         if isinstance(event, kind):
@@ -161,7 +170,7 @@ async def passive_end(**changes: Any) -> AsyncIterator[tuple[HsmsConnection, Raw
 
 @asynccontextmanager
 async def server_end(
-    handler: Handler = nothing, **changes: Any
+    handler: Handler = nothing, handler_room: Callable[[], int] | None = None, **changes: Any
 ) -> AsyncIterator[tuple[HsmsServer, MemoryListener]]:
     """A server in this process, cancelled after the block."""
     listener = MemoryListener()
@@ -170,7 +179,12 @@ async def server_end(
 
         async def serve(task_status: trio.TaskStatus[HsmsServer]) -> None:
             await serve_hsms(
-                handler, settings, listener=listener, random=Random(2), task_status=task_status
+                handler,
+                settings,
+                listener=listener,
+                random=Random(2),
+                handler_room=handler_room,
+                task_status=task_status,
             )
 
         server: HsmsServer = await nursery.start(serve)

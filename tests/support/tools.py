@@ -1,7 +1,9 @@
-"""System programs that some tests ask for an independent opinion."""
+"""What some tests need of the system: programs for an independent opinion, libraries of Qt."""
 
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -16,19 +18,47 @@ PACKAGES = {
     "tshark": "tshark",
 }
 
+# The libraries of Linux that Qt is not shipped with.
+LIBRARIES = {
+    "libEGL.so.1": "libegl1",
+    "libGL.so.1": "libgl1",
+    "libdbus-1.so.3": "libdbus-1-3",
+    "libfontconfig.so.1": "libfontconfig1",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libxkbcommon.so.0": "libxkbcommon0",
+}
 
-def needs(tool: str) -> None:
-    """Skip the running test unless `tool` is on the path; with CI=true its absence is a failure.
 
-    Raises `KeyError` for a tool that is not in `PACKAGES`: the message must name a package.
+def is_missing(name: str) -> bool:
+    """Whether this system lacks a program of `PACKAGES`, or a library of `LIBRARIES`."""
+    if name not in LIBRARIES:
+        return shutil.which(name) is None
+    if sys.platform != "linux":
+        return False
+    ldconfig = subprocess.run(
+        ["/sbin/ldconfig", "-p"], capture_output=True, text=True, encoding="utf-8", check=True
+    )
+    return name not in ldconfig.stdout.split()
+
+
+def needs(name: str) -> None:
+    """Skip the running test unless the system has `name`; with CI=true its absence is a failure.
+
+    Raises `KeyError` for a name that is in no table: the message must name a package.
     """
-    package = PACKAGES[tool]
-    if shutil.which(tool) is not None:
+    package = {**PACKAGES, **LIBRARIES}[name]
+    if not is_missing(name):
         return
     reason = (
-        f"{tool} is not installed: install the package {package} "
-        "(as root, tests/install-system-tools does)"
+        f"{name} is not installed: install the package {package} "
+        "(as root, python -m tests.support.install does)"
     )
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def needs_qt() -> None:
+    """Skip the running test unless Qt can be loaded; with CI=true that is a failure."""
+    for library in LIBRARIES:
+        needs(library)

@@ -51,7 +51,7 @@ def dissect(path: Path) -> list[Dissection]:
     run = subprocess.run(
         [*command, "-Y", "hsms", "-T", "json", "-J", "hsms"],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
     )
     packets: list[Pairs] = json.loads(run.stdout, object_pairs_hook=list)

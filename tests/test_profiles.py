@@ -1,0 +1,343 @@
+"""The TOML file of links and profiles: what it means, and that whatever is wrong with it is told in
+one line with file and line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from hsms_engine import Settings, SettingsError, profiles
+
+FLEET = """\
+# The links of one host.
+[defaults]
+t6 = 3
+
+[profile.base]
+t3 = 30
+backoff_jitter = 0
+
+[profile.fast]
+profile = "base"
+t3 = 10
+
+[link.etcher-1]
+profile = "fast"
+host = "10.1.2.3"
+port = 5001
+is_equipment = false
+
+[link."stepper 2"]
+t6 = 4
+linktest_interval = 0
+"""
+
+
+@pytest.fixture
+def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return Path("f.toml")
+
+
+def error_of(path: Path, content: str | bytes, name: str | None = None) -> str:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_toml(path, name)
+    text = str(raised.value)
+    assert "\n" not in text
+    return text
+
+
+# What it means
+
+
+def test_a_link_is_its_own_settings_over_its_profiles_over_the_defaults(at: Path) -> None:
+    at.write_text(FLEET, encoding="utf-8")
+    assert Settings.from_toml(at, "etcher-1") == Settings(
+        name="etcher-1", t3=10, t6=3, backoff_jitter=0, host="10.1.2.3", port=5001
+    )
+    assert Settings.from_toml(str(at), "stepper 2") == Settings(
+        name="stepper 2", t6=4, linktest_interval=None
+    )
+
+
+def test_all_links_come_in_the_order_of_the_file(at: Path) -> None:
+    at.write_text(FLEET, encoding="utf-8")
+    links = Settings.links_from_toml(at)
+    assert [*links] == ["etcher-1", "stepper 2"]
+    assert links["etcher-1"] == Settings.from_toml(at, "etcher-1")
+
+
+def test_a_link_has_its_name_in_the_file_unless_it_has_one_or_that_cannot_be_one(at: Path) -> None:
+    content = '[defaults]\n[link.a]\n[link.b]\nname = "etcher"\n[link."two\\nlines"]\n[link.""]'
+    at.write_text(content, encoding="utf-8")
+    named = {key: each.name for key, each in Settings.links_from_toml(at).items()}
+    assert named == {"a": "a", "b": "etcher", "two\nlines": "", "": ""}
+    assert "f.toml:2: t3=0 is not" in error_of(at, "[link.a]\nt3 = 0")
+    assert "f.toml:2: name=7 is not" in error_of(at, "[link.a]\nname = 7")
+
+
+def test_without_a_name_it_is_the_only_link_or_the_defaults(at: Path) -> None:
+    at.write_text("[link.a]\nt3 = 7", encoding="utf-8")
+    assert Settings.from_toml(at) == Settings(name="a", t3=7)
+    at.write_text("[defaults]\nt3 = 8", encoding="utf-8")
+    assert Settings.from_toml(at) == Settings(t3=8)
+    assert Settings.links_from_toml(at) == {}
+    at.write_text("[defaults]", encoding="utf-8")
+    assert Settings.from_toml(at) == Settings()
+
+
+@pytest.mark.parametrize("content", ["", "# [link.a]", "[profile.a]\nt3 = 7", "[link]"])
+def test_a_file_without_links_and_defaults_gives_nothing_silently(at: Path, content: str) -> None:
+    assert error_of(at, content) == (
+        "f.toml has no link: write [link.NAME], or [defaults] for settings of no link"
+    )
+    assert Settings.links_from_toml(at) == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("[link.a]\nport = 5k", "Expected newline or end of document after a statement"),
+        ("[link.a]\nhost = 'a' b", "Expected newline or end of document after a statement"),
+        ("[link.a]\nhost = ", "Invalid value"),
+        ("[link.a]\nhost = # none", "Invalid value"),
+    ],
+)
+def test_only_text_without_quotes_is_said_to_need_them(at: Path, content: str, why: str) -> None:
+    assert error_of(at, content) == f"f.toml:2: not valid TOML: {why}"
+
+
+@pytest.mark.parametrize("field", ["linktest_interval", "max_connections_per_address"])
+@pytest.mark.parametrize("zero", ["0", "0.0"])
+def test_zero_is_none_where_there_may_be_none(at: Path, field: str, zero: str) -> None:
+    at.write_text(f"[link.a]\n{field} = {zero}", encoding="utf-8")
+    assert getattr(Settings.from_toml(at), field) is None
+    # But false is no number.
+    assert f"f.toml:2: {field}=False is not" in error_of(at, f"[link.a]\n{field} = false")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[link]\na.t3 = 7",
+        "link.a.t3 = 7",
+        "link = {a = {t3 = 7}}",
+        "link = {'a' = {\"t3\" = 7}}",
+        '["link"."a"]\n"\\u0074\\u0033" = 7',
+        "\ufeff[link.a]\r\nt3 = 7\r\n",
+    ],
+)
+def test_a_key_may_be_written_in_any_way_that_toml_has(at: Path, content: str) -> None:
+    at.write_bytes(content.encode())
+    assert Settings.from_toml(at, "a") == Settings(name="a", t3=7)
+
+
+# What is wrong with it
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        # Names
+        ("\n[lnk.a]", "f.toml:2: unknown table 'lnk'; did you mean 'link'?"),
+        ("[lnk.a]\n[lnk.b]", "f.toml:1: unknown table 'lnk'; did you mean 'link'?"),
+        ("t3 = 7", "f.toml:1: unknown table 't3'; there are defaults, profile, link"),
+        ("[link.a]\n\nt33 = 7", "f.toml:3: unknown setting 't33'; did you mean 't3'?"),
+        ("[link.a]\nT3 = 7", "f.toml:2: unknown setting 'T3'; did you mean 't3'?"),
+        (
+            "[link.a]\nlinktest-interval = 7",
+            "f.toml:2: unknown setting 'linktest-interval'; did you mean 'linktest_interval'?",
+        ),
+        ("[link.a]\nxyz = 7", "f.toml:2: unknown setting 'xyz'; there are profile, name, host, "),
+        (
+            "[defaults]\nprofile = 'a'",
+            "f.toml:2: unknown setting 'profile'; there are name, host, ",
+        ),
+        ("[link.a.b]\nt3 = 7", "f.toml:1: unknown setting 'b'; "),
+        ("[link.a]\n'' = 7", "f.toml:2: unknown setting ''; "),
+        ("[link.a]\nself = 7", "f.toml:2: unknown setting 'self'; "),
+        # Tables
+        ("link = 3", "f.toml:1: 'link' is no table: write [link.NAME]"),
+        ("[[link]]\nt3 = 7", "f.toml:1: 'link' is no table: write [link.NAME]"),
+        ("[link]\nhost = 'tool'", "f.toml:2: 'link.host' is no table: write [link.host]"),
+        ("\n[[link.a]]\nt3 = 7", "f.toml:2: 'link.a' is no table: write [link.a]"),
+        ("profile.a = []", "f.toml:1: 'profile.a' is no table: write [profile.a]"),
+        ("[[defaults]]", "f.toml:1: 'defaults' is no table: write [defaults]"),
+        # Profiles
+        (
+            "[profile.fast]\n[link.a]\nprofile = 'fats'",
+            "f.toml:3: unknown profile 'fats'; did you mean 'fast'?",
+        ),
+        ("[link.a]\nprofile = 'x'", "f.toml:2: unknown profile 'x'; there is none"),
+        ("[link.a]\nprofile = 3", "f.toml:2: unknown profile 3; it is a name"),
+        (
+            "[profile.a]\nprofile = 'a'",
+            "f.toml:2: a profile is built on itself: a on a",
+        ),
+        (
+            "[profile.a]\nprofile='b'\n[profile.b]\nprofile='c'\n[profile.c]\nprofile='b'",
+            "f.toml:6: a profile is built on itself: b on c on b",
+        ),
+        # Values
+        ("[link.a]\nt3 = 500", "f.toml:2: t3=500 is not in 1..120 s (reply: a data transaction"),
+        ("[link.a]\nt3 = nan", "f.toml:2: t3=nan is not a number in 1..120 s"),
+        ("[link.a]\nt3 = 2024-02-29", "f.toml:2: t3=datetime.date(2024, 2, 29) is not a number in"),
+        ("[link.a]\nt3 = true", "f.toml:2: t3=True is not a number in 1..120 s"),
+        (
+            "[link.a]\nport = '5000'",
+            "f.toml:2: port='5000' is text, not a whole number in 0..65535",
+        ),
+        ("[link.a]\nt3 = '45'", "f.toml:2: t3='45' is text, not a number in 1..120 s"),
+        ('[link.a]\nhost = "a\\tb"', "f.toml:2: host='a\\tb' is not a host name or"),
+        ("[link.a]\nport = 0.0", "f.toml:2: port=0.0 is not a whole number in 0..65535"),
+        ("[link.a]\nhost = ''", "f.toml:2: host='' is not a host name or address"),
+        ("[link.a]\nis_equipment = 1", "f.toml:2: is_equipment=1 is not True or False"),
+        ("[link.a]\nsecond_host = 'ask'", "f.toml:2: second_host='ask' is not 'probe' or"),
+        ("[link.a]\nt3 = [7]", "f.toml:2: 't3' is no single value"),
+        ("[link.a]\nt3.t3 = 7", "f.toml:2: 't3' is no single value"),
+        ("[link.a]\n" + "t3." * 1_500 + "t3 = 7", "f.toml:2: 't3' is no single value"),
+        ("a." * 1_500 + "a = 7", "f.toml:1: unknown table 'a'; "),
+        ("[" + "a." * 1_500 + "a]", "f.toml:1: unknown table 'a'; "),
+        # In a profile that no link has, and in another link
+        ("[profile.a]\nt3 = 500\n[link.a]", "f.toml:2: t3=500 is not in 1..120 s"),
+        ("[link.b]\nt3 = 500\n[link.a]", "f.toml:2: t3=500 is not in 1..120 s"),
+        ("[defaults]\nt3 = 500", "f.toml:2: t3=500 is not in 1..120 s"),
+        # Text without quotes
+        (
+            "[link.a]\nhost = etcher",
+            "f.toml:2: not valid TOML: Invalid value; host is text, and text needs quotes",
+        ),
+        (
+            "[link.a]\nhost = 10.1.2.3",
+            (
+                "f.toml:2: not valid TOML: Expected newline or end of document after a statement; "
+                "host is text, and text needs quotes"
+            ),
+        ),
+        (
+            "link.a = {host = etcher}",
+            "f.toml:1: not valid TOML: Invalid value; host is text, and text needs quotes",
+        ),
+        # No TOML
+        ("[link.a]\nt3 = ", "f.toml:2: not valid TOML: Invalid value"),
+        ("[link.a]\nt3 = 7\nt3 = 8", "f.toml:3: not valid TOML: Cannot overwrite a value"),
+        ("[link.a]\n[link.a]", "f.toml:2: not valid TOML: Cannot declare ('link', 'a') twice"),
+        ("\n\nx = '", "f.toml:3: not valid TOML: "),
+        ("[link.a]\nx = [", "f.toml:2: not valid TOML: "),
+        ("[link.a]\n\nport = " + "9" * 5_000, "f.toml:3: not valid TOML: Exceeds the limit"),
+        ("\nx = " + "[" * 60_000, "f.toml:2: not valid TOML: "),
+        (b"a = 1\nb = '\xff'", "f.toml:2: not UTF-8: invalid start byte"),
+        (b"\xff\xfe[\x00", "f.toml:1: this is UTF-16, and TOML is UTF-8: save it as UTF-8"),
+        (b"\xfe\xff\x00[", "f.toml:1: this is UTF-16, and TOML is UTF-8: save it as UTF-8"),
+        (b"a\x00b", "f.toml:1: not valid TOML: "),
+    ],
+    ids=lambda value: repr(value)[:50],
+)
+def test_what_is_wrong_is_told_with_file_and_line(
+    at: Path, content: str | bytes, text: str
+) -> None:
+    assert error_of(at, content, "a").startswith(text)
+
+
+def test_a_number_too_long_or_a_nesting_too_deep_is_told_with_its_line(at: Path) -> None:
+    deep = error_of(at, "a = 1\nx = " + "[" * 60_000)
+    assert deep.startswith("f.toml:2: not valid TOML: ")
+
+
+def test_every_wrong_value_of_a_link_is_told(at: Path) -> None:
+    content = "[defaults]\nt6 = 0\n[profile.p]\nt3 = 0\nt8 = 9\n[link.a]\nprofile='p'\nport = -1\n"
+    # The defaults are looked at first: they are settings too.
+    assert error_of(at, content, "a").startswith("f.toml:2: t6=0 is not in")
+    both = error_of(at, content.replace("t6 = 0", "t6 = 5").replace("t3 = 0", "t3 = 9"), "a")
+    assert both.startswith("f.toml:8: port=-1 is not")
+    content = "[link.a]\nport = -1\nt3 = 0\n"
+    assert error_of(at, content) == (
+        "f.toml:2: port=-1 is not a whole number in 0..65535; "
+        "f.toml:3: t3=0 is not in 1..120 s (reply: a data transaction with W is open)"
+    )
+
+
+def test_a_short_timer_of_a_profile_is_judged_with_what_the_link_allows(at: Path) -> None:
+    content = "[profile.p]\nallow_short_timers = true\n[link.a]\nprofile = 'p'\nt3 = 0.5\nt6 = 0"
+    assert error_of(at, content) == (
+        "f.toml:6: t6=0 is not in 0.001..240 s "
+        "(control transaction: Select or Deselect awaits its response)"
+    )
+
+
+def test_the_line_is_that_of_the_key_and_not_of_one_that_looks_like_it(at: Path) -> None:
+    # Profiles are judged before links: the hosts here are none.
+    content = '''\
+# t3 = 500 ]
+[link.b]
+t3 = 7
+host = """
+[profile.a]
+t3 = 500 \\"""" # t3 = 500
+[link.c]
+host = \'\'\'[profile.a]
+\'\'\'
+t3 = 7
+[link.d]
+host = "\\"[profile.a]"
+[ profile . "a" ]  # { [
+host = '#["'
+t3 = 500
+[link.e]
+t3 = 501
+'''
+    assert error_of(at, content).startswith("f.toml:15: t3=500")
+
+
+def test_a_key_in_a_table_of_many_lines_has_the_line_where_its_statement_begins(at: Path) -> None:
+    content = "[defaults]\nt3 = 7\n\nhost = [ # {\n  '[',\n  # ]\n]\nt6 = 0\n"
+    assert error_of(at, content) == "f.toml:4: 'host' is no single value"
+    assert error_of(at, content.replace("host", "t5")).startswith("f.toml:4: 't5' is no")
+
+
+def test_a_link_that_is_not_there_is_told_with_those_that_are(at: Path) -> None:
+    assert (
+        error_of(at, FLEET, "etcher1") == "f.toml has no link 'etcher1'; did you mean 'etcher-1'?"
+    )
+    assert error_of(at, FLEET, "x") == "f.toml has no link 'x'; there are etcher-1, stepper 2"
+    assert error_of(at, "", "x") == "f.toml has no link 'x'; there is none"
+    assert error_of(at, FLEET) == "f.toml has several links, name one: 'etcher-1', 'stepper 2'"
+
+
+# Files that are none
+
+
+def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^cannot read /no/such\.toml: No such file"):
+        Settings.from_toml("/no/such.toml")
+    with pytest.raises(SettingsError, match=r"^cannot read .*: "):
+        Settings.from_toml(tmp_path)
+    with pytest.raises(SettingsError, match=r"^cannot read a\0b: embedded null"):
+        Settings.links_from_toml("a\0b")
+
+
+def test_a_file_that_is_too_long_or_has_no_end_is_read_up_to_its_limit(tmp_path: Path) -> None:
+    sparse = tmp_path / "sparse"
+    sparse.touch()
+    os.truncate(sparse, 5_000_000_000)
+    for path in [sparse, *([Path("/dev/zero")] if sys.platform != "win32" else [])]:
+        tracemalloc.start()
+        with pytest.raises(SettingsError) as raised:
+            Settings.from_toml(path)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 4 * profiles.LONGEST
+        assert str(raised.value) == f"{path}: longer than 1 MB, the limit of such a file"
+
+
+def test_the_longest_file_is_read_whole_and_an_error_at_its_end_has_its_line(at: Path) -> None:
+    last = "\n[link.a]\nt3 = 500"
+    text = error_of(
+        at, "#" + " " * 900_000 + "\n" * (profiles.LONGEST - len(last) - 900_001) + last
+    )
+    assert text.startswith(f"f.toml:{profiles.LONGEST - len(last) - 900_001 + 3}: t3=500")
