@@ -1,0 +1,44 @@
+"""What an index page shows of README.md: the part of the build that pyproject.toml cannot say.
+
+An index page is not where the files are. So links to files are made absolute by the address that
+``[project.urls] Source`` has in pyproject.toml, and lead to the tag of the version. It is set by
+whoever publishes. Without one, the words of a link stay and the picture goes: nothing is broken.
+"""
+
+import re
+import tomllib
+from pathlib import Path
+
+_ROOT = Path(__file__).parent
+# A picture or a link to a file of the source.
+_LINK = re.compile(r"(?P<is_picture>!?)\[(?P<words>[^\]]+)\]\((?!https?:|#)(?P<path>[^)]+)\)")
+
+
+def description(readme: str, source: str | None, version: str) -> str:
+    """README.md for an index page. ``source``: as GitHub, GitLab and their like build addresses."""
+
+    def absolute(found: re.Match[str]) -> str:
+        if source is None:
+            return "" if found["is_picture"] else found["words"]
+        kind = "raw" if found["is_picture"] else "blob"
+        address = f"{source.rstrip('/')}/{kind}/v{version}/{found['path']}"
+        return f"{found['is_picture']}[{found['words']}]({address})"
+
+    return _LINK.sub(absolute, readme)
+
+
+if __name__ == "__main__":
+    from setuptools import setup
+
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    package = (_ROOT / "hsms_engine" / "__init__.py").read_text(encoding="utf-8")
+    version = re.search(r'^__version__ = "(.+)"$', package, re.MULTILINE)
+    assert version is not None
+    setup(
+        long_description=description(
+            (_ROOT / "README.md").read_text(encoding="utf-8"),
+            project.get("urls", {}).get("Source"),
+            version[1],
+        ),
+        long_description_content_type="text/markdown",
+    )
