@@ -220,10 +220,9 @@ class Messaging:
             return None
         transaction = self._engine.request(message)
         self._driver.turn_soon()
-        if transaction.is_settled:
-            settled(transaction)
-        else:
-            self._driver.when_settled(transaction, partial(settled, transaction))
+        told = partial(settled, transaction)
+        # It may have failed already, with its connection.
+        told() if transaction.is_settled else self._driver.when_settled(transaction, told)
         return partial(self._driver.abandon, transaction)
 
     def _send_now(self, message: Message) -> bool:

@@ -82,9 +82,12 @@ def test_the_server_is_what_it_is_in_the_trio_api() -> None:
             assert isinstance(first, PeerSelected)
             other = dialled_only(server)
             assert isinstance(await anext(events), PeerAccepted)
+            told: list[str] = []
+            server.on_message(lambda each: told.append(each.name))
             waiting = asyncio.create_task(server.wait_closed())
             await server.aclose()
             await waiting
+            assert "Separate.req" in told
             assert [type(each).__name__ async for each in events][-1] == "Closed"
             peer.close()
             other.close()

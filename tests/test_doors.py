@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from queue import SimpleQueue
 
 import pytest
@@ -12,6 +13,7 @@ import trio
 
 from hsms_engine import ClosedError, blocking
 from hsms_engine.doors.call import Call
+from hsms_engine.doors.hold import Hold
 from hsms_engine.doors.thread import TrioThread, trio_thread
 
 PATIENCE = 20.0
@@ -93,6 +95,25 @@ def quiet_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[type[BaseExc
     yield raised
     # Of a thread that has failed; the next test begins another one.
     assert trio_thread().failure is None
+
+
+def test_what_is_held_open_is_left_when_the_thread_ends() -> None:
+    left: list[str] = []
+
+    @asynccontextmanager
+    async def block() -> AsyncIterator[str]:
+        try:
+            yield "open"
+        finally:
+            left.append("left")
+
+    thread, is_there = TrioThread("of a test"), threading.Event()
+    entered = Call[str](is_there.set)
+    Hold(thread, block).enter(entered)
+    assert is_there.wait(PATIENCE)
+    assert entered.result() == "open"
+    assert thread.end()
+    assert left == ["left"]
 
 
 def fail() -> None:

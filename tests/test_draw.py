@@ -295,7 +295,10 @@ def test_a_region_without_states_inside_hangs_on_the_bar_too() -> None:
 @pytest.mark.parametrize(
     ("chart", "final"),
     [
-        (TRANSACTION, {"replied", "timed_out", "rejected", "aborted", "lost", "cancelled"}),
+        (
+            TRANSACTION,
+            {"replied", "timed_out", "rejected", "aborted", "faulted", "lost", "cancelled"},
+        ),
         (ACTIVE, {"closed"}),
         (PASSIVE, {"closed"}),
         # SELECTED ends, and with it the silence.

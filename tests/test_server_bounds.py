@@ -248,7 +248,7 @@ async def test_the_oldest_of_the_address_with_most_half_open_connections_gives_w
         await oldest.end()
         assert peers_of(server) == ["b:1", "a:2", "c:1", "honest:5"]
         assert (server.gave_way, server.never_selected, server.turned_away) == (1, 1, 0)
-        assert "a:1: gives way to honest:5" in caplog.messages
+        assert "a:1 passive: gives way to honest:5" in caplog.messages
 
 
 async def test_of_addresses_with_as_many_the_oldest_connection_gives_way() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import threading
 from collections.abc import Awaitable, Callable
 from time import monotonic
@@ -15,9 +14,9 @@ from hsms_engine.doors.thread import TrioThread
 
 T = TypeVar("T")
 
-# On Windows a wait for a lock hears Ctrl-C only when it ends: it is cut into pieces of so many
-# seconds. Elsewhere a signal interrupts it.
-_PIECE = 0.1 if sys.platform == "win32" else threading.TIMEOUT_MAX
+# A wait for a lock hears Ctrl-C only when it ends: always on Windows, and elsewhere when the signal
+# comes just before the wait begins. So it is cut into pieces of so many seconds.
+_PIECE = 0.1
 
 
 def wait(

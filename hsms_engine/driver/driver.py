@@ -354,9 +354,8 @@ class Driver:
                 if self._closed is not None:
                     self._closed.reset()
             case FinishTcp():
-                # As for the reset.
-                if self._transport is not None:
-                    self._transport.finish()
+                assert self._transport is not None
+                self._transport.finish()
             case _:
                 assert_never(wish)
 
@@ -546,9 +545,9 @@ class Driver:
 
     def abandon(self, transaction: Transaction | ControlTransaction) -> None:
         """Nobody waits for ``transaction`` any more. Nothing is sent."""
-        if self._waiting.pop(transaction, None) is not None:
-            self.engine.abandon(transaction)
-            self.turn()
+        self._waiting.pop(transaction, None)
+        self.engine.abandon(transaction)
+        self.turn()
 
     def put_back(self, primary: Primary) -> None:
         """The program could not take this one, which waits in its place again."""
