@@ -29,6 +29,7 @@ from statecharts import Machine
 from tests.support.pair import Switchboard, link_end
 from tests.support.patience import PATIENCE
 from tests.support.raw_peer import data
+from tests.support.tools import needs
 from tests.support.virtual import run_virtually
 
 ROOT = Path(__file__).parent.parent
@@ -393,8 +394,8 @@ async def test_the_command_of_the_service_is_one_of_ours(tmp_path: Path) -> None
     await is_a_fake_equipment(*words, folder=tmp_path)
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd")
 def test_systemd_takes_the_service(tmp_path: Path) -> None:
+    needs("systemd-analyze")
     unit = tmp_path / SERVICE.name
     # It looks whether the program is there.
     text = SERVICE.read_text(encoding="utf-8").replace("/opt/hsms-engine/bin/", "/bin/true ")

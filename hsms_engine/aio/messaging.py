@@ -69,8 +69,9 @@ class Messaging(Held[M]):
 
     def on_message(self, callback: Callable[[Traffic], None]) -> None:
         """Call ``callback`` for every message that comes or is queued, as ``on_step`` does."""
-        limit = lambda: self.settings.inbox_bytes  # noqa: E731  # to stay in one line
-        tell = Callbacks(self._held._teller, "on_message", callback, body_size, limit)
+        tell = Callbacks(
+            self._held._teller, "on_message", callback, body_size, lambda: self.settings.inbox_bytes
+        )
         self._thread.soon(lambda: self._held.on_message(tell))
 
     async def linktest(self) -> None:

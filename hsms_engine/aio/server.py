@@ -39,8 +39,9 @@ class HsmsServer(HeldServer):
 
     def on_message(self, callback: Callable[[Traffic], None]) -> None:
         """``HsmsConnection.on_message`` of all connections, those that are open and all later."""
-        limit = lambda: self.settings.inbox_bytes  # noqa: E731  # to stay in one line
-        tell = Callbacks(self._held._teller, "on_message", callback, body_size, limit)
+        tell = Callbacks(
+            self._held._teller, "on_message", callback, body_size, lambda: self.settings.inbox_bytes
+        )
         self._thread.soon(lambda: self._held.on_message(tell))
 
     def configure(

@@ -15,6 +15,7 @@ PACKAGES = {
     "node": "nodejs",
     "npm": "npm",
     "spin": "spin",
+    "systemd-analyze": "systemd",
     "tshark": "tshark",
 }
 
