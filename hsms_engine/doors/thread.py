@@ -141,14 +141,8 @@ class TrioThread:
     async def _main(self, has_begun: threading.Event) -> None:
         self._token = trio.lowlevel.current_trio_token()
         async with trio.open_nursery() as self._nursery:
-            self._nursery.start_soon(self._follow_main_thread)
             has_begun.set()
             await trio.sleep_forever()
-
-    async def _follow_main_thread(self) -> None:
-        # Threads of the program that wait for a call of ours would keep it alive.
-        await trio.to_thread.run_sync(threading.main_thread().join, abandon_on_cancel=True)
-        self._end()
 
     def _end(self) -> None:
         self._is_over = True
@@ -214,12 +208,12 @@ def trio_thread() -> TrioThread:
         if _made is None or _made.failure is not None:
             _made = TrioThread()
             atexit.register(_made.end)
-            _end_before_pools(_made)
+            _end_with_main(_made)
         return _made
 
 
-def _end_before_pools(thread: TrioThread) -> None:
-    """End it also before Python waits for the threads of executors, which may wait in our calls."""
+def _end_with_main(thread: TrioThread) -> None:
+    """End it before Python waits for other threads, also of executors, that wait in our calls."""
     import concurrent.futures.thread  # noqa: F401  # registers its own, and the latest is first
 
     # There is no public way. It raises when the program ends already.
