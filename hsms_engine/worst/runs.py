@@ -98,6 +98,9 @@ async def _found(stage: Stage) -> None:
     await stage.connections[-1].send(Message(6, 11))
     stage.crash_equipment(resets=True)
     stage.start_equipment()
+    with stage.resets_lost():
+        # The last frame is acknowledged, and that too is answered by a reset.
+        await trio.sleep(3 * stage.one_way + JUST_BEFORE)
     await _until(link, Waiting)
     await link.wait_selected()
 
@@ -124,7 +127,7 @@ async def _found_after_acknowledgements(stage: Stage) -> None:
     begins = trio.current_time() + max(0.0, interval - stage.delay + JUST_BEFORE)
     await link.send(Message(6, 11))
     await trio.sleep_until(begins - stage.delay)
-    stage.network.delay = stage.delay
+    stage.one_way = stage.delay
     await link.send(Message(6, 11))
     await trio.sleep_until(begins)
     await wait_all_tasks_blocked()
@@ -142,7 +145,7 @@ async def _found_by_the_next(stage: Stage) -> None:
     stage.begin("the equipment closes the connection, and its reset is lost")
     stage.start_equipment()
     stage.start(link.linktest)
-    await trio.sleep(stage.network.delay)
+    await trio.sleep(stage.one_way)
     await wait_all_tasks_blocked()
     stage.answer_by_resets()
     await _until(link, Waiting)
@@ -192,7 +195,7 @@ async def _refused_while_t5_runs(stage: Stage) -> None:
 
 async def _refused_until_found(stage: Stage, *, request_open: bool) -> None:
     """Attempts are refused until the equipment finds out, one of them just before that."""
-    settings, delay = stage.settings, stage.network.delay
+    settings, delay = stage.settings, stage.one_way
     link = await _lost(stage, is_unreachable=False, request_open=request_open)
     stage.begin("the network is whole; the equipment still has the old session")
     if (interval := settings.linktest_interval) is not None:
@@ -244,7 +247,7 @@ async def _refused_at_last(stage: Stage) -> None:
     await _both_selected(stage)
     stage.crash_host()
     stage.begin("the host has crashed, and its program starts again")
-    stage.aim(session_gone(stage.settings, stage.network.delay))
+    stage.aim(session_gone(stage.settings, stage.one_way))
     link = await stage.start_host()
     await link.wait_selected()
 
@@ -255,7 +258,7 @@ def _crash(stage: Stage) -> None:
 
 
 def _cut(stage: Stage) -> None:
-    stage.network.is_cut = True
+    stage.cut()
 
 
 _Vanishes = Callable[[Stage], None]
@@ -275,10 +278,10 @@ async def _busy(stage: Stage, vanishes: _Vanishes) -> HsmsLink:
     link = await _both_selected(stage)
     stage.begin(f"{_LAST_BYTE}, and the host sends on")
     await link.send(Message(6, 11))
-    await trio.sleep(2 * stage.network.delay)
+    await trio.sleep(2 * stage.one_way)
     await wait_all_tasks_blocked()
-    await link.send(Message(6, 11))
     vanishes(stage)
+    await link.send(Message(6, 11))
     return link
 
 

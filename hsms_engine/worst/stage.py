@@ -7,8 +7,8 @@ drivers; only the network, the clock and chance are not real.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from random import Random
 
@@ -21,8 +21,8 @@ from hsms_engine.link import HsmsLink, open_link
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.server import HsmsServer
 from hsms_engine.settings import Settings
-from hsms_engine.wire import Frame, SType
-from hsms_engine.worst.network import Network, Plug, Post
+from hsms_engine.virtual import Kernel, Machine, Network, Socket
+from hsms_engine.wire import Decoder, Frame, SType
 from statecharts import System
 from statecharts.draw import Message
 from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
@@ -43,7 +43,7 @@ class Chance(Random):
         return self.part if trio.current_time() < self.until else 1.0
 
 
-class _Machine:
+class _Program:
     """A program on a machine that can crash."""
 
     def __init__(self, name: str, system: System) -> None:
@@ -69,8 +69,12 @@ class Stage:
         """``scope`` is cancelled ``longest`` seconds after the beginning, or at ``most`` steps."""
         self.settings = settings
         self._scope, self._longest, self._most = scope, longest, most
-        # Until the bound counts, everything arrives at once: that is the worst.
-        self.network = Network(nursery, 0.0, self._sent)
+        # Until the bound counts, everything arrives at once: that is the worst. How long TCP waits
+        # before it sends something again is no part of the bounds, so it never does.
+        self.network = Network(Random(), Kernel(first_pause=math.inf), self._sent)
+        self._host, self._equipment = map(self.network.machine, (HOST, EQUIPMENT))
+        self._ways = (self.network.way(HOST, EQUIPMENT), self.network.way(EQUIPMENT, HOST))
+        nursery.start_soon(self.network.run)
         # Seconds that a frame is on its way from then on.
         self.delay = delay
         # Whether each dial fails at once, as when the host has no network.
@@ -81,37 +85,63 @@ class Stage:
         # The connections of the equipment that were selected.
         self.connections: list[HsmsConnection] = []
         self._nursery = nursery
-        self._host = self._equipment = _Machine("", ACTIVE_LINK)
-        self._plugs: list[Plug] = []
-        self._crashed: list[Plug] = []
+        self._at_host = self._at_equipment = _Program("", ACTIVE_LINK)
+        self._decoders: dict[Socket, Decoder] = {}
+        self._dialled: list[Socket] = []
+
+    @property
+    def one_way(self) -> float:
+        """Seconds that a segment is on its way now, in either direction."""
+        return self._ways[0].delay
+
+    @one_way.setter
+    def one_way(self, seconds: float) -> None:
+        for way in self._ways:
+            way.delay = seconds
+
+    def cut(self) -> None:
+        """Nothing arrives any more."""
+        for way in self._ways:
+            way.is_cut = True
+
+    @contextmanager
+    def resets_lost(self) -> Iterator[None]:
+        """While in it, resets are lost."""
+        for way in self._ways:
+            way.loses_reset = True
+        yield
+        for way in self._ways:
+            way.loses_reset = False
 
     def start_equipment(self) -> None:
         """A machine that listens and has no connection yet."""
-        self._equipment = machine = _Machine(EQUIPMENT, PASSIVE_LINK)
-        self._post = Post(self.network, EQUIPMENT)
+        self._at_equipment = program = _Program(EQUIPMENT, PASSIVE_LINK)
+        self._equipment.start()
 
         async def hold(connection: HsmsConnection) -> None:
             self.connections.append(connection)
-            connection.on_step(partial(self._stepped, machine))
+            connection.on_step(partial(self._stepped, program))
             async for _ in connection:
                 pass
 
-        server = HsmsServer(self._post, self.settings, self.chance, raise_errors=False)
+        post = self._equipment.listen()
+        server = HsmsServer(post, self.settings, self.chance, raise_errors=False)
 
         async def serve() -> None:
-            with machine.scope:
+            with program.scope:
                 await server.serve(hold)
 
         self._nursery.start_soon(serve)
 
     async def start_host(self) -> HsmsLink:
         """A machine with a program that has an enabled link."""
-        self._host = machine = _Machine(HOST, ACTIVE_LINK)
+        self._at_host = program = _Program(HOST, ACTIVE_LINK)
+        self._host.start()
 
         async def run(task_status: trio.TaskStatus[HsmsLink]) -> None:
-            with machine.scope:
+            with program.scope:
                 async with open_link(self.settings, dial=self._dial, random=self.chance) as link:
-                    link.on_step(partial(self._stepped, machine))
+                    link.on_step(partial(self._stepped, program))
                     task_status.started(link)
                     await trio.sleep_forever()
 
@@ -120,29 +150,27 @@ class Stage:
 
     def crash_host(self) -> None:
         """The host's machine is gone, without a word."""
-        self._crash(self._host, resets=False)
+        self._crash(self._host, self._at_host, resets=False)
 
     def crash_equipment(self, *, resets: bool = False) -> None:
         """The equipment's machine is gone, without a word.
 
         ``resets``: what still comes on its connection is answered by a reset.
         """
-        self._crash(self._equipment, resets=resets)
+        self._crash(self._equipment, self._at_equipment, resets=resets)
 
     def lose_host(self) -> None:
         """The host has lost its connection, and its reset is lost; what still comes is answered."""
-        for plug in self._plugs:
-            plug.vanish(resets=True)
-            plug.break_off()
+        for socket in self._dialled:
+            socket.break_off()
 
     def fill_host(self) -> None:
         """The host's system takes no more bytes."""
-        self._plugs[-1].is_full = True
+        self._dialled[-1].send_buffer = 0
 
     def answer_by_resets(self) -> None:
         """What still comes on a connection of a machine that has crashed is answered now."""
-        for plug in self._crashed:
-            plug.vanish(resets=True)
+        self._equipment.is_silent = False
 
     def start(self, call: Callable[[], Awaitable[object]]) -> None:
         """Begin a call of a program, and do not wait for it; it may fail."""
@@ -156,7 +184,7 @@ class Stage:
     def begin(self, what: str) -> None:
         """The bound counts from here on."""
         self.begun = trio.current_time()
-        self.network.delay = self.delay
+        self.one_way = self.delay
         self._scope.deadline = self.begun + self._longest
         self.steps = [Message("", "", self._timed(what))]
 
@@ -165,52 +193,54 @@ class Stage:
         if gone == math.inf:
             return
         gone -= JUST_BEFORE
-        last = last_refused(self.settings, self.network.delay, gone)
+        last = last_refused(self.settings, self.one_way, gone)
         if last.earliest < gone < last.latest:
             self.chance.part = (gone - last.earliest) / (last.latest - last.earliest)
             self.chance.until = self.begun + gone - JUST_BEFORE
 
-    def _crash(self, machine: _Machine, *, resets: bool) -> None:
-        machine.has_crashed = True
-        ends = (each for plug in self._plugs for each in (plug, plug.other))
-        self._crashed = [each for each in ends if each.name == machine.name]
-        for plug in self._crashed:
-            plug.vanish(resets=resets)
-        machine.scope.cancel()
+    def _crash(self, machine: Machine, program: _Program, *, resets: bool) -> None:
+        program.has_crashed = True
+        machine.crash()
+        machine.is_silent = not resets
+        machine.start()
+        program.scope.cancel()
 
     async def _dial(self) -> trio.abc.Stream:
         if self.is_unreachable:
             await trio.lowlevel.checkpoint()
             raise OSError("Network is unreachable")
-        plug = await self._post.dial(HOST)
-        self._plugs.append(plug)
-        return plug
+        socket = await self._host.dial(self._equipment)
+        self._dialled.append(socket)
+        return socket
 
     # What is written down
 
     def _timed(self, what: str) -> str:
         return f"{trio.current_time() - self.begun:.6g} s: {what}"
 
-    def _sent(self, source: str, target: str, frame: Frame) -> None:
-        self._write(len(self.steps), Message(source, target, self._timed(_name(frame))))
+    def _sent(self, socket: Socket, data: bytes) -> None:
+        decoder = self._decoders.setdefault(socket, Decoder(max_frame=0xFFFF_FFFF))
+        for frame in decoder.feed(data):
+            source, target = socket.machine.name, socket.other.machine.name
+            self._write(len(self.steps), Message(source, target, self._timed(_name(frame))))
 
-    def _stepped(self, machine: _Machine, step: Step) -> None:
-        if machine.has_crashed:
+    def _stepped(self, program: _Program, step: Step) -> None:
+        if program.has_crashed:
             return
         entered = [
             state.name
             for hop in step.hops
-            for state in machine.system.chart(hop.chart).walk()
+            for state in program.system.chart(hop.chart).walk()
             if state.id in set(hop.after.states) - set(hop.before.states)
         ]
         if not entered:
             return
-        chart = machine.system.chart(step.hops[0].chart)
+        chart = program.system.chart(step.hops[0].chart)
         what = self._timed(WORDS.event(chart, step.event))
         # The engine gives the bytes of a step before the step.
         sent = sum(isinstance(effect, Send) for effect in step.effects)
         at = len(self.steps) - sent
-        self._write(at, Message(machine.name, machine.name, what, ", ".join(entered)))
+        self._write(at, Message(program.name, program.name, what, ", ".join(entered)))
 
     def _write(self, at: int, step: Message) -> None:
         self.steps.insert(at, step)
