@@ -39,7 +39,15 @@ import threading
 import pytest
 import trio
 
-from hsms_engine import AbortedError, LinkDownError, Message, Settings, open_hsms, open_link
+from hsms_engine import (
+    AbortedError,
+    ConnectError,
+    Message,
+    ReplyTimeoutError,
+    Settings,
+    open_hsms,
+    open_link,
+)
 from hsms_engine.messages import S1F1, S1F2, S1F3, S1F4, S6F11
 
 
@@ -150,8 +158,58 @@ def test_it_does_not_come(fake_equipment):
         fake_equipment.until(lambda: pytest.fail("no"))
 
 
+def test_a_plain_test_with_a_fault(fault_proxy, fake_equipment):
+    fault_proxy.set("drop-frame=S1F2 nth=1")
+    with pytest.raises(ReplyTimeoutError):
+        ask(fault_proxy, S1F1(), t3=0.01, allow_short_timers=True)
+    assert ask(fault_proxy, S1F1(), S1F3())[1].name == "S1F4"
+    assert fault_proxy.counts["drop-frame=S1F2 nth=1"] == 1
+    fault_proxy.until(lambda: fault_proxy.counts["ended"] == 2)
+    assert len(fake_equipment.received) == 3
+
+
+def test_an_asyncio_test_with_a_fault(fault_proxy):
+    async def main():
+        await asyncio.to_thread(ask, fault_proxy, S1F1())
+        with pytest.raises(RuntimeError, match=r"await asyncio.to_thread\\(proxy.until"):
+            fault_proxy.until(lambda: True)
+
+    asyncio.run(main())
+
+
+@pytest.mark.trio
+async def test_a_trio_test_with_a_fault(fault_proxy):
+    async with open_link(port=fault_proxy.port, t5=0.01, allow_short_timers=True) as link:
+        await link.wait_selected()
+        fault_proxy.reset_all()
+        await trio.to_thread.run_sync(
+            fault_proxy.until, lambda: fault_proxy.counts["accepted"] == 2
+        )
+        await link.wait_selected()
+
+
+def test_faults_are_set_while_it_runs(fault_proxy, fault_proxies):
+    assert fault_proxy.faults == ()
+    fault_proxy.set("refuse")
+    with pytest.raises(ConnectError):
+        ask(fault_proxy)
+    fault_proxy.set()
+    ask(fault_proxy)
+    assert fault_proxy.connections in ([], [1])
+    names = [each.event for each in fault_proxy.events()]
+    assert names[:5] == ["listening", "changed", "changed", "listening", "accepted"]
+    with pytest.raises(ValueError, match="unknown fault 'latncy'; did you mean 'latency'"):
+        fault_proxy.set("latncy=1")
+    behind = fault_proxies(fault_proxy.host, fault_proxy.port, faults=["slice=1"], seed=3)
+    ask(behind, S1F1())
+    assert behind.counts["slice=1"] == 2
+    with pytest.raises(ValueError, match="unknown fault"):
+        fault_proxies("127.0.0.1", 5000, faults=["x"])
+
+
 def test_no_thread_is_left():
-    assert "fake equipment" not in [each.name for each in threading.enumerate()]
+    names = {each.name for each in threading.enumerate()}
+    assert names.isdisjoint({"fake equipment", "fault proxy"})
 """
 
 UNUSED = """
@@ -162,6 +220,7 @@ import threading
 def test_nothing_of_it_runs():
     assert "hsms_engine.pytest_plugin" in sys.modules
     assert "hsms_engine.fake" not in sys.modules
+    assert "hsms_engine.proxy" not in sys.modules
     assert "statecharts.hsms" in sys.modules
     assert threading.active_count() == 1
 """
@@ -213,6 +272,7 @@ def test_the_fixtures_have_a_help_text(tmp_path: Path) -> None:
     done = run_pytest(tmp_path, UNUSED, "--fixtures")
     assert "fake_equipment -- " in done.stdout
     assert "A fake equipment that answers everything" in done.stdout
+    assert "fault_proxy -- " in done.stdout
 
 
 # In this process

@@ -7,33 +7,24 @@ and only ``request`` and ``until`` wait for a peer.
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Final, TypeVar
 
-import trio
-
-from hsms_engine.blocking.wait import now, wait_for
 from hsms_engine.doors.thread import TrioThread
 from hsms_engine.fake.conversation import Answer
 from hsms_engine.fake.equipment import FakeEquipment
+from hsms_engine.in_thread import PATIENCE, Threaded, served
 from hsms_engine.message import Message
 
-T = TypeVar("T")
 
-PATIENCE: Final = 30.0
-"""How long ``until`` waits unless it is told otherwise, and the end for a function of the user, in
-seconds."""
+class ThreadedEquipment(Threaded):
+    """A fake equipment in a thread of its own. Every call may come from any thread.
 
-
-class ThreadedEquipment:
-    """A fake equipment in a thread of its own. Every call may come from any thread."""
+    ``counts`` has how often each thing has happened until now, as ``FakeEquipment.counts`` says.
+    """
 
     def __init__(self, thread: TrioThread, equipment: FakeEquipment) -> None:
-        self._thread = thread
+        super().__init__(thread, equipment, "equipment")
         self._equipment = equipment
 
     @property
@@ -51,11 +42,6 @@ class ThreadedEquipment:
         """The messages received until now, at most the last 10,000."""
         return self._look(lambda: list(self._equipment.received))
 
-    @property
-    def counts(self) -> Counter[str]:
-        """How often each thing has happened until now, as ``FakeEquipment.counts`` says."""
-        return self._look(self._equipment.counts.copy)
-
     def behave(self, *behaviours: str) -> None:
         """Replace all behaviours by these, as ``FakeEquipment.behave`` does."""
         self._call(lambda: self._equipment.behave(*behaviours))
@@ -70,7 +56,7 @@ class ThreadedEquipment:
         Raises as ``FakeEquipment.request``; in a test that runs an event loop ``RuntimeError``, as
         ``until`` does.
         """
-        _refuse_loop("request")
+        self._refuse_loop("request")
         return self._call(lambda: self._equipment.request(message))
 
     def kill(self) -> None:
@@ -89,54 +75,6 @@ class ThreadedEquipment:
         self._equipment.answer = answer
         return answer
 
-    def until(self, condition: Callable[[], bool], *, timeout: float = PATIENCE) -> None:
-        """Wait until ``condition`` holds, at most ``timeout`` seconds.
-
-        It is asked whenever something has happened here, in the thread of the equipment. Raises
-        ``TimeoutError``. In a test that runs an event loop this would stop the loop, and raises
-        ``RuntimeError``: await it in a thread, ``asyncio.to_thread(equipment.until, ...)`` or
-        ``trio.to_thread.run_sync(equipment.until, ...)``.
-        """
-        _refuse_loop("until")
-
-        async def wait() -> bool:
-            with trio.move_on_after(timeout) as scope:
-                await self._equipment.until(condition)
-            return not scope.cancelled_caught
-
-        if not self._call(wait):
-            happened = ", ".join(f"{name} {count}" for name, count in self.counts.items())
-            raise TimeoutError(f"not so within {timeout:g} s; until now: {happened}")
-
-    def _call(self, function: Callable[[], Awaitable[T]]) -> T:
-        return wait_for(self._thread, function, "", None)
-
-    def _look(self, read: Callable[[], T]) -> T:
-        """What ``read`` returns, between two steps of what runs in the thread."""
-        if self._thread.is_here or self._thread.is_over:
-            return read()
-        return now(self._thread, read)
-
-
-def _refuse_loop(call: str) -> None:
-    """Raise ``RuntimeError`` where an event loop runs, which ``call`` would stop."""
-    if loop := _running_loop():
-        raise RuntimeError(
-            f"{call}() would stop the event loop of this test, which waits for it: await "
-            f"{loop}(equipment.{call}, ...)"
-        )
-
-
-def _running_loop() -> str | None:
-    """How to leave the event loop that runs in this thread, if one does."""
-    if trio.lowlevel.in_trio_run():
-        return "trio.to_thread.run_sync"
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-    return "asyncio.to_thread"
-
 
 @contextmanager
 def run_in_thread(
@@ -148,13 +86,5 @@ def run_in_thread(
     ``serve_fake`` raises when it cannot listen, and ``RuntimeError`` when a function that was given
     to it has not returned after ``patience`` seconds.
     """
-    thread = TrioThread("fake equipment")
-    try:
-        start = partial(thread.start_server, serve)
-        yield ThreadedEquipment(thread, wait_for(thread, start, "", None))
-    finally:
-        if not thread.end(patience):
-            raise RuntimeError(
-                f"the fake equipment did not end in {patience:g} s: a function given to it does "
-                "not return"
-            )
+    with served("fake equipment", serve, patience) as (thread, equipment):
+        yield ThreadedEquipment(thread, equipment)
