@@ -13,6 +13,7 @@ from hsms_engine import interrupt  # noqa: F401
 from hsms_engine import events
 from hsms_engine.breaker import CircuitBreaker
 from hsms_engine.connection import HsmsConnection, open_hsms
+from hsms_engine.driver.tls import PeerCertificate, TlsFiles
 from hsms_engine.errors import (
     AbortedError,
     AttemptPhase,
@@ -63,6 +64,7 @@ __all__ = [
     "LocalProtocolError",
     "Message",
     "NotTaken",
+    "PeerCertificate",
     "Phase",
     "Primary",
     "RejectedError",
@@ -76,6 +78,7 @@ __all__ = [
     "SettingsError",
     "Statistics",
     "StreamNineError",
+    "TlsFiles",
     "Traffic",
     "TransactionError",
     "WrongLoopError",

@@ -18,6 +18,7 @@ from hsms_engine.driver.dialling import Began, GiveBack
 from hsms_engine.driver.driver import Driver
 from hsms_engine.driver.loop import expect_trio
 from hsms_engine.driver.tcp import Dial, address_text, dial_tcp
+from hsms_engine.driver.tls import Tls, TlsChoice, dial_tls
 from hsms_engine.errors import ConnectError, ConnectionLostError
 from hsms_engine.messaging import Messaging
 from hsms_engine.nursery import is_cancellation, open_bare_nursery
@@ -68,6 +69,7 @@ def open_hsms(
     *,
     dial: Dial | None = None,
     random: Random | None = None,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsConnection]: ...
 @overload
@@ -77,6 +79,7 @@ def open_hsms(
     *,
     dial: Dial | None = None,
     random: Random | None = None,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsConnection]: ...
 @asynccontextmanager
@@ -84,6 +87,7 @@ async def open_hsms(
     *given: Any,
     dial: Dial | None = None,
     random: Random | None = None,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsConnection]:
     """Connect and select; the block gets the selected connection.
@@ -91,30 +95,33 @@ async def open_hsms(
     ``open_hsms(host, port)``, ``open_hsms(settings)`` or ``open_hsms(host, port, settings)``, and
     any setting by name: ``t3=10``. ``dial`` replaces the TCP connect by any async callable that
     returns a ``trio.abc.Stream`` or raises ``OSError``; ``random`` seeds the first system bytes.
+    ``tls``, a ``ssl.SSLContext`` or ``TlsFiles``, takes the place of the files in the settings.
     Raises ``ConnectError`` when it does not come up, ``SettingsError`` for a value out of range or
     an unknown setting. The exit of the block sends Separate.req; an exception of the block comes
     out as it is.
     """
     expect_trio("open_hsms()")
-    driver = make_driver(chosen_settings(given, changes), dial, random, single_use=True)
-    async with open_bare_nursery() as nursery:
-        await nursery.start(driver.run)
+    driver, _ = make_driver(chosen_settings(given, changes), dial, random, tls, single_use=True)
+    async with running(driver):
         connection = HsmsConnection(driver)
         async with closing(connection):
             await _connect(driver)
             yield connection
-        nursery.cancel_scope.cancel()
 
 
 def make_driver(
     settings: Settings,
     dial: Dial | None,
     random: Random | None,
+    tls: Tls | None,
     *,
     single_use: bool,
     kept: Kept | None = None,
-) -> Driver:
-    """The driver of an active link, not running yet."""
+) -> tuple[Driver, TlsChoice]:
+    """The driver of an active link, not running yet, and its TLS.
+
+    Raises ``SettingsError`` when the files of TLS cannot be used.
+    """
 
     def peer(current: Settings) -> str:
         return address_text((current.host, current.port))
@@ -130,6 +137,9 @@ def make_driver(
         kept=kept,
     )
 
+    choice = TlsChoice(tls, listens=False)
+    choice.check(settings)
+
     async def dial_settings(began: Began) -> tuple[trio.abc.Stream, GiveBack]:
         # The settings are read at each attempt, because the address may have changed.
         return await dial_tcp(engine.settings.host, engine.settings.port, began)
@@ -139,9 +149,18 @@ def make_driver(
         began({})
         return await dial(), lambda: None
 
-    driver = Driver(engine, dial_at_once if dial else dial_settings)
+    plain = dial_at_once if dial else dial_settings
+
+    async def dial_secured(began: Began) -> tuple[trio.abc.Stream, GiveBack]:
+        driver.certificate = None
+        stream, give_back, driver.certificate = await dial_tls(
+            plain, began, choice, engine.settings
+        )
+        return stream, give_back
+
+    driver = Driver(engine, dial_secured)
     write_logs(driver)
-    return driver
+    return driver, choice
 
 
 async def _connect(driver: Driver) -> None:
@@ -152,6 +171,29 @@ async def _connect(driver: Driver) -> None:
     await driver.until(lambda: engine.times_selected > 0)
     if isinstance(engine.last_error, ConnectError):
         raise engine.last_error
+
+
+@asynccontextmanager
+async def running(driver: Driver) -> AsyncIterator[trio.Nursery]:
+    """Run ``driver`` for a block, which gets a nursery for other tasks.
+
+    A cancellation from outside reaches the block and the tasks, not the driver: a block may need
+    many steps to unwind, and what it does at its end needs the connection.
+    """
+    scope = trio.CancelScope(shield=True)
+
+    async def run() -> None:
+        with scope:
+            await driver.run()
+
+    async with open_bare_nursery() as nursery:
+        nursery.start_soon(run)
+        try:
+            await trio.lowlevel.checkpoint()
+            yield nursery
+        finally:
+            scope.cancel()
+        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager

@@ -164,7 +164,7 @@ class PeerRefused(Happened):
 
 @dataclass(frozen=True, slots=True)
 class PeerTurnedAway(Happened):
-    """There was no place for a connection of ``peer``: it was closed at once. ``epoch`` is 0."""
+    """A connection of ``peer`` was closed at once, and ``why``. ``epoch`` is 0."""
 
     peer: str
     why: str

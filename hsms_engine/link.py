@@ -17,13 +17,13 @@ from typing import Any, Unpack, overload
 
 import trio
 
-from hsms_engine.connection import closing, make_driver
+from hsms_engine.connection import closing, make_driver, running
 from hsms_engine.driver.driver import Driver
 from hsms_engine.driver.loop import Configuration, expect_trio
 from hsms_engine.driver.tcp import Dial, address_text
+from hsms_engine.driver.tls import Tls, TlsChoice
 from hsms_engine.errors import ClosedError, ConnectError, LocalProtocolError
 from hsms_engine.messaging import Messaging
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.saving import read, write
 from hsms_engine.session_task import SessionTask
@@ -37,13 +37,18 @@ class HsmsLink(Messaging):
     """An active link. Iterating yields the primaries of all its connections."""
 
     def __init__(
-        self, driver: Driver, nursery: trio.Nursery, wall_clock: Callable[[], float]
+        self,
+        driver: Driver,
+        nursery: trio.Nursery,
+        wall_clock: Callable[[], float],
+        tls: TlsChoice,
     ) -> None:
         super().__init__(driver)
         engine = driver.engine
         self._nursery = nursery
+        self._tls = tls
         self._configuration = Configuration(
-            driver.loop, lambda: engine.settings, lambda _: engine.expect_open(), driver.use
+            driver.loop, lambda: engine.settings, self._expect_usable, driver.use
         )
         self._wall_clock = wall_clock
 
@@ -152,6 +157,10 @@ class HsmsLink(Messaging):
         if self._configuration.change(settings, changes):
             self._driver.turn()
 
+    def _expect_usable(self, settings: Settings) -> None:
+        self._engine.expect_open()
+        self._tls.check(settings)
+
     def save(self) -> dict[str, object]:
         """What is to outlive this program, as plain JSON values, for ``open_link(restore=...)``.
 
@@ -196,6 +205,7 @@ def open_link(
     random: Random | None = None,
     restore: Saved | None = None,
     wall_clock: Callable[[], float] = time,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @overload
@@ -207,6 +217,7 @@ def open_link(
     random: Random | None = None,
     restore: Saved | None = None,
     wall_clock: Callable[[], float] = time,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @asynccontextmanager
@@ -216,6 +227,7 @@ async def open_link(
     random: Random | None = None,
     restore: Saved | None = None,
     wall_clock: Callable[[], float] = time,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsLink]:
     """Open an enabled link: it connects when the block begins, and reconnects until its exit.
@@ -234,10 +246,9 @@ async def open_link(
     if restore is not None:
         peer = address_text((settings.host, settings.port))
         kept = read(restore, wall_clock(), peer=peer, threshold=settings.breaker_threshold)
-    driver = make_driver(settings, dial, random, single_use=False, kept=kept)
-    async with open_bare_nursery() as nursery:
-        await nursery.start(driver.run)
-        link = HsmsLink(driver, nursery, wall_clock)
+    driver, choice = make_driver(settings, dial, random, tls, single_use=False, kept=kept)
+    async with running(driver) as nursery:
+        link = HsmsLink(driver, nursery, wall_clock, choice)
         async with closing(link):
             if kept is None or kept.is_enabled:
                 link.enable()
@@ -245,4 +256,3 @@ async def open_link(
                 # What was restored is told.
                 driver.turn()
             yield link
-        nursery.cancel_scope.cancel()

@@ -16,6 +16,7 @@ import trio
 
 from hsms_engine.driver.driver import Driver
 from hsms_engine.driver.event_reader import EventReader
+from hsms_engine.driver.tls import PeerCertificate
 from hsms_engine.errors import LocalProtocolError
 from hsms_engine.events import LinkEvent
 from hsms_engine.logs import Teller
@@ -61,6 +62,11 @@ class Messaging:
     def settings(self) -> Settings:
         """The settings in force."""
         return self._engine.settings
+
+    @property
+    def peer_certificate(self) -> PeerCertificate | None:
+        """What the peer of the latest connection has proved to be; None without TLS, or unasked."""
+        return self._driver.certificate
 
     @property
     def _teller(self) -> Teller:

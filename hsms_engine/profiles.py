@@ -17,7 +17,8 @@
     host = "10.1.2.3"
 
 A link has its own settings, then those of its profile, then those of the profile on which that one
-is built, then the defaults of the file, then ours. For a setting that may be None, 0 is None.
+is built, then the defaults of the file, then ours. For a setting that may be None, 0 is None; one
+of several texts is an array; the name of a file begins in the folder of this one.
 A link without ``name`` has its name in the file, unless that cannot be one (``Settings.name``).
 
 Invariants:
@@ -39,7 +40,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from hsms_engine.errors import SettingsError
-from hsms_engine.settings import OPTIONAL, Settings, is_name
+from hsms_engine.settings import OPTIONAL, PATHS, SEVERAL, SYSTEM, Settings, is_name
 from hsms_engine.spelling import hint
 
 LONGEST: Final = 1_000_000
@@ -61,7 +62,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 # A setting that is text, and a value without quotes.
-_BARE = re.compile(r"(?:^|[\s.{])(host|second_host|profile)\s*=\s*[^\s\"'#]")
+_BARE = re.compile(r"(?:^|[\s.{])(host|second_host|profile|tls_\w+)\s*=\s*[^\s\"'#]")
 _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 # The names of tables and of the setting, as in ``("link", "etcher-1", "host")``.
@@ -160,7 +161,10 @@ class Profiles:
             if key not in known:
                 self._refuse((*place, key), f"unknown setting {key!r}; {hint(key, known)}")
             # Nothing in such a value is shown: it may be nested more deeply than Python can show.
-            if isinstance(value, dict | list):
+            if key in SEVERAL and isinstance(value, list):
+                if not all(isinstance(each, str) for each in value):
+                    self._refuse((*place, key), f"{key!r} is no array of texts")
+            elif isinstance(value, dict | list):
                 self._refuse((*place, key), f"{key!r} is no single value")
         return table
 
@@ -173,14 +177,27 @@ class Profiles:
             for key, value in table.items():
                 if key != "profile":
                     came[key] = (*at, key)
-                    is_none = key in OPTIONAL and type(value) is not bool and value == 0
-                    values[key] = None if is_none else value
+                    values[key] = self._meant(key, value)
         if place[0] == "link" and "name" not in values and is_name(place[1]):
             values["name"] = place[1]
         try:
             return Settings().replace(**values)
         except SettingsError as error:
             raise SettingsError("; ".join(self._problems(values, came))) from error
+
+    def _meant(self, key: str, value: Any) -> Any:
+        """The value of a setting that is written so."""
+        match value:
+            case bool():
+                return value
+            case 0 if key in OPTIONAL:
+                return None
+            case list():
+                return tuple(value)
+            case str() if key in PATHS and value not in ("", SYSTEM):
+                return str(Path(self._name).parent / value)
+            case _:
+                return value
 
     def _problems(self, values: Mapping[str, Any], came: Mapping[str, _Key]) -> Iterator[str]:
         """What is wrong with each value, with the line from which it comes."""

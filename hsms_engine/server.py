@@ -11,6 +11,8 @@ Invariants:
   connections; for one more, the one that has outlived its connection for longest is cancelled.
 * What waits for all handlers together is at most ``server_inbox_bytes``.
 * Connections that were never selected give way to new ones, so they lock nobody out.
+* Who may not connect, or comes too often (``admission``), is closed before a byte is read. A TLS
+  handshake needs a place, and is over before the engine sees a byte.
 """
 
 from __future__ import annotations
@@ -21,16 +23,19 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import trio
 
+from hsms_engine.admission import Rates, Sparing, is_allowed, networks, party, sessions_of
 from hsms_engine.connection import HsmsConnection
 from hsms_engine.driver.driver import Driver
 from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.driver.loop import Configuration, Loop, expect_trio
-from hsms_engine.driver.tcp import Listening, Stream, host_of, listen_tcp
+from hsms_engine.driver.tcp import BROKEN, Listening, Stream, host_of, listen_tcp, system_error
+from hsms_engine.driver.tls import Tls, TlsChoice, secure, take_leave
 from hsms_engine.errors import ClosedError, ConnectionLostError, HsmsError, SettingsError
 from hsms_engine.events import (
     Closed,
@@ -52,7 +57,13 @@ from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.entity import Entity
 from hsms_engine.protocol.statistics import COUNTERS, Statistics
 from hsms_engine.protocol.traffic import Traffic
-from hsms_engine.settings import Settings, SettingsChanges, chosen_settings, warn_who_listens
+from hsms_engine.settings import (
+    Settings,
+    SettingsChanges,
+    chosen_settings,
+    warn_who_is_let_in,
+    warn_who_listens,
+)
 from hsms_engine.traffic import write_logs
 from statecharts.hsms import PASSIVE_LINK
 
@@ -60,6 +71,10 @@ if TYPE_CHECKING:
     from trio import TaskStatus
 
 Handler = Callable[[HsmsConnection], Awaitable[object]]
+# What the engine gets of a stream, and of its peer.
+Wrap = Callable[[Stream, str], Stream]
+# How many names of a certificate a text has: a peer may have any number of them.
+_NAMES_SHOWN = 3
 
 
 @dataclass(slots=True, eq=False)
@@ -127,7 +142,11 @@ class ServerStatistics:
     times_selected: int
     accepted: int
     turned_away: int
+    not_allowed: int
+    too_frequent: int
     never_selected: int
+    failed_handshakes: int
+    refused_certificates: int
     gave_way: int
     failed_connections: int
     failed_handlers: int
@@ -139,10 +158,13 @@ class ServerStatistics:
 class HsmsServer:
     """A listening passive end.
 
-    Of connections: ``accepted`` counts those that were served, ``turned_away`` those for which
-    there was no place, ``never_selected`` those that were over before they were selected,
-    ``gave_way`` those of these that were closed to make place for another, and
-    ``failed_connections`` those ended by an exception that is not the handler's.
+    Of connections: ``accepted`` counts those that got a place, ``turned_away`` those that got none:
+    of these, ``not_allowed`` those that ``allowed_networks`` keeps out, and ``too_frequent`` those
+    above ``accept_rate`` or ``accept_rate_per_address``. ``never_selected`` counts those that were
+    over before they were selected: of these, ``gave_way`` those that were closed to make place for
+    another, ``failed_handshakes`` those without TLS in order, and ``refused_certificates`` those
+    whose certificate may not be a session here. ``failed_connections`` counts those ended by an
+    exception that is not the handler's.
 
     Of handlers: ``failed_handlers`` counts those that raised, ``cancelled_handlers`` those that
     were cancelled because too many had outlived their connections. ``dropped_primaries`` counts
@@ -157,8 +179,18 @@ class HsmsServer:
         *,
         raise_errors: bool,
         handler_room: Callable[[], int] | None = None,
+        tls: Tls | None = None,
+        wrap: Wrap | None = None,
     ) -> None:
+        """Raises ``SettingsError`` when the files of TLS cannot be used."""
         self._listener = listener
+        self._tls = TlsChoice(tls, listens=True)
+        self._tls.check(settings)
+        self._wrap = wrap
+        self._rates = Rates()
+        self._sparing = Sparing()
+        # Of the connections that are never selected.
+        self._sparing_lives = Sparing()
         self._random = random
         # What ends only its own connection.
         self._contained: type[Exception] = HsmsError if raise_errors else Exception
@@ -188,7 +220,11 @@ class HsmsServer:
         self._watchers: list[Callable[[Traffic], None]] = []
         self.accepted = 0
         self.turned_away = 0
+        self.not_allowed = 0
+        self.too_frequent = 0
         self.never_selected = 0
+        self.failed_handshakes = 0
+        self.refused_certificates = 0
         self.gave_way = 0
         self.failed_connections = 0
         self.failed_handlers = 0
@@ -253,7 +289,11 @@ class HsmsServer:
             times_selected=tally.times_selected + sum(each.times_selected for each in found),
             accepted=self.accepted,
             turned_away=self.turned_away,
+            not_allowed=self.not_allowed,
+            too_frequent=self.too_frequent,
             never_selected=self.never_selected,
+            failed_handshakes=self.failed_handshakes,
+            refused_certificates=self.refused_certificates,
             gave_way=self.gave_way,
             failed_connections=self.failed_connections,
             failed_handlers=self.failed_handlers,
@@ -304,6 +344,7 @@ class HsmsServer:
                 raise SettingsError(
                     f"{name}={other!r} cannot be used by a server that listens with {name}={mine!r}"
                 )
+        self._tls.check(settings)
 
     def _use(self, settings: Settings) -> None:
         self.settings = settings
@@ -353,14 +394,90 @@ class HsmsServer:
                     except trio.ClosedResourceError:
                         # ``aclose`` has closed it, and cancels this task when it has separated.
                         await trio.sleep_forever()
-                    if not (why := self._make_place(peer)):
+                    if not (why := self._admit(peer) or self._make_place(peer)):
                         nursery.start_soon(self._serve_one, handler, self._enter(peer), stream)
                     else:
                         self.turned_away += 1
                         self._report(PeerTurnedAway(self._clock(), 0, peer, why))
-                        self._teller_of(peer).say(logging.INFO, "turned away: %s", why)
+                        self._say_sparingly(peer, f"turned away: {why}")
                         # In a task of its own: this one goes on accepting.
                         nursery.start_soon(trio.aclose_forcefully, stream)
+
+    # Who may come
+
+    def _admit(self, peer: str) -> str:
+        """Why this peer may not connect, or not now; empty when it may."""
+        host, settings = host_of(peer), self.settings
+        if not is_allowed(host, networks(settings.allowed_networks)):
+            self.not_allowed += 1
+            return "its address is in none of the allowed_networks"
+        rate, each = settings.accept_rate, settings.accept_rate_per_address
+        why = self._rates.why_not(party(host), self._clock(), rate, each)
+        self.too_frequent += bool(why)
+        return why
+
+    def _say_sparingly(self, peer: str, text: str) -> None:
+        """Log what a peer may cause as often as it likes."""
+        left_out = self._sparing.before(self._clock())
+        if left_out is not None:
+            more = f" ({left_out} more such lines were left out)" if left_out else ""
+            self._teller_of(peer).say(logging.INFO, "%s%s", text, more)
+
+    # TLS
+
+    async def _secure(self, place: _Place, stream: Stream) -> Stream | None:
+        """The stream for the engine, with TLS if that is chosen; None when its peer has not that.
+
+        T7 is the deadline: it says how long TCP may be open without a session. It begins anew when
+        the handshake is over, because the engine knows of no TCP before that.
+        """
+        context = self._tls.context(self.settings)
+        secured: Stream = stream
+        if context is not None:
+            t7 = self.settings.t7
+            try:
+                with trio.fail_after(t7):
+                    tls = await secure(stream, context, listens=True)
+            except trio.TooSlowError:
+                self.failed_handshakes += 1
+                self._refuse(place, f"the TLS handshake was not over within T7 = {t7:g} s")
+                return None
+            except BROKEN as error:
+                self.failed_handshakes += 1
+                self._refuse(place, str(system_error(error) or error))
+                await self._take_leave(stream)
+                return None
+            place.driver.certificate = tls.peer_certificate
+            if why := self._restrict(place):
+                self.refused_certificates += 1
+                self._refuse(place, why)
+                await self._take_leave(tls)
+                return None
+            secured = tls
+        return secured if self._wrap is None else self._wrap(secured, place.peer)
+
+    def _restrict(self, place: _Place) -> str:
+        """Let the peer use the session ids of its certificate. Why it may use none, if so."""
+        rules, certificate = self.settings.tls_sessions, place.driver.certificate
+        if not rules:
+            return ""
+        names = certificate.names if certificate is not None else ()
+        session_ids = sessions_of(names, rules)
+        place.driver.engine.allow(session_ids)
+        if session_ids:
+            return ""
+        shown = ", ".join(names[:_NAMES_SHOWN]) or "without a name"
+        return f"its certificate ({shown}) may use no session here (tls_sessions)"
+
+    def _refuse(self, place: _Place, why: str) -> None:
+        """Tell why there will be no connection."""
+        place.why = why
+        self._say_sparingly(place.peer, why)
+
+    async def _take_leave(self, stream: Stream) -> None:
+        """Let the peer read what TLS has told it."""
+        with trio.move_on_after(self.settings.linger):
+            await take_leave(stream)
 
     # Places
 
@@ -369,7 +486,7 @@ class HsmsServer:
 
         Perhaps another connection gives way.
         """
-        host, most = host_of(peer), self.settings.max_connections
+        host, most = party(host_of(peer)), self.settings.max_connections
         limit = self.settings.max_connections_per_address
         if limit is not None and self._of_address[host] >= limit:
             if self._give_way(host, peer):
@@ -400,7 +517,7 @@ class HsmsServer:
             self.gave_way += 1
             self.never_selected += 1
             place.why = f"gave way to {peer}"
-            place.driver.teller.say(logging.INFO, "gives way to %s", peer)
+            self._say_sparingly(place.peer, f"gives way to {peer}")
             self._tell_ended(place, self._clock())
             self._leave(place)
             place.scope.cancel()
@@ -419,9 +536,9 @@ class HsmsServer:
         driver = Driver(engine, None, lambda: self._contest(place))
         driver.shared_watchers = self._watchers
         # This also has it look whether there are watchers.
-        write_logs(driver)
+        write_logs(driver, lambda: self._sparing_lives.before(self._clock()))
         self.accepted += 1
-        place = _Place(self.accepted, host_of(peer), driver, HsmsConnection(driver))
+        place = _Place(self.accepted, party(host_of(peer)), driver, HsmsConnection(driver))
         driver.followers.append(lambda event: self._follow(place, event))
         place.latest = PeerAccepted(self._clock(), place.number, peer)
         self._report(place.latest)
@@ -513,7 +630,7 @@ class HsmsServer:
     async def _run(self, place: _Place, stream: Stream) -> None:
         """Run a connection. When it is over, its place is free, also while its handler runs on."""
         try:
-            await place.driver.run_accepted(stream)
+            await place.driver.run_accepted(stream, partial(self._secure, place))
         finally:
             self._leave(place)
             if place in self._handling:
@@ -616,6 +733,8 @@ async def serve_hsms(
     random: Random | None = None,
     raise_errors: bool = False,
     handler_room: Callable[[], int] | None = None,
+    tls: Tls | None = None,
+    wrap: Wrap | None = None,
     task_status: TaskStatus[HsmsServer] = ...,
     **changes: Unpack[SettingsChanges],
 ) -> None: ...
@@ -629,6 +748,8 @@ async def serve_hsms(
     random: Random | None = None,
     raise_errors: bool = False,
     handler_room: Callable[[], int] | None = None,
+    tls: Tls | None = None,
+    wrap: Wrap | None = None,
     task_status: TaskStatus[HsmsServer] = ...,
     **changes: Unpack[SettingsChanges],
 ) -> None: ...
@@ -640,6 +761,8 @@ async def serve_hsms(
     random: Random | None = None,
     raise_errors: bool = False,
     handler_room: Callable[[], int] | None = None,
+    tls: Tls | None = None,
+    wrap: Wrap | None = None,
     task_status: TaskStatus[HsmsServer] = trio.TASK_STATUS_IGNORED,
     **changes: Unpack[SettingsChanges],
 ) -> None:
@@ -658,7 +781,11 @@ async def serve_hsms(
     as threads. It says how many more can begin now; when there is none, the Select.req of one more
     peer is answered with status 3, as when others have all sessions.
 
-    Warns when a session whose peer has vanished would never be free (``Settings.second_host``).
+    ``tls``, a ``ssl.SSLContext`` or ``TlsFiles``, takes the place of the files in the settings.
+    ``wrap(stream, peer)`` gives what the engine is to use of a stream, below which TLS is.
+
+    Warns when a session whose peer has vanished would never be free (``Settings.second_host``), and
+    when other machines reach the listener, without TLS and ``allowed_networks``.
 
     Use ``server = await nursery.start(serve_hsms, handler, settings)``. Raises ``OSError`` when it
     cannot listen on the address, ``SettingsError`` for a value out of range or an unknown setting.
@@ -667,14 +794,18 @@ async def serve_hsms(
     settings = chosen_settings(given, changes)
     warn_who_listens(settings)
     listening = listener or await listen_tcp(settings.host, settings.port)
-    server = HsmsServer(
-        listening,
-        settings,
-        random or Random(),
-        raise_errors=raise_errors,
-        handler_room=handler_room,
-    )
     try:
+        server = HsmsServer(
+            listening,
+            settings,
+            random or Random(),
+            raise_errors=raise_errors,
+            handler_room=handler_room,
+            tls=tls,
+            wrap=wrap,
+        )
+        has_tls = tls is not None or settings.has_tls
+        warn_who_is_let_in(settings, host_of(listening.address), has_tls=has_tls)
         task_status.started(server)
         await server.serve(handler)
     finally:

@@ -10,12 +10,14 @@ import dataclasses
 import logging
 import math
 import warnings
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import wraps
 from os import PathLike
 from typing import Any, Literal, TypedDict, TypeGuard, TypeVar, Unpack, get_args
 
 from hsms_engine import bounds
+from hsms_engine.admission import is_exposed, network, session_rule
 from hsms_engine.bounds import Bound
 from hsms_engine.errors import SettingsError
 from hsms_engine.logs import LINK, Teller, link_name
@@ -53,6 +55,8 @@ _WHOLE = {
     "max_sessions": (1, 1_000_000),
     "max_connections": (1, 1_000_000),
     "max_connections_per_address": (1, 1_000_000),
+    "accept_rate": (1, 1_000_000),
+    "accept_rate_per_address": (1, 1_000_000),
     "log_body_bytes": (16, 16_777_216),
 }
 _REAL = {
@@ -61,7 +65,20 @@ _REAL = {
     "backoff_jitter": (0.0, 1.0),
 }
 # None means that there is none.
-OPTIONAL = ("linktest_interval", "max_connections_per_address")
+OPTIONAL = (
+    "linktest_interval",
+    "max_connections_per_address",
+    "accept_rate",
+    "accept_rate_per_address",
+)
+# Several texts; each is read by the function, which raises ``ValueError``.
+SEVERAL: Mapping[str, Callable[[str], object]] = {
+    "allowed_networks": network,
+    "tls_sessions": session_rule,
+}
+# Empty: there is none. In place of the last one, ``SYSTEM`` stands for those of the system.
+PATHS = ("tls_certificate", "tls_key", "tls_authorities")
+SYSTEM = "system"
 _FLAGS = ("check_session_id", "is_equipment", "log_hex", "allow_short_timers")
 
 
@@ -106,6 +123,15 @@ class SettingsChanges(TypedDict, total=False):
     second_host: SecondHost
     max_connections: int
     max_connections_per_address: int | None
+    allowed_networks: tuple[str, ...]
+    accept_rate: int | None
+    accept_rate_per_address: int | None
+    tls_certificate: str
+    tls_key: str
+    tls_key_password: str
+    tls_authorities: str
+    tls_name: str
+    tls_sessions: tuple[str, ...]
     log_body_bytes: int
     log_hex: bool
     allow_short_timers: bool
@@ -228,7 +254,42 @@ class Settings:
     never selected gives way to a new one, of the address that has most of these.
     """
     max_connections_per_address: int | None = None
-    """Passive: how many of these one address may have; None: as many as ``max_connections``."""
+    """Passive: how many of these one address may have; None: as many as ``max_connections``.
+
+    Here and below, an address is an IPv4 address, or a /64 network of IPv6.
+    """
+    allowed_networks: tuple[str, ...] = ()
+    """Passive: the networks and addresses whose peers are served; empty: everybody.
+
+    ``("10.1.0.0/16", "10.2.3.4", "fd00::/8")``. Others are closed before a byte is read.
+    """
+    accept_rate: int | None = None
+    """Passive: connections taken in a second, and twice as many at once; None: any number."""
+    accept_rate_per_address: int | None = None
+    """Passive: the same for each address. A host that dials by T5 never comes more often than 1."""
+
+    tls_certificate: str = ""
+    """A file (PEM) with the certificate of this end and those that lead to its authority.
+
+    A setting of a file makes a connection one of TLS; ``docs/security.md`` explains all of them.
+    """
+    tls_key: str = ""
+    """The file with its key; empty: the key is in the file of the certificate."""
+    tls_key_password: str = field(default="", repr=False)
+    """The password of that key, if it has one. It is never shown."""
+    tls_authorities: str = ""
+    """A file, or a folder, of the authorities whose certificates the peer may have.
+
+    ``"system"`` are those of the system. With it a listening end asks each peer for a certificate.
+    """
+    tls_name: str = ""
+    """Active: the name that the peer's certificate must have; empty: ``host``."""
+    tls_sessions: tuple[str, ...] = ()
+    """Passive: the session ids that each certificate may use; empty: any trusted one, all ids.
+
+    ``("host-1.example=0", "host-2.example=1,4-7")``, by a name in the certificate.
+    """
+
     log_body_bytes: int = 4_096
     """The traffic log at DEBUG: how much of a body is shown, in characters of SML."""
     log_hex: bool = False
@@ -269,6 +330,14 @@ class Settings:
         for name, choices in _CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 found.append(f"{name}={value!r} is not {' or '.join(map(repr, choices))}")
+        for name, read in SEVERAL.items():
+            found += _several_problems(name, getattr(self, name), read)
+        for name in (*PATHS, "tls_name", "tls_key_password"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or "\0" in value:
+                # A password, or what is given in its place, is not shown.
+                shown = "(not shown)" if name == "tls_key_password" else f"{value!r}"
+                found.append(f"{name}={shown} is not text")
         for name in _FLAGS:
             value = getattr(self, name)
             if type(value) is not bool:
@@ -280,6 +349,11 @@ class Settings:
             if problem := self._timer_problem(name, timer, value):
                 found.append(problem)
         return found
+
+    @property
+    def has_tls(self) -> bool:
+        """Whether connections are of TLS by these settings."""
+        return any(getattr(self, name) for name in PATHS)
 
     def _timer_problem(self, name: str, timer: Timer, value: object) -> str | None:
         lowest = _SHORTEST if self.allow_short_timers is True else timer.lowest
@@ -366,14 +440,33 @@ def warn_who_listens(settings: Settings) -> None:
         "and each time the host dials again it is refused with Select.rsp 3, for ever; set one of "
         "the two"
     )
-    is_kept = settings.linktest_interval is None and settings.second_host == "refuse"
-    if is_kept and text not in _warned:
+    if settings.linktest_interval is None and settings.second_host == "refuse":
+        _warn_once(text, settings)
+
+
+def warn_who_is_let_in(settings: Settings, host: str, *, has_tls: bool) -> None:
+    """Warn, once in a process, when any machine that reaches this listener may be a host.
+
+    ``host`` is where it listens. The warning is about the line that awaits the caller of this.
+    """
+    text = (
+        "a listening end that other machines reach, without allowed_networks and without TLS: "
+        "whoever reaches its port can take the session, read and send messages; set "
+        "allowed_networks, or TLS (tls_certificate, tls_authorities), or listen on 127.0.0.1"
+    )
+    if is_exposed(host) and not has_tls and not settings.allowed_networks:
+        _warn_once(text, settings)
+
+
+def _warn_once(text: str, settings: Settings) -> None:
+    """Warn in the log, and about the line that awaits the caller of the caller of this."""
+    if text not in _warned:
         _warned.add(text)
         if LINK.hasHandlers():
             # Without handlers it would be on stderr twice.
             listens = link_name(settings.name, f"{settings.host}:{settings.port}", "passive")
             Teller(listens, 0).say(logging.WARNING, "%s", text)
-        warnings.warn(text, UserWarning, stacklevel=3)
+        warnings.warn(text, UserWarning, stacklevel=4)
 
 
 def chosen_settings(given: tuple[Any, ...], changes: SettingsChanges) -> Settings:
@@ -402,6 +495,18 @@ def chosen_settings(given: tuple[Any, ...], changes: SettingsChanges) -> Setting
         raise TypeError(f"by position and by name: {', '.join(sorted(twice))}")
     merged: SettingsChanges = {**address, **changes}
     return base.replace(**merged)
+
+
+def _several_problems(name: str, value: object, read: Callable[[str], object]) -> Iterator[str]:
+    """What is wrong with a setting of several texts."""
+    if not isinstance(value, tuple) or not all(isinstance(each, str) for each in value):
+        yield f"{name}={value!r} is not several texts: a tuple, or in TOML an array"
+        return
+    for each in value:
+        try:
+            read(each)
+        except ValueError as error:
+            yield f"{name}={each!r} cannot be used: {error}"
 
 
 def is_name(value: object) -> bool:

@@ -122,6 +122,10 @@ class Frame(NamedTuple):
         return self.byte2 >= WAIT
 
 
+# How a handshake of TLS begins.
+_TLS = b"\x16\x03"
+
+
 class FrameLengthError(ValueError):
     """A declared length no frame of this connection can have; what follows it cannot be read.
 
@@ -137,9 +141,10 @@ class FrameLengthError(ValueError):
         limit: int = DEFAULT_MAX_FRAME,
         frames: Sequence[Frame] = (),
     ) -> None:
+        tls = ", but TLS, which this end has not" if raw.startswith(_TLS) else ""
         super().__init__(
             f"length {length} ({raw!r}) is not in {HEADER_LENGTH}..{limit}: "
-            "the peer may not speak HSMS"
+            f"the peer may not speak HSMS{tls}"
         )
         self.length = length
         self.raw = raw

@@ -56,6 +56,10 @@ class System:
     charts: tuple[Chart, ...]
     outside: tuple[str, ...] = ()
 
+    def __hash__(self) -> int:
+        # It is a key of caches, and each chart is long to hash.
+        return hash(self.id)
+
     def __post_init__(self) -> None:
         for chart in self.charts:
             expect(chart, Chart)

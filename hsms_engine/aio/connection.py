@@ -12,6 +12,7 @@ from hsms_engine import connection
 from hsms_engine.aio.block import held_open
 from hsms_engine.aio.messaging import Messaging
 from hsms_engine.aio.wait import thread_for_loop
+from hsms_engine.driver.tls import Tls
 from hsms_engine.settings import Settings, SettingsChanges
 
 
@@ -33,6 +34,7 @@ def open_hsms(
     /,
     *,
     random: Random | None = None,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsConnection]: ...
 @overload
@@ -41,12 +43,14 @@ def open_hsms(
     /,
     *,
     random: Random | None = None,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsConnection]: ...
 @asynccontextmanager
 async def open_hsms(
     *given: Any,
     random: Random | None = None,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsConnection]:
     """Connect and select; ``async with open_hsms(...) as conn`` gets the selected connection.
@@ -54,6 +58,6 @@ async def open_hsms(
     The arguments, errors and the exit of the block are those of ``hsms_engine.open_hsms``.
     """
     thread = thread_for_loop()
-    block = partial(connection.open_hsms, *given, random=random, **changes)
+    block = partial(connection.open_hsms, *given, random=random, tls=tls, **changes)
     async with held_open(thread, block) as (_, held):
         yield HsmsConnection(thread, held)

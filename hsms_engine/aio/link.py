@@ -19,6 +19,7 @@ from hsms_engine.aio.tasks import Runner
 from hsms_engine.aio.wait import act, thread_for_loop, wait_for
 from hsms_engine.doors.held import SessionTask
 from hsms_engine.doors.thread import TrioThread
+from hsms_engine.driver.tls import Tls
 from hsms_engine.logs import name_of
 from hsms_engine.settings import Settings, SettingsChanges
 
@@ -114,6 +115,7 @@ def open_link(
     random: Random | None = None,
     restore: link.Saved | None = None,
     wall_clock: Callable[[], float] = time,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @overload
@@ -124,6 +126,7 @@ def open_link(
     random: Random | None = None,
     restore: link.Saved | None = None,
     wall_clock: Callable[[], float] = time,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @asynccontextmanager
@@ -132,6 +135,7 @@ async def open_link(
     random: Random | None = None,
     restore: link.Saved | None = None,
     wall_clock: Callable[[], float] = time,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsLink]:
     """Open an enabled link: ``async with open_link(...) as link``. It reconnects until the exit.
@@ -140,7 +144,13 @@ async def open_link(
     """
     thread = thread_for_loop()
     block = partial(
-        link.open_link, *given, random=random, restore=restore, wall_clock=wall_clock, **changes
+        link.open_link,
+        *given,
+        random=random,
+        restore=restore,
+        wall_clock=wall_clock,
+        tls=tls,
+        **changes,
     )
     async with held_open(thread, block) as (_, held):
         yield HsmsLink(thread, held)

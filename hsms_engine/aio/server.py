@@ -18,6 +18,7 @@ from hsms_engine.aio.tasks import Runner
 from hsms_engine.aio.wait import act, thread_for_loop, wait_for
 from hsms_engine.doors.held import HeldServer
 from hsms_engine.doors.serving import serving
+from hsms_engine.driver.tls import Tls
 from hsms_engine.events import ServerEvent
 from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.settings import Settings, SettingsChanges
@@ -72,6 +73,7 @@ def serve_hsms(
     *,
     random: Random | None = None,
     raise_errors: bool = False,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsServer]: ...
 @overload
@@ -82,6 +84,7 @@ def serve_hsms(
     *,
     random: Random | None = None,
     raise_errors: bool = False,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsServer]: ...
 @asynccontextmanager
@@ -91,6 +94,7 @@ async def serve_hsms(
     *given: Any,
     random: Random | None = None,
     raise_errors: bool = False,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsServer]:
     """Listen, and serve every peer: ``async with serve_hsms(handler, port=5000) as server``.
@@ -107,7 +111,13 @@ async def serve_hsms(
         await run(HsmsConnection(thread, held))
 
     serve = partial(
-        server.serve_hsms, handle, *given, random=random, raise_errors=raise_errors, **changes
+        server.serve_hsms,
+        handle,
+        *given,
+        random=random,
+        raise_errors=raise_errors,
+        tls=tls,
+        **changes,
     )
     async with held_open(thread, lambda: serving(serve)) as (hold, held):
         yield HsmsServer(thread, hold, held)

@@ -12,6 +12,7 @@ from hsms_engine.blocking.block import Block
 from hsms_engine.blocking.messaging import Messaging
 from hsms_engine.doors.hold import Hold
 from hsms_engine.doors.thread import TrioThread
+from hsms_engine.driver.tls import Tls
 from hsms_engine.settings import Settings, SettingsChanges
 
 
@@ -33,6 +34,7 @@ def open_hsms(
     /,
     *,
     random: Random | None = None,
+    tls: Tls | None = None,
     timeout: float | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsConnection]: ...
@@ -42,12 +44,14 @@ def open_hsms(
     /,
     *,
     random: Random | None = None,
+    tls: Tls | None = None,
     timeout: float | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsConnection]: ...
 def open_hsms(
     *given: Any,
     random: Random | None = None,
+    tls: Tls | None = None,
     timeout: float | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsConnection]:
@@ -56,7 +60,7 @@ def open_hsms(
     The arguments, errors and the exit of the block are those of ``hsms_engine.open_hsms``;
     ``timeout`` is how many seconds it may take until it is selected.
     """
-    block = partial(connection.open_hsms, *given, random=random, **changes)
+    block = partial(connection.open_hsms, *given, random=random, tls=tls, **changes)
     return Block("open_hsms", block, _make, timeout)
 
 

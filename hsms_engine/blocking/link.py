@@ -21,6 +21,7 @@ from hsms_engine.doors.contained import contained
 from hsms_engine.doors.held import SessionTask
 from hsms_engine.doors.hold import Hold
 from hsms_engine.doors.thread import TrioThread
+from hsms_engine.driver.tls import Tls
 from hsms_engine.logs import name_of
 from hsms_engine.settings import Settings, SettingsChanges
 
@@ -103,6 +104,7 @@ def open_link(
     random: Random | None = None,
     restore: link.Saved | None = None,
     wall_clock: Callable[[], float] = time,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsLink]: ...
 @overload
@@ -113,6 +115,7 @@ def open_link(
     random: Random | None = None,
     restore: link.Saved | None = None,
     wall_clock: Callable[[], float] = time,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsLink]: ...
 def open_link(
@@ -120,6 +123,7 @@ def open_link(
     random: Random | None = None,
     restore: link.Saved | None = None,
     wall_clock: Callable[[], float] = time,
+    tls: Tls | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsLink]:
     """Open an enabled link: ``with open_link(...) as link``. It reconnects until the block ends.
@@ -127,7 +131,13 @@ def open_link(
     The arguments, errors and the exit of the block are those of ``hsms_engine.open_link``.
     """
     block = partial(
-        link.open_link, *given, random=random, restore=restore, wall_clock=wall_clock, **changes
+        link.open_link,
+        *given,
+        random=random,
+        restore=restore,
+        wall_clock=wall_clock,
+        tls=tls,
+        **changes,
     )
     return Block("open_link", block, _make, None)
 

@@ -22,6 +22,7 @@ from hsms_engine.doors.held import HeldServer
 from hsms_engine.doors.hold import Hold
 from hsms_engine.doors.serving import serving
 from hsms_engine.doors.thread import TrioThread, trio_thread
+from hsms_engine.driver.tls import Tls
 from hsms_engine.events import ServerEvent
 from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
@@ -99,6 +100,7 @@ def serve_hsms(
     *,
     random: Random | None = None,
     raise_errors: bool = False,
+    tls: Tls | None = None,
     threads: int | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsServer]: ...
@@ -110,6 +112,7 @@ def serve_hsms(
     *,
     random: Random | None = None,
     raise_errors: bool = False,
+    tls: Tls | None = None,
     threads: int | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsServer]: ...
@@ -119,6 +122,7 @@ def serve_hsms(
     *given: Any,
     random: Random | None = None,
     raise_errors: bool = False,
+    tls: Tls | None = None,
     threads: int | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsServer]:
@@ -150,6 +154,7 @@ def serve_hsms(
         chosen,
         random=random,
         raise_errors=raise_errors,
+        tls=tls,
         handler_room=lambda: int(limiter.available_tokens),
     )
 

@@ -72,6 +72,12 @@ def connect(
         int,
         typer.Option(parser=whole(1, 1_000_000_000), metavar="N", help="send all of them N times"),
     ] = 1,
+    tls_name: Annotated[
+        str | None,
+        typer.Option(
+            parser=str, metavar="NAME", help="the name in the peer's certificate, if not HOST"
+        ),
+    ] = None,
     protocol: Protocol,
     as_json: AsJson = False,
 ) -> int:
@@ -80,7 +86,7 @@ def connect(
         for name, value in (("HOST", host), ("PORT", port)):
             if value is None:
                 raise CommandError(f"Missing argument '{name}', or --config FILE", 2)
-    settings = protocol.settings(host=host, port=port)
+    settings = protocol.settings(host=host, port=port, tls_name=tls_name)
 
     async def run(this: Process) -> int:
         def tell(event: str, peer: str, message: Message | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from hsms_engine.answers import AnswerBook
 from hsms_engine.cli.command import Command, CommandError
 from hsms_engine.cli.options import SECOND_HOST, AsJson, Protocol, seconds, whole
 from hsms_engine.driver.tcp import address_text
+from hsms_engine.errors import SettingsError
 from hsms_engine.fake.behaviours import KNOWN, Behaviours, listing
 from hsms_engine.fake.emissions import emissions
 from hsms_engine.fake.program import run_fake
@@ -65,11 +67,35 @@ def fake(
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="print connections, not messages")] = False,
     second_host: Annotated[str | None, SECOND_HOST] = None,
+    allow: Annotated[
+        list[str],
+        typer.Option(
+            default_factory=list,
+            show_default=False,
+            metavar="NETWORK",
+            help="serve only peers of this network or address; may be repeated",
+        ),
+    ],
+    tls_session: Annotated[
+        list[str],
+        typer.Option(
+            default_factory=list,
+            show_default=False,
+            metavar="NAME=ID,ID-ID",
+            help="the session ids that a certificate may use, by a name in it; may be repeated",
+        ),
+    ],
     protocol: Protocol,
     as_json: AsJson = False,
 ) -> int:
     """Play an equipment until Ctrl-C."""
-    settings = protocol.settings(host=host, port=port, second_host=second_host)
+    settings = protocol.settings(
+        host=host,
+        port=port,
+        second_host=second_host,
+        allowed_networks=tuple(allow) or None,
+        tls_sessions=tuple(tls_session) or None,
+    )
     try:
         Behaviours.parse(behaviour)
         emissions(alarms, events)
@@ -100,7 +126,14 @@ def fake(
         )
 
     try:
-        return process.run(run)
+        with warnings.catch_warnings():
+            # It is about no line of this program.
+            warnings.showwarning = lambda message, *_, **__: typer.echo(
+                f"hsms-engine fake: warning: {message}", err=True
+            )
+            return process.run(run)
+    except SettingsError as error:
+        raise CommandError(error, 2) from error
     except OSError as error:
         # No line of output raises it.
         where = address_text((settings.host, settings.port))

@@ -5,6 +5,7 @@ For a wrong value the message is our own sentence: what was given, and what is a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -59,6 +60,15 @@ SECOND_HOST: Any = typer.Option(
     parser=str, metavar="probe|refuse", help="what a listening end does when a second host asks"
 )
 
+PASSWORD = "HSMS_TLS_KEY_PASSWORD"
+"""The variable with the password of a key: what is on a command line, others can see."""
+
+
+def path_option(what: str) -> Any:
+    """An option for a file of TLS."""
+    return typer.Option(parser=str, metavar="FILE", help=what)
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object a line")]
 
 
@@ -112,6 +122,8 @@ class Given:
             for name, value in changes.items()
             if value is not None and value is not False
         }
+        if password := os.environ.get(PASSWORD):
+            changes["tls_key_password"] = password
         if changes.get("linktest_interval") == 0:
             changes["linktest_interval"] = None
         try:
@@ -136,4 +148,14 @@ class Protocol(Given):
         typer.Option(
             parser=whole(0, 32_767), metavar="N", help="the device id (0..32767, default 0)"
         ),
+    ] = None
+    tls_certificate: Annotated[
+        str | None, path_option("TLS: the certificate of this end, as PEM")
+    ] = None
+    tls_key: Annotated[
+        str | None, path_option(f"its key, if in a file of its own; {PASSWORD} may open it")
+    ] = None
+    tls_authorities: Annotated[
+        str | None,
+        path_option("TLS: the authorities of the peer, as PEM; system: those known here"),
     ] = None

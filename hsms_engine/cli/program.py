@@ -1,9 +1,9 @@
 """The commands of the program, and its exit codes.
 
 Exit codes: 0 done; 1 failed (the network, the peer, the output); 2 wrong usage; 128 and its number
-for a signal, so 130 for Ctrl-C; ``fake`` ends with 0 then. Each failure is one line on standard
-error, or with ``--json`` one object on standard output. Help is plain text; on a
-terminal it is drawn with rich.
+for a signal, so 130 for Ctrl-C; ``fake`` and ``proxy`` end with 0 then. Each failure is one line on
+standard error, or with ``--json`` one object on standard output. Help is plain text; on a terminal
+it is drawn with rich.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from hsms_engine import __version__
-from hsms_engine.cli import bounds, connect, fake
+from hsms_engine.cli import bounds, connect, fake, proxy
 from hsms_engine.process import OutputError, drop, fail, require_output
 
 _NAME = "hsms-engine"
@@ -24,6 +24,7 @@ COMMANDS = (
     fake.COMMAND,
     connect.COMMAND,
     bounds.COMMAND,
+    proxy.COMMAND,
 )
 
 

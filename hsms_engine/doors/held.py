@@ -15,6 +15,7 @@ from hsms_engine.doors.hold import Hold
 from hsms_engine.doors.later import Later
 from hsms_engine.doors.thread import TrioThread
 from hsms_engine.driver.event_reader import E, EventReader
+from hsms_engine.driver.tls import PeerCertificate
 from hsms_engine.link import HsmsLink
 from hsms_engine.message import Message
 from hsms_engine.protocol.phases import Phase
@@ -61,6 +62,11 @@ class Held(Generic[M]):
     def settings(self) -> Settings:
         """The settings in force."""
         return self._held.settings
+
+    @property
+    def peer_certificate(self) -> PeerCertificate | None:
+        """What the peer of the latest connection has proved to be; None without TLS, or unasked."""
+        return self._held.peer_certificate
 
     def statistics(self) -> Statistics:
         """All counts, taken at the same moment."""

@@ -19,7 +19,7 @@ import logging
 import math
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Literal, NoReturn, Protocol, TypeVar, assert_never
 
@@ -30,6 +30,7 @@ from hsms_engine.driver.dialling import HELD, GiveBack
 from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.driver.loop import Loop
 from hsms_engine.driver.tcp import BROKEN, RECEIVE_SIZE, PatientDial, Stream, system_error
+from hsms_engine.driver.tls import PeerCertificate
 from hsms_engine.driver.transport import Transport
 from hsms_engine.driver.turns import LITTLE_BYTES, LITTLE_FRAMES, new_share
 from hsms_engine.errors import TransactionError
@@ -67,6 +68,8 @@ if TYPE_CHECKING:
     from trio import TaskStatus
 
 _T = TypeVar("_T")
+# What becomes of a stream that was accepted, before the engine has it; None: nothing.
+Secure = Callable[[Stream], Awaitable[Stream | None]]
 
 # Bytes read at once from a peer that is not selected: it may take little memory.
 _RECEIVE_UNSELECTED = 16_384
@@ -75,6 +78,10 @@ _RECEIVE_UNSELECTED = 16_384
 _QUIET_PASSES = 10
 # The messages that the program takes before a resting reader reads on.
 _TAKEN = 32
+
+
+async def _as_it_is(stream: Stream) -> Stream:
+    return stream
 
 
 def _always() -> bool:
@@ -123,6 +130,8 @@ class Driver:
         # Whether events have come out since the last step.
         self._has_events = False
         self._dial = dial
+        # That of the peer of the latest connection, if it has TLS.
+        self.certificate: PeerCertificate | None = None
         # The task tree of the latest epoch, dial included; set when the next one must be dialled.
         self._epoch_scope = trio.CancelScope()
         self._dial_wanted = trio.Event()
@@ -205,12 +214,13 @@ class Driver:
         finally:
             self._stop()
 
-    async def run_accepted(self, stream: Stream) -> None:
-        """Run a passive connection over ``stream`` until it is over."""
+    async def run_accepted(self, stream: Stream, secure: Secure = _as_it_is) -> None:
+        """Run a passive connection over what ``secure`` makes of ``stream`` until it is over."""
         try:
-            if self.engine.is_closed:
-                await trio.aclose_forcefully(stream)
+            secured = await self._secured(stream, secure)
+            if secured is None:
                 return
+            stream = secured
             async with open_bare_nursery() as nursery:
                 nursery.start_soon(self._keep_time)
                 with self._epoch_scope:
@@ -218,6 +228,26 @@ class Driver:
                 nursery.cancel_scope.cancel()
         finally:
             self._stop()
+
+    async def _secured(self, stream: Stream, secure: Secure) -> Stream | None:
+        """The stream for the engine; None when it is closed, by a call or because of its peer."""
+        secured, is_usable = None, False
+        try:
+            if not self.engine.is_closed:
+                async with open_bare_nursery() as nursery:
+                    nursery.start_soon(self._cancel_when_closed, nursery.cancel_scope)
+                    secured = await secure(stream)
+                    nursery.cancel_scope.cancel()
+            is_usable = secured is not None and not self.engine.is_closed
+        finally:
+            if not is_usable:
+                with trio.CancelScope(shield=True):
+                    await trio.aclose_forcefully(secured or stream)
+        return secured if is_usable else None
+
+    async def _cancel_when_closed(self, scope: trio.CancelScope) -> None:
+        await self.until(lambda: self.engine.is_closed)
+        scope.cancel()
 
     def _stop(self) -> None:
         """No task runs any more: the engine settles what is open, and every waiting task wakes."""

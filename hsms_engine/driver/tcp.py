@@ -19,6 +19,7 @@ from typing import Protocol, runtime_checkable
 import trio
 
 from hsms_engine.driver.dialling import Began, GiveBack, dial
+from hsms_engine.driver.turns import turns_here
 
 RECEIVE_SIZE = 65_536
 
@@ -75,6 +76,15 @@ class DirectStream(trio.abc.HalfCloseableStream):
             return 0
         except OSError as error:
             raise trio.BrokenResourceError(str(error)) from error
+
+    def is_over(self) -> bool:
+        """Whether the peer has closed, or reset, and nothing that it has sent is left to read."""
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            return True
 
     def unacknowledged(self) -> int | None:
         """How many bytes given to the kernel the peer's system has not acknowledged.
@@ -174,6 +184,7 @@ class Listener:
         # A second object, as in ``DirectStream``: trio's own accept takes a turn for each.
         self._socket = _Borrowed(fileno=listener.socket.fileno())
         self._socket.setblocking(False)
+        self._turns = turns_here()
         self._accepted: deque[tuple[DirectStream, str]] = deque()
 
     @property
@@ -193,11 +204,18 @@ class Listener:
     async def accept(self) -> tuple[DirectStream, str]:
         """The next connection and its peer's address. No error that a peer can cause is raised.
 
-        Those that already wait come without a task switch, up to a bound. Raises
-        ``trio.ClosedResourceError`` once the listener is closed, ``OSError`` when it is broken.
+        Those that already wait come without a task switch, up to a bound; but one in each pass of
+        the event loop while its turns are short. A peer that has closed without a byte is closed
+        here, because it can ask for nothing any more. Raises ``trio.ClosedResourceError`` once the
+        listener is closed, ``OSError`` when it is broken.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        while not self._accepted:
+        while True:
+            while self._accepted:
+                stream, peer = self._accepted.popleft()
+                if not stream.is_over():
+                    return stream, peer
+                stream.close()
             try:
                 self._take(await self._listener.accept())
             except OSError as error:
@@ -206,10 +224,9 @@ class Listener:
                 await trio.sleep(_ACCEPT_PAUSE)
             else:
                 self._take_more()
-        return self._accepted.popleft()
 
     def _take_more(self) -> None:
-        while len(self._accepted) < _BURST:
+        while len(self._accepted) < _BURST and not self._turns.are_short:
             try:
                 made, _ = self._socket.accept()
             except OSError:

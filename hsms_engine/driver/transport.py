@@ -36,6 +36,8 @@ class Transport:
         # What the stream has not taken, in order.
         self._waiting: deque[memoryview] = deque()
         self._finishing = False
+        # Whether the peer was told that no more bytes follow, which some systems count as a byte.
+        self._finished = False
         # Why a write has failed: no more is written then.
         self._broken: Exception | None = None
         # Set when there is something to do for the writer task.
@@ -66,7 +68,8 @@ class Transport:
     def unacknowledged(self) -> int | None:
         """How many written bytes the peer's system has not acknowledged; None when unknown."""
         ask: Callable[[], int | None] | None = getattr(self._stream, "unacknowledged", None)
-        return ask() if ask is not None else None
+        count = ask() if ask is not None else None
+        return count - 1 if count and self._finished else count
 
     def reset(self) -> None:
         """Close at once and tell the peer by a reset, if the stream can."""
@@ -116,6 +119,7 @@ class Transport:
         if send_eof is not None:
             try:
                 await send_eof()
+                self._finished = True
             except BROKEN:
                 # The reader gets the same error and tells the engine.
                 return

@@ -6,7 +6,8 @@ after the other: its frames are handled when they come, and it must not wait lon
 Then only one connection that has much to do has its slice in each pass of the event loop, the one
 with the least debt first; and none in the pass after a connection had little to do, in which its
 program may answer. So a peer that floods costs the others the time of one short slice, however many
-such peers there are.
+such peers there are. And only one connection is accepted in each pass, because it costs as much as
+many frames.
 
 Time is trio's clock. On a virtual clock a slice takes no time and ends by its number of frames, so
 runs stay exactly repeatable.
@@ -164,6 +165,11 @@ class Turns:
         self._latest_at = now
         self._goes_first = True
 
+    @property
+    def are_short(self) -> bool:
+        """Whether some connection has little to do at a time."""
+        return trio.current_time() - self._latest_at < _LATELY
+
     def slice_for(self, share: Share, now: float) -> Slice:
         """The slice of ``share``, which begins now."""
         at = self._other_at if self._latest is share else self._latest_at
@@ -207,11 +213,16 @@ class Turns:
 _TURNS: trio.lowlevel.RunVar[Turns] = trio.lowlevel.RunVar("hsms_engine_turns")
 
 
-def new_share() -> Share:
-    """The share of a new connection of this event loop."""
+def turns_here() -> Turns:
+    """The turns of this event loop."""
     try:
         turns = _TURNS.get()
     except LookupError:
         turns = Turns()
         _TURNS.set(turns)
-    return Share(turns)
+    return turns
+
+
+def new_share() -> Share:
+    """The share of a new connection of this event loop."""
+    return Share(turns_here())

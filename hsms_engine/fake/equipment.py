@@ -18,13 +18,15 @@ import trio
 
 from hsms_engine.answers import AnswerBook
 from hsms_engine.connection import HsmsConnection
-from hsms_engine.driver.tcp import DirectStream, address_text
+from hsms_engine.driver.tcp import address_text
+from hsms_engine.driver.tls import Tls, TlsChoice
 from hsms_engine.errors import LocalProtocolError
+from hsms_engine.events import PeerEnded, PeerTurnedAway
 from hsms_engine.fake.behaviours import Behaviours
 from hsms_engine.fake.conversation import Answer, Conversation
 from hsms_engine.fake.emissions import Emission, emissions
 from hsms_engine.fake.listener import FakeListener
-from hsms_engine.fake.stream import FakeStream
+from hsms_engine.fake.stream import FakeStream, Socket
 from hsms_engine.message import Message
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.secs2 import DecodeError
@@ -78,7 +80,9 @@ class FakeEquipment:
         answer: Answer | None,
         emitted: Iterable[Emission],
         report: Report | None,
+        tls: Tls | None = None,
     ) -> None:
+        self._tls = tls
         self._nursery = nursery
         self.settings = settings
         self.behaviours = behaviours
@@ -91,7 +95,7 @@ class FakeEquipment:
         # Streams that an engine uses.
         self.streams: set[FakeStream] = set()
         # Open sockets that no engine uses any more.
-        self._held: set[DirectStream] = set()
+        self._held: set[Socket] = set()
         # Replies due so far, over all connections.
         self.asked = 0
         self._news = trio.Event()
@@ -258,17 +262,39 @@ class FakeEquipment:
     async def _serve(self, run: _Run) -> None:
         # No peer causes an exception: it is one of ``report``, which ends the equipment.
         serve = partial(
-            serve_hsms, self._talk, self.settings, listener=run.listener, raise_errors=True
+            serve_hsms,
+            self._talk,
+            self.settings,
+            listener=run.listener,
+            raise_errors=True,
+            tls=self._tls,
+            wrap=self._wrap,
         )
         try:
             with run.serving:
                 async with open_bare_nursery() as nursery:
                     run.server = await nursery.start(serve)
+                    nursery.start_soon(self._watch, run.server)
         finally:
             run.listener.close()
             self._down.set()
 
-    def hold(self, stream: DirectStream, *, drain: bool) -> None:
+    async def _watch(self, server: HsmsServer) -> None:
+        """Tell of the peers that no conversation tells of."""
+        async for event in server.events():
+            match event:
+                case PeerTurnedAway(peer=peer, why=why):
+                    self.tell("turned away", peer=peer, why=why)
+                case PeerEnded(peer=peer, was_selected=False, why=why):
+                    self.tell("never selected", peer=peer, why=why)
+                case _:
+                    pass
+
+    def _wrap(self, stream: trio.abc.Stream, peer: str) -> FakeStream:
+        assert isinstance(stream, Socket)
+        return FakeStream(self, stream, peer)
+
+    def hold(self, stream: Socket, *, drain: bool) -> None:
         """Keep a socket open that the engine does not use any more.
 
         With ``drain`` its bytes are read, and it is closed when the peer closes; else when the
@@ -280,7 +306,7 @@ class FakeEquipment:
         self._held.add(stream)
         self._nursery.start_soon(self._hold, stream, drain)
 
-    async def _hold(self, stream: DirectStream, drain: bool) -> None:
+    async def _hold(self, stream: Socket, drain: bool) -> None:
         try:
             while drain and await stream.receive_some():
                 pass
@@ -327,6 +353,7 @@ async def serve_fake(
     alarms: float | None = None,
     events: float | None = None,
     report: Report | None = None,
+    tls: Tls | None = None,
     task_status: TaskStatus[FakeEquipment] = trio.TASK_STATUS_IGNORED,
     **changes: Unpack[SettingsChanges],
 ) -> None:
@@ -341,11 +368,13 @@ async def serve_fake(
     lives. It runs in the loop: what waits must be async, and then holds up no other reply.
     ``alarms`` and ``events`` are the seconds between two S5F1 and two S6F11; each is sent only when
     the previous one is acknowledged or its T3 is over. ``report`` gets the name and details of
-    everything that happens. Raises ``BehaviourError``, ``SettingsError``, ``ValueError`` for a
-    value out of range, and ``OSError`` when it cannot listen on the address.
+    everything that happens. ``tls`` is as for ``serve_hsms``. Raises ``BehaviourError``,
+    ``SettingsError``, ``ValueError`` for a value out of range, and ``OSError`` when it cannot
+    listen on the address.
     """
     chosen = (settings or Settings(port=0)).replace(**changes)
     wanted = Behaviours.parse(behaviours)
+    TlsChoice(tls, listens=True).check(chosen)
     book = AnswerBook.load()
     if answers is not None:
         book |= answers
@@ -359,6 +388,7 @@ async def serve_fake(
             answer,
             emitted,
             report,
+            tls,
         )
         try:
             await equipment.restart()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import trio
 
 from hsms_engine.driver.tcp import DirectStream, Listener, address_text, listen_tcp
-from hsms_engine.fake.stream import GARBAGE, Equipment, FakeStream
+from hsms_engine.fake.stream import GARBAGE, Equipment
 
 
 class FakeListener:
@@ -49,7 +49,7 @@ class FakeListener:
             self._inner = None
             self._opened = trio.Event()
 
-    async def accept(self) -> tuple[FakeStream, str]:
+    async def accept(self) -> tuple[DirectStream, str]:
         """The next connection for an engine."""
         while True:
             socket, peer = await self._accept()
@@ -65,7 +65,7 @@ class FakeListener:
                 else:
                     if behaviours.send_garbage == "accept":
                         socket.send_nowait(GARBAGE)
-                    return FakeStream(self._equipment, socket, peer), peer
+                    return socket, peer
             except trio.BrokenResourceError:
                 # The peer has gone already, and takes no garbage.
                 socket.close()

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 import trio
 
 from hsms_engine.driver.tcp import DirectStream
+from hsms_engine.driver.tls import TlsStream
 from hsms_engine.fake.behaviours import Behaviours
 from hsms_engine.wire import Decoder, Frame, FrameLengthError, SType, control_frame, encode
 
@@ -31,13 +32,17 @@ _STALLED = "stalled in mid-frame"
 _KINDS = {SType.SELECT_RSP: "select", SType.LINKTEST_RSP: "linktest"}
 
 
+# A connection, with or without TLS.
+Socket = DirectStream | TlsStream
+
+
 class Equipment(Protocol):
     """What a stream needs of its equipment."""
 
     behaviours: Behaviours
     streams: set[FakeStream]
 
-    def hold(self, stream: DirectStream, *, drain: bool) -> None: ...
+    def hold(self, stream: Socket, *, drain: bool) -> None: ...
 
     def tell(self, event: str, /, **details: object) -> None: ...
 
@@ -54,7 +59,7 @@ def kind_of(frame: memoryview) -> str | None:
 class FakeStream(trio.abc.HalfCloseableStream):
     """An accepted connection, with the behaviours in force between it and the engine."""
 
-    def __init__(self, equipment: Equipment, socket: DirectStream, peer: str) -> None:
+    def __init__(self, equipment: Equipment, socket: Socket, peer: str) -> None:
         self._equipment = equipment
         self._socket = socket
         self.peer = peer

@@ -36,6 +36,8 @@ class Context:
         # What has become of each address that the latest dial tries, if it tries several.
         self.tried: Mapping[str, str] = {}
         self.epoch: Epoch | None = None
+        # Those that the certificate of the peer may use; None: any.
+        self.session_ids: frozenset[int] | None = None
         # Called, in any thread, when the program has found a message unreadable.
         self.tell_unreadable: Callable[[], None] = ignore
         # Whether somebody wants to see the messages; asked for each received piece and each sent

@@ -130,6 +130,10 @@ class Engine:
         if self._life.takes("tcp_failed"):
             self._life.tell("tcp_failed", error)
 
+    def allow(self, session_ids: frozenset[int]) -> None:
+        """The peer may use these session ids only; messages with others are foreign."""
+        self._context.session_ids = session_ids
+
     def tcp_accepted(self) -> None:
         """Passive: TCP was accepted."""
         self._life.tell("tcp_accepted")
@@ -183,6 +187,7 @@ class Engine:
             return end
         # Also for the rest of a piece: what waited here for the program was no silence of the peer.
         epoch.last_received = context.clock()
+        epoch.outbox.heard()
         context.watching = context.watched()
         life.mention("traffic_seen")
         if context.epoch is not epoch:

@@ -30,7 +30,7 @@ from hsms_engine.protocol.epoch import Epoch, Primary, Secondary
 from hsms_engine.protocol.not_taken import in_words
 from hsms_engine.protocol.stream_nine import FAULTS, header_of, report, reported_header
 from hsms_engine.protocol.timers import Timers
-from hsms_engine.protocol.traffic import FOREIGN, NO_ROOM, UNEXPECTED
+from hsms_engine.protocol.traffic import FOREIGN, NO_ROOM, NOT_ALLOWED, UNEXPECTED
 from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.wire import HEADER_LENGTH, Frame, data_frame, encode_data
 
@@ -160,7 +160,9 @@ class Exchange:
         session_id, byte2, function, _, _, system_bytes, body = frame
         settings = context.settings
         if session_id != settings.session_id and settings.check_session_id:
-            return self._receive_foreign(epoch, frame)
+            return self._receive_foreign(epoch, frame, FOREIGN)
+        if context.session_ids is not None and session_id not in context.session_ids:
+            return self._receive_foreign(epoch, frame, NOT_ALLOWED)
         stream, wait = byte2 & 0x7F, byte2 > 0x7F
         if function & 1:
             if stream == 9:
@@ -378,11 +380,11 @@ class Exchange:
         context.counters["unexpected_secondaries"] += 1
         context.outputs.put(UnexpectedSecondary(context.clock(), epoch.number, message))
 
-    def _receive_foreign(self, epoch: Epoch, frame: Frame) -> str | None:
+    def _receive_foreign(self, epoch: Epoch, frame: Frame, why: str) -> str | None:
         self._context.counters["foreign_session_id"] += 1
         if self._context.watching or not epoch.met_foreign:
             epoch.met_foreign = True
-            self._context.note(frame, passed_over=FOREIGN)
+            self._context.note(frame, passed_over=why)
         is_primary = frame.byte3 & 1
         if is_primary and frame.stream == 9 and self._receive_report(epoch, frame):
             # It has told what it was for. A report about it would be answered in the same way.

@@ -52,6 +52,8 @@ class Outbox:
         self._written_then = 0
         # When bytes were last found to be newly acknowledged while others still were not.
         self.moved_at = -math.inf
+        # What was written when a byte of the peer came last.
+        self._written_when_heard = 0
         # Since when a linktest must wait because of that; None when it need not.
         self.slow_since: float | None = None
 
@@ -98,6 +100,10 @@ class Outbox:
         self.batch_start, self.batch_end = self.written, self.queued
         self._answers_before, self._answers = self._answers, 0
 
+    def heard(self) -> None:
+        """Bytes of the peer have come."""
+        self._written_when_heard = self.written
+
     def told(self, outstanding: int, now: float) -> None:
         """Of the written bytes, the last ``outstanding`` ones are not acknowledged."""
         acknowledged = self.written - outstanding
@@ -116,6 +122,8 @@ class Outbox:
         caught_up = self.slow_since is not None and acknowledged >= self._written_then
         if caught_up or not outstanding:
             self.slow_since = None
-        elif moves:
+        elif moves and acknowledged > self._written_when_heard:
+            # What was written before the peer's last byte may have been acknowledged with it: that
+            # is no later sign of life, while our answer to that byte is still on its way.
             self.slow_since = now
         self.acknowledged, self._written_then = acknowledged, self.written

@@ -16,6 +16,7 @@ from hsms_engine.wire import SECS_II, WAIT, Frame, SType
 FRAME_BYTES = 14
 
 FOREIGN = "foreign session id"
+NOT_ALLOWED = "session id not allowed for its certificate"
 UNEXPECTED = "answers no open request"
 NO_ROOM = "no room in the inbox"
 AFTER_THE_END = "after the end of its connection"

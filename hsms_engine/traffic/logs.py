@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import assert_never
 
@@ -17,7 +18,7 @@ from hsms_engine.errors import AbortedError, HsmsError, TransactionError
 from hsms_engine.events import LinkEvent
 from hsms_engine.logs import LINK, Teller, escaped, hand_over, say
 from hsms_engine.protocol.outputs import Step
-from hsms_engine.protocol.traffic import FOREIGN, Traffic
+from hsms_engine.protocol.traffic import FOREIGN, NOT_ALLOWED, Traffic
 from hsms_engine.traffic.bodies import body_text, hex_text
 
 _TRAFFIC = logging.getLogger("hsms_engine.traffic")
@@ -37,13 +38,20 @@ ALARMING = frozenset(
         "write_timeout_expired",
     }
 )
+# The lines of one connection that say that it is selected, or not selected now.
+_CHANGES = 20
+# How many connections were left out before this one; None when it is left out too.
+LeftOut = Callable[[], int | None]
 REFUSED = "competing_select_req_received"
 
 
-def write_logs(driver: Driver) -> None:
-    """Write the logs of this driver from now on."""
+def write_logs(driver: Driver, left_out: LeftOut | None = None) -> None:
+    """Write the logs of this driver from now on.
+
+    ``left_out`` says whether its life is told before it is selected; without it, it is.
+    """
     driver.observe(
-        Logs(driver),
+        Logs(driver, left_out),
         wants_messages=partial(_TRAFFIC.isEnabledFor, logging.INFO),
         wants_steps=partial(_CHARTS.isEnabledFor, logging.DEBUG),
     )
@@ -52,13 +60,18 @@ def write_logs(driver: Driver) -> None:
 class Logs:
     """Writes what one driver tells."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, left_out: LeftOut | None) -> None:
         self._driver = driver
+        # Asked once, at the first line. Whether the lines before it is selected are written.
+        self._left_out = left_out
+        self._is_told = True
         # The lines of the step that is not told yet. Its event decides a level that is None.
         self._lines: list[tuple[int | None, str, tuple[str | float, ...]]] = []
         # The latest failure that was told, and the connection with a foreign session id that was.
         self._told: HsmsError | None = None
         self._foreign_epoch = 0
+        # How often the latest connection was selected or not selected, and its number.
+        self._changes = self._changes_epoch = 0
         # The peer of the latest message, the link's own name then, and both as lines have them.
         self._peer = self._own_name = self._name = ""
         # The connection that is told of.
@@ -68,15 +81,16 @@ class Logs:
 
     def passed(self, traffic: Traffic) -> None:
         """Log a message, and its body at DEBUG."""
-        if traffic.passed_over is FOREIGN and traffic.epoch != self._foreign_epoch:
+        why = traffic.passed_over
+        if (why is FOREIGN or why is NOT_ALLOWED) and traffic.epoch != self._foreign_epoch:
             self._epoch = self._foreign_epoch = traffic.epoch
+            ours = self._driver.engine.settings.session_id
             self._say(
                 logging.WARNING,
-                "%s has session id %s, and ours is %s (only the first one of a connection is "
-                "logged here)",
+                "%s has session id %s, and %s (only the first one of a connection is logged here)",
                 traffic.name,
                 traffic.header.session_id,
-                self._driver.engine.settings.session_id,
+                f"ours is {ours}" if why is FOREIGN else "its certificate may not use that",
             )
         if _TRAFFIC.isEnabledFor(logging.INFO):
             self._write_traffic(traffic)
@@ -152,9 +166,9 @@ class Logs:
             case events.Selecting():
                 self._add(logging.INFO, "selecting: TCP is open (T6 = %g s)", settings.t6)
             case events.NotSelected():
-                self._add(logging.INFO, "not selected: TCP is open (T7 = %g s)", settings.t7)
+                self._add_change("not selected: TCP is open (T7 = %g s)", settings.t7)
             case events.Selected():
-                self._add(logging.INFO, "selected")
+                self._add_change("selected")
             case events.Separating():
                 self._add(logging.INFO, "separating: the last frame is queued")
             case events.Waiting(retry_after=seconds):
@@ -198,6 +212,17 @@ class Logs:
     def _add(self, level: int | None, text: str, *values: str | float) -> None:
         self._lines.append((level, text, values))
 
+    def _add_change(self, text: str, *values: str | float) -> None:
+        """A peer can select and deselect without end: not each time makes a line."""
+        if self._changes_epoch != self._epoch:
+            self._changes_epoch, self._changes = self._epoch, 0
+        self._changes += 1
+        if self._changes < _CHANGES:
+            self._add(logging.INFO, text, *values)
+        elif self._changes == _CHANGES:
+            more = "%s (only the first %s such changes of a connection are logged here)"
+            self._add(logging.INFO, more, text % values, _CHANGES)
+
     def _lost(self, then: str) -> None:
         """What the link does now, and before it the failure that has led to it, if it is new."""
         error = self._driver.engine.last_error
@@ -215,7 +240,14 @@ class Logs:
             self._say(known if level is None else level, text, *values)
 
     def _say(self, level: int, text: str, *values: str | float) -> None:
-        Teller(self._driver.name, self._epoch).say(level, text, *values)
+        if self._left_out is not None:
+            left_out, self._left_out = self._left_out(), None
+            self._is_told = left_out is not None
+            if left_out:
+                text += " (%s other connections were left out)"
+                values = (*values, left_out)
+        if self._is_told or level >= logging.ERROR or self._driver.engine.times_selected:
+            Teller(self._driver.name, self._epoch).say(level, text, *values)
 
     def _write_step(self, step: Step) -> None:
         statistics, name = self._driver.engine.statistics(), self._driver.name
