@@ -36,7 +36,7 @@ _MUTATED = "protocol/*.py driver/*.py link.py server.py connection.py breaker.py
 # What starts processes, searches the charts, takes minutes, or watches other code.
 _LEFT_OUT = """
     cli clauses conversation_tshark demo determinism docs draw* *_fuzz explore* export import_floors
-    interop_secsgem lint load_port_example machine mutants obligations pictures properties
+    interop lint load_port_example machine mutants obligations pictures properties
     python_statemachine_semantics readme secs2_* sml_* spin_oracle testgen tours_on_the_driver
     wire_tshark xstate_oracle
 """.split()

@@ -161,7 +161,9 @@ from hsms_engine.driver.tcp import connect_unix
 from hsms_engine.events import Selected, Waiting
 from hsms_engine.fake import serve_fake
 from hsms_engine.fake.threaded import ThreadedEquipment
-from hsms_engine.pytest_plugin import FakeEquipments
+from hsms_engine.proxy import DropFrame, Fault, Latency, ProxyEvent, open_proxy
+from hsms_engine.proxy.threaded import ThreadedProxy
+from hsms_engine.pytest_plugin import FakeEquipments, FaultProxies
 from hsms_engine.secs2 import A, B, Item, L, Leaf, U4
 
 settings = Settings()
@@ -272,6 +274,21 @@ def f(fake: ThreadedEquipment) -> None:
     async def answer(primary: Message) -> Message | None:
         return None
 """: "",
+    "async with open_proxy('h', 1, faults=['stall', Latency(0.2)], seed=3) as it: it.port": "",
+    "async with open_proxy('h', 1, nosuch=3): pass": "call-arg",
+    "async with open_proxy('h', 1) as it: it.set('stall', DropFrame('S6F11', nth=2))": "",
+    "async with open_proxy('h', 1) as it: it.set(3)": "arg-type",
+    "async with open_proxy('h', 1) as it: f: tuple[Fault, ...] = it.faults": "",
+    """
+async with open_proxy('h', 1) as it:
+    async for event in it.events():
+        told: ProxyEvent = event
+""": "",
+    "Latency(0.2, direction='to-host', after=1, connections=(3, None))": "",
+    "Latency(0.2, direction='up')": "arg-type",
+    "Latency(nosuch=3)": "call-arg",
+    "def f(make: FaultProxies) -> ThreadedProxy: return make('h', 1, faults=['stall'])": "",
+    "def f(proxy: ThreadedProxy) -> list[ProxyEvent]: return proxy.events()": "",
     """
 def f(item: Item | None) -> str:
     match item:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,14 +13,17 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from hsms_engine import CircuitBreaker, CircuitOpenError, HsmsConnection, Message
+from hsms_engine.driver.tls import secure
 from hsms_engine.protocol import Entity, Primary, Transaction
 from hsms_engine.protocol.statistics import COUNTERS
 from hsms_engine.secs2 import DecodeError
 from statecharts.hsms.vocabulary import Counter
+from tests.support.certificates import host, listening
 from tests.support.engines import End, accepted, dialling, selected, selecting, serving
 from tests.support.pair import MemoryListener, server_end
 from tests.support.raw_peer import (
     SELECT_REQ,
+    RawPeer,
     data,
     deselect_req,
     deselect_rsp,
@@ -598,6 +602,78 @@ async def test_a_server_counts_whom_it_accepts_turns_away_and_never_sees_selecte
         await happens(listener)
         await wait_all_tasks_blocked()
         assert (server.accepted, server.turned_away, server.never_selected) == counted
+
+
+async def come_from_elsewhere(listener: MemoryListener) -> None:
+    await (await listener.raw("10.0.0.1:1")).end()
+
+
+async def come_three_times(listener: MemoryListener) -> None:
+    for _ in range(3):
+        await (await listener.raw("10.1.0.1:1")).close()
+
+
+async def speak_no_tls(listener: MemoryListener) -> None:
+    peer = await listener.raw()
+    await peer.send(select_req(1))
+    await peer.end()
+
+
+async def be_another_host(listener: MemoryListener) -> None:
+    stream = await secure(await listener.dial(), host("host-2"), listens=False, name="tool")
+    await RawPeer(stream).end()
+
+
+DOORS: tuple[tuple[Callable[[MemoryListener], Any], dict[str, Any], dict[str, int]], ...] = (
+    (
+        come_from_elsewhere,
+        {"allowed_networks": ("10.1.0.0/16",)},
+        {"turned_away": 1, "not_allowed": 1},
+    ),
+    (
+        come_three_times,
+        {"accept_rate_per_address": 1},
+        {"accepted": 2, "never_selected": 2, "turned_away": 1, "too_frequent": 1},
+    ),
+    (
+        come_three_times,
+        {"accept_rate": 1},
+        {"accepted": 2, "never_selected": 2, "turned_away": 1, "too_frequent": 1},
+    ),
+    (
+        speak_no_tls,
+        {"tls": True},
+        {"accepted": 1, "never_selected": 1, "failed_handshakes": 1},
+    ),
+    (
+        say_nothing,
+        {"tls": True},
+        {"accepted": 1, "never_selected": 1, "failed_handshakes": 1},
+    ),
+    (
+        be_another_host,
+        {"tls": True, "tls_sessions": ("host-1=0",)},
+        {"accepted": 1, "never_selected": 1, "refused_certificates": 1},
+    ),
+)
+
+
+@pytest.mark.parametrize(("happens", "changes", "moved"), DOORS)
+async def test_a_closed_door_counts_whom_it_keeps_out_and_why(
+    happens: Callable[[MemoryListener], Any], changes: dict[str, Any], moved: dict[str, int]
+) -> None:
+    tls = listening() if changes.get("tls") else None
+    settings = {name: value for name, value in changes.items() if name != "tls"}
+    async with server_end(tls=tls, linktest_interval=None, **settings) as (server, listener):
+        before = asdict(server.statistics())
+        await happens(listener)
+        await trio.sleep(1)
+        after = asdict(server.statistics())
+        assert {
+            name: after[name] - before[name]
+            for name in after
+            if name != "counts" and after[name] != before[name]
+        } == moved
 
 
 async def test_who_was_selected_once_is_not_counted_as_never_selected() -> None:

@@ -1,21 +1,16 @@
-"""Given the seed, a run is the same run; given any order of tasks, it ends well and leaves nothing.
-
-Trio takes the tasks that can run in either order, by the toss of a coin. Here the coin is seeded.
-"""
+"""Given the seed, a run is the same; given any order of tasks, it ends well and leaves nothing."""
 
 from __future__ import annotations
 
 import ast
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import trio
-from trio._core import _run as trio_run
-from trio.testing import MockClock
 
 import hsms_engine
 import statecharts
@@ -24,24 +19,11 @@ from hsms_engine.protocol.outputs import Step
 from tests.support.leaks import engine_tasks, leak_check
 from tests.support.pair import MemoryListener, Switchboard, echo
 from tests.support.raw_peer import LINKTEST_REQ, SELECT_REQ, data, linktest_rsp, select_rsp
+from tests.support.seeded import run, seeded_scheduler
 
-__all__ = ["leak_check"]
+__all__ = ["leak_check", "seeded_scheduler"]
 
 SEEDS = 200
-
-
-@pytest.fixture(autouse=True)
-def seeded_scheduler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
-    state = trio_run._r.getstate()
-    yield
-    trio_run._r.setstate(state)
-
-
-def run(main: Callable[[], Awaitable[Any]], seed: int) -> Any:
-    """A whole trio run whose every accident is drawn from ``seed``."""
-    trio_run._r.seed(seed)
-    return trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
 # 14: twenty mixed operations in every order
@@ -242,7 +224,7 @@ def _imports(path: Path) -> set[str]:
 
 # Programs, which people look at, may show the time of day. The doors wait in threads and in another
 # loop, where no run is repeated; test_import_floors says which clocks they may read.
-PROGRAMS = {"cli", "fake", "demo.py", "__main__.py", "doors", "blocking", "aio"}
+PROGRAMS = {"cli", "fake", "demo.py", "in_thread.py", "__main__.py", "doors", "blocking", "aio"}
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ INTERNAL = {"request_now", "put_back", "close_soon", "until_closed", "serve"}
 # Of a server; its statistics have them too.
 GAUGES = {"handlers", "outliving", "waiting_bytes"}
 # Streams and listeners of trio; and how trio starts a server.
-OF_TRIO = {"dial", "listener", "handler_room", "task_status"}
+OF_TRIO = {"dial", "listener", "wrap", "handler_room", "task_status"}
 
 
 def public(kind: type) -> set[str]:

@@ -809,12 +809,30 @@ async def test_what_happens_is_counted_by_name_and_nothing_else_is() -> None:
         with pytest.raises(SelectRefusedError):
             async with dial(equipment):
                 pass
-        assert equipment.counts == {"behaves": 1, "accepted": 1, "select refused": 1}
+        await equipment.until(lambda: "never selected" in equipment.counts)
+        refused = {"accepted": 1, "select refused": 1, "never selected": 1}
+        assert equipment.counts == {"behaves": 1, **refused}
 
         equipment.counts.clear()
         await equipment.kill()
         await equipment.restart()
         assert equipment.counts == {"killed": 1, "listening": 1}
+
+
+async def test_a_peer_that_is_turned_away_is_told_with_the_reason() -> None:
+    told: list[tuple[str, object]] = []
+    settings = Settings(port=0, allowed_networks=("10.0.0.0/8",))
+    report = partial(_remember, told)
+    async with fake(settings=settings, report=report) as equipment:
+        with pytest.raises(ConnectError):
+            async with dial(equipment):
+                pass
+        await equipment.until(lambda: "turned away" in equipment.counts)
+    assert ("turned away", "its address is in none of the allowed_networks") in told
+
+
+def _remember(told: list[tuple[str, object]], event: str, details: Mapping[str, object]) -> None:
+    told.append((event, details.get("why")))
 
 
 CONTROLS: dict[str, Callable[[FakeEquipment], Awaitable[None]]] = {

@@ -24,7 +24,9 @@ UNREPEATABLE = frozenset({"time", "datetime", "calendar", "random", "secrets", "
 CONCURRENT = frozenset({"asyncio", "threading", "_thread", "concurrent"})
 SOCKETS = frozenset({"socket", "socketserver", "selectors", "select", "ssl"})
 COMMAND_LINE = frozenset({"hsms_engine.cli", "hsms_engine.__main__"})
-PROGRAMS = COMMAND_LINE | {"hsms_engine.demo", "hsms_engine.fake", "hsms_engine.worst"}
+PROGRAMS = COMMAND_LINE | {
+    f"hsms_engine.{name}" for name in ("demo", "fake", "in_thread", "proxy", "virtual", "worst")
+}
 DRIVER = frozenset({"hsms_engine.driver"})
 # What stands on the API: a program for trio does without.
 DOORS = frozenset({"hsms_engine.doors", "hsms_engine.blocking", "hsms_engine.aio"})
@@ -103,13 +105,33 @@ FLOORS = (
     # The programs. Only the command line may use what its extra brings.
     Floor("hsms_engine/__main__.py", frozenset({"hsms_engine.cli"}), frozenset({"hsms_engine"})),
     Floor("hsms_engine/cli/*", ENGINE | {"typer", "rich"}, ACTING),
-    # The one fake equipment that runs beside the caller: in a thread, and beside any event loop.
-    Floor("hsms_engine/fake/threaded.py", ENGINE | {"asyncio"}, ACTING | COMMAND_LINE),
-    Floor("hsms_engine/fake/*", ENGINE, ACTING | COMMAND_LINE),
+    # What runs beside the caller: in a thread, and beside any event loop.
+    Floor(
+        "hsms_engine/in_thread.py",
+        ENGINE | {"asyncio"},
+        ACTING | (PROGRAMS - {"hsms_engine.in_thread"}),
+    ),
+    Floor("hsms_engine/fake/*", ENGINE, ACTING | COMMAND_LINE | {"hsms_engine.proxy"}),
+    # It stands on frames and streams, and runs neither charts nor a link.
+    Floor(
+        "hsms_engine/proxy/*",
+        ENGINE | {"hsms_engine.proxy", "hsms_engine.in_thread", "hsms_engine.doors.thread"},
+        ACTING | PROGRAMS | DOORS | ENDS | {"statecharts", "hsms_engine.protocol.engine"},
+    ),
     Floor("hsms_engine/pytest_plugin.py", ENGINE | {"pytest"}, ACTING | COMMAND_LINE),
     Floor("hsms_engine/demo.py", ENGINE, ACTING | COMMAND_LINE),
     # Two ends in one process. Only a program needs it.
-    Floor("hsms_engine/worst/*", ENGINE | {"hsms_engine.worst"}, ACTING | PROGRAMS),
+    Floor(
+        "hsms_engine/worst/*",
+        ENGINE | {"hsms_engine.virtual", "hsms_engine.worst"},
+        ACTING | PROGRAMS,
+    ),
+    # A network, for whatever is to run on it: it knows nothing of HSMS.
+    Floor(
+        "hsms_engine/virtual/*",
+        frozenset({"hsms_engine.virtual", "trio"}) | INJECTED_CHANCE,
+        ACTING | {"hsms_engine", "statecharts"},
+    ),
     # Whether the output takes more, asked in a signal handler, where trio cannot wait.
     Floor("hsms_engine/process.py", ENGINE | {"select"}, ACTING | PROGRAMS),
     # The first thing the package imports.
@@ -271,7 +293,15 @@ def test_the_charts_and_their_kit_name_no_test(path: str) -> None:
         ("hsms_engine/aio/wait.py", "from time import sleep"),
         ("hsms_engine/blocking/wait.py", "from time import sleep"),
         ("hsms_engine/worst/runs.py", "from hsms_engine.fake import serve_fake"),
+        ("hsms_engine/worst/stage.py", "from random import random"),
+        ("hsms_engine/driver/tcp.py", "from hsms_engine.virtual import Socket"),
+        ("hsms_engine/virtual/tcp.py", "from hsms_engine.wire import Frame"),
         ("hsms_engine/fake/program.py", "import typer"),
+        ("hsms_engine/fake/equipment.py", "from hsms_engine.proxy import open_proxy"),
+        ("hsms_engine/proxy/pipe.py", "from hsms_engine.fake import serve_fake"),
+        ("hsms_engine/proxy/pipe.py", "from hsms_engine.link import open_link"),
+        ("hsms_engine/proxy/pipe.py", "from random import random"),
+        ("hsms_engine/in_thread.py", "from hsms_engine.fake.threaded import run_in_thread"),
         ("hsms_engine/fake/program.py", "from hsms_engine.cli.output import Output"),
         ("hsms_engine/demo.py", "from hsms_engine import cli"),
         ("hsms_engine/__main__.py", "import typer"),
@@ -298,6 +328,7 @@ def test_an_import_that_points_up_or_acts_is_refused(path: str, source: str) -> 
         ("hsms_engine/driver/reader.py", "import trio.socket, socket"),
         ("hsms_engine/link.py", "import logging, trio"),
         ("hsms_engine/cli/fake.py", "import typer\nfrom hsms_engine.fake import serve_fake"),
+        ("hsms_engine/proxy/threaded.py", "from hsms_engine.in_thread import Threaded"),
     ],
 )
 def test_an_import_that_points_down_is_allowed(path: str, source: str) -> None:

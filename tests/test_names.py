@@ -50,6 +50,10 @@ WORDS = {
     "hsms_engine/driver/dialling.py": {"win32"},
     "hsms_engine/driver/driver.py": {"active", "passive", "breaker", "phase"},
     "hsms_engine/driver/tcp.py": {"darwin", "ii", "linux", "win32"},
+    "hsms_engine/driver/tls.py": {
+        "cafile", "capath", "close", "reason", "send_eof", "send_nowait", "strerror",
+        "subject", "unacknowledged",
+    },
     "hsms_engine/driver/transport.py": {
         "send_some", "send_eof", "send_nowait", "unacknowledged",
     },
@@ -66,7 +70,7 @@ WORDS = {
         "system_bytes", "to_state", "wait",
     },
     "hsms_engine/server.py": {"passive"},
-    "hsms_engine/settings.py": {"passive"},
+    "hsms_engine/settings.py": {"passive", "system"},
     "statecharts/hsms/world.py": {"none", "opening"},
 }  # fmt: skip
 
@@ -83,7 +87,9 @@ COMPARED = (
     (re.compile(r"(phase|PHASES\[\w+\])$"), PHASES),
 )
 # Programs and doors know events as classes and phases by type; their texts are their own.
-PROGRAMS = re.compile(r"hsms_engine/(cli/|fake/|worst/|doors/|blocking/|aio/|demo\.py)")
+PROGRAMS = re.compile(
+    r"hsms_engine/(cli/|fake/|proxy/|virtual/|worst/|doors/|blocking/|aio/|demo\.py)"
+)
 CHARTED = re.compile(r"statecharts|\.|hsms_engine\.(protocol|driver\.driver)")
 ALL_CHARTED = re.compile(r"hsms_engine/(protocol|driver)/")
 ENDINGS = frozenset(event.rpartition("_")[2] for event in EVENTS)

@@ -218,6 +218,32 @@ def test_a_probe_that_does_not_arrive_is_a_miss_after_t6() -> None:
     assert not end.engine.is_selected
 
 
+@pytest.mark.parametrize("answers", [1, 3])
+def test_an_answer_that_does_not_arrive_is_no_reason_to_wait_with_the_linktest(
+    answers: int,
+) -> None:
+    """The peer asks us and vanishes: what is known to have arrived came before its last byte."""
+    end = selected(t6=5, linktest_interval=10)
+    for number in range(answers):
+        end.now = number
+        end.take(linktest_req(number))
+    last = end.now
+    at(end, last + 10, (answers - 1) * EMPTY)
+    assert end.frames[-1].stype == LINKTEST_REQ
+    at(end, last + 15, (answers - 1) * EMPTY)
+    assert not end.engine.is_selected
+
+
+def test_an_answer_that_arrives_after_the_last_byte_is_a_sign_of_life() -> None:
+    """The first of two answers, which were written in two pieces, is on its way for long."""
+    end = selected(t6=5, linktest_interval=10)
+    end.take(linktest_req(1), linktest_req(2))
+    at(end, 10, EMPTY)
+    assert end.frames[-1].stype != LINKTEST_REQ
+    at(end, 15, EMPTY)
+    assert end.frames[-1].stype == LINKTEST_REQ
+
+
 def test_a_peer_whose_system_takes_small_messages_for_ever_is_asked() -> None:
     """Its program hangs. One message is always on its way, and all older ones have arrived."""
     end = selected(t6=5, linktest_interval=10, t3=1)

@@ -24,7 +24,7 @@ PACKAGES = ("hsms_engine", "statecharts")
 # What is in the source archive, beside files of the top folder.
 SOURCE = (*PACKAGES, ".ci", "benchmarks", "diagrams", "docs", "examples", "tests")
 TOP = "CHANGELOG.md LICENSE MANIFEST.in Makefile README.md pyproject.toml setup.py".split()
-MADE = shutil.ignore_patterns("__pycache__", "node_modules", "*.egg-info")
+MADE = shutil.ignore_patterns("__pycache__", "node_modules", ".peers", "*.egg-info")
 SOURCE_ADDRESS = "https://example.org/team/hsms"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

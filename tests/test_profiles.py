@@ -112,13 +112,35 @@ def test_only_text_without_quotes_is_said_to_need_them(at: Path, content: str, w
     assert error_of(at, content) == f"f.toml:2: not valid TOML: {why}"
 
 
-@pytest.mark.parametrize("field", ["linktest_interval", "max_connections_per_address"])
+@pytest.mark.parametrize(
+    "field", ["linktest_interval", "max_connections_per_address", "accept_rate"]
+)
 @pytest.mark.parametrize("zero", ["0", "0.0"])
 def test_zero_is_none_where_there_may_be_none(at: Path, field: str, zero: str) -> None:
     at.write_text(f"[link.a]\n{field} = {zero}", encoding="utf-8")
     assert getattr(Settings.from_toml(at), field) is None
     # But false is no number.
     assert f"f.toml:2: {field}=False is not" in error_of(at, f"[link.a]\n{field} = false")
+
+
+def test_several_texts_are_an_array_and_files_begin_in_the_folder_of_the_file(at: Path) -> None:
+    text = """[link.a]
+allowed_networks = ["10.0.0.0/8", "::1"]
+tls_certificate = "tool.pem"
+tls_key = "/etc/tool-key.pem"
+tls_authorities = "system"
+"""
+    at.write_text(text, encoding="utf-8")
+    settings = Settings.from_toml(at)
+    assert settings.allowed_networks == ("10.0.0.0/8", "::1")
+    assert settings.tls_certificate == str(at.parent / "tool.pem")
+    assert settings.tls_key == str(Path("/etc/tool-key.pem"))
+    assert settings.tls_authorities == "system"
+
+
+def test_an_array_of_what_is_no_text_is_refused(at: Path) -> None:
+    content = "[link.a]\nallowed_networks = [1]"
+    assert "f.toml:2: 'allowed_networks' is no array of texts" in error_of(at, content)
 
 
 @pytest.mark.parametrize(

@@ -351,6 +351,13 @@ def test_snapshots_are_one_object_each_and_equal_by_value() -> None:
     assert one.initial["breaker"] is one.machines["breaker"].initial
 
 
+def test_a_system_is_a_short_key() -> None:
+    """It is a key of caches, where its charts would be hashed at each step."""
+    more = replace(ACTIVE_LINK, charts=(*ACTIVE_LINK.charts, chart("more")))
+    assert more != ACTIVE_LINK
+    assert hash(more) == hash(ACTIVE_LINK)
+
+
 @pytest.mark.parametrize("system", [ACTIVE_LINK, PASSIVE_LINK], ids=lambda system: system.id)
 def test_memo_equals_a_fresh_router_over_the_whole_space(system: System) -> None:
     parameters = {"breaker": 2, "linktest": 1}

@@ -412,6 +412,43 @@ async def test_what_was_accepted_and_not_asked_for_is_closed_with_its_listener()
         await listener.accept()
 
 
+async def test_a_peer_that_has_closed_without_a_byte_is_not_accepted() -> None:
+    listener = await tcp.listen_tcp("127.0.0.1", 0)
+    silent, reset, spoke, stays = [
+        await tcp.connect_tcp("127.0.0.1", listener.port) for _ in range(4)
+    ]
+    ours, _ = await listener.accept()
+    assert not ours.is_over()
+    silent.close()
+    assert ours.is_over()
+    ours.close()
+    spoke.send_nowait(b"x")
+    spoke.close()
+    reset.reset()
+    given = [(await listener.accept())[0] for _ in range(2)]
+    assert [each.is_over() for each in given] == [False, False]
+    assert await given[0].receive_some() == b"x"
+    stays.send_nowait(b"y")
+    assert await given[1].receive_some() == b"y"
+    listener.close()
+    for each in (*given, stays):
+        each.close()
+
+
+async def test_many_that_have_closed_again_cost_no_engine() -> None:
+    async with trio.open_nursery() as nursery:
+        settings = Settings(port=0, linktest_interval=None)
+        server: HsmsServer = await nursery.start(partial(serve_hsms, nothing, settings))
+        for _ in range(100):
+            with socket.create_connection(("127.0.0.1", server.port)):
+                pass
+        honest = RawPeer(await tcp.connect_tcp("127.0.0.1", server.port))
+        await honest.select()
+        assert server.accepted == 1
+        await honest.close()
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_stream_that_is_slow_to_close_delays_nobody() -> None:
     changes: dict[str, Any] = {"max_connections": 1, **QUIET}
     async with server_end(echo, **changes) as (server, listener):

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from hsms_engine import Settings, SettingsError
+from hsms_engine.settings import OPTIONAL
 from statecharts.hsms import timers
 from tests.test_second_host import FOR_EVER
 
@@ -45,11 +46,18 @@ RANGES = [
     ("max_sessions", 0, 1, 1_000_000, 1_000_001),
     ("max_connections", 0, 1, 1_000_000, 1_000_001),
     ("max_connections_per_address", 0, 1, 1_000_000, 1_000_001),
+    ("accept_rate", 0, 1, 1_000_000, 1_000_001),
+    ("accept_rate_per_address", 0, 1, 1_000_000, 1_000_001),
     ("log_body_bytes", 15, 16, 16_777_216, 16_777_217),
     ("backoff_factor", 0.999, 1.0, 10.0, 10.001),
     ("backoff_limit", -0.001, 0.0, 86_400.0, 86_400.001),
     ("backoff_jitter", -0.001, 0.0, 1.0, 1.001),
 ]
+
+
+NOT_SHOWN = "tls_key_password=(not shown) is not text"
+NOT_SEVERAL = "{}={!r} is not several texts: a tuple, or in TOML an array"
+UNUSABLE = "{}={!r} cannot be used: {}"
 
 
 def make(**fields: Any) -> Settings:
@@ -68,7 +76,9 @@ def test_the_defaults_are_those_of_e37() -> None:
 def test_every_number_has_its_range_here() -> None:
     fields = {field.name for field in dataclasses.fields(Settings)}
     flags = {"check_session_id", "is_equipment", "log_hex", "allow_short_timers"}
-    others = {"name", "host", "second_host", *flags}
+    texts = {"tls_certificate", "tls_key", "tls_key_password", "tls_authorities", "tls_name"}
+    several = {"allowed_networks", "tls_sessions"}
+    others = {"name", "host", "second_host", *flags, *texts, *several}
     assert fields - others == {name for name, *_ in RANGES}
 
 
@@ -88,13 +98,17 @@ def test_a_value_within_its_range_is_taken_and_one_beside_it_is_not(
 
 @pytest.mark.parametrize(
     "field",
-    [field.name for field in dataclasses.fields(Settings) if field.name not in ("name", "host")],
+    [
+        field.name
+        for field in dataclasses.fields(Settings)
+        if field.name not in ("name", "host") and not field.name.startswith("tls_")
+    ],
 )
 @pytest.mark.parametrize(
     "value", ["10", None, math.nan, math.inf, -math.inf, [], 10**400], ids=repr
 )
 def test_what_is_no_number_is_refused_by_name(field: str, value: object) -> None:
-    if value is None and field in ("linktest_interval", "max_connections_per_address"):
+    if value is None and field in OPTIONAL:
         assert getattr(make(**{field: None}), field) is None
         return
     with pytest.raises(SettingsError, match=f"^{field}="):
@@ -124,6 +138,87 @@ def test_what_is_no_number_is_said_to_be_none(field: str, value: object) -> None
 def test_true_is_no_number(field: str) -> None:
     with pytest.raises(SettingsError, match=f"^{field}=True is not"):
         make(**{field: True})
+
+
+@pytest.mark.parametrize(
+    "networks",
+    [
+        ("10.1.0.0/16", "10.2.3.4", "fd00::/8", "::1", "::ffff:10.0.0.0/104"),
+        (),
+    ],
+)
+def test_networks_are_several_texts(networks: tuple[str, ...]) -> None:
+    assert make(allowed_networks=networks).allowed_networks == networks
+
+
+@pytest.mark.parametrize("field", ["allowed_networks", "tls_sessions"])
+@pytest.mark.parametrize("value", ["10.1.0.0/16", ["10.1.0.0/16"], (1,), 7], ids=repr)
+def test_what_is_not_several_texts_is_refused(field: str, value: object) -> None:
+    with pytest.raises(SettingsError) as caught:
+        make(**{field: value})
+    assert str(caught.value) == NOT_SEVERAL.format(field, value)
+
+
+@pytest.mark.parametrize(
+    ("network", "why"),
+    [
+        ("10.1.0.1/16", "10.1.0.1/16 has host bits set"),
+        ("10.1.0.0/33", "'10.1.0.0/33' does not appear to be an IPv4 or IPv6 network"),
+        ("tool", "'tool' does not appear to be an IPv4 or IPv6 network"),
+        ("", "'' does not appear to be an IPv4 or IPv6 network"),
+    ],
+)
+def test_what_is_no_network_is_named(network: str, why: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        make(allowed_networks=("10.0.0.0/8", network))
+    assert str(caught.value) == UNUSABLE.format("allowed_networks", network, why)
+
+
+@pytest.mark.parametrize("rule", ["a=0", "a = 0, 3,5 - 9", "CN with = in it=32767"])
+def test_a_rule_says_which_session_ids_a_certificate_may_use(rule: str) -> None:
+    assert make(tls_sessions=(rule,)).tls_sessions == (rule,)
+
+
+WRITE = "write NAME=ID,ID-ID: a name in a certificate, and session ids"
+
+
+@pytest.mark.parametrize(
+    ("rule", "why"),
+    [
+        ("", WRITE),
+        ("host-1", WRITE),
+        ("=0", WRITE),
+        ("a=", "'' is no session id, and no range of them, in 0..32767"),
+        ("a=0,x", "'x' is no session id, and no range of them, in 0..32767"),
+        ("a=9-5", "'9-5' is no session id, and no range of them, in 0..32767"),
+        ("a=-1", "'-1' is no session id, and no range of them, in 0..32767"),
+        ("a=32768", "'32768' is no session id, and no range of them, in 0..32767"),
+        ("a=1-2-3", "'1-2-3' is no session id, and no range of them, in 0..32767"),
+        ("a=\u0663", "'\u0663' is no session id, and no range of them, in 0..32767"),
+    ],
+)
+def test_what_is_no_rule_is_named(rule: str, why: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        make(tls_sessions=(rule,))
+    assert str(caught.value) == UNUSABLE.format("tls_sessions", rule, why)
+
+
+@pytest.mark.parametrize("field", ["tls_certificate", "tls_key", "tls_authorities", "tls_name"])
+@pytest.mark.parametrize("value", [None, 7, b"a.pem", "a\0b"], ids=repr)
+def test_the_name_of_a_file_is_text(field: str, value: object) -> None:
+    with pytest.raises(SettingsError) as caught:
+        make(**{field: value})
+    assert str(caught.value) == f"{field}={value!r} is not text"
+
+
+@pytest.mark.parametrize("value", [b"secret", ["secret"], "secret\0"], ids=repr)
+def test_a_password_is_never_shown(value: object) -> None:
+    settings = make(tls_key_password="secret", tls_key="key.pem")
+    assert "secret" not in f"{settings!r} {settings}"
+    assert "key.pem" in repr(settings)
+    with pytest.raises(SettingsError) as caught:
+        make(tls_key_password=value)
+    assert str(caught.value) == NOT_SHOWN
 
 
 @pytest.mark.parametrize("value", ["Probe", "", None, 1, ("probe",)])

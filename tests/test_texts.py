@@ -53,6 +53,13 @@ from hsms_engine.wire import Frame, FrameLengthError
 from statecharts import System
 from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
 from statecharts.hsms.vocabulary import CloseGate, CloseTcp
+from tests import (
+    test_admission,
+    test_settings,
+    test_tls_files,
+    test_tls_handshakes,
+    test_tls_stream,
+)
 from tests.support.engines import (
     End,
     accepted,
@@ -1467,6 +1474,21 @@ async def connect_two(listener: MemoryListener) -> None:
         await wait_all_tasks_blocked()
 
 
+async def connect_many(listener: MemoryListener) -> None:
+    for _ in range(22):
+        await (await listener.raw()).close()
+        await wait_all_tasks_blocked()
+    await trio.sleep(10)
+    await listener.raw()
+    await wait_all_tasks_blocked()
+
+
+async def selects_and_deselects(listener: MemoryListener) -> None:
+    peer = await listener.raw()
+    await peer.send((select_req(1) + deselect_req(2)) * 20)
+    await wait_all_tasks_blocked()
+
+
 async def one_fills_and_another_comes(listener: MemoryListener) -> None:
     for size in (50, 1):
         peer = await listener.raw()
@@ -1583,6 +1605,16 @@ LOGGED = {
         close_at_once,
         "memory peer 1 passive: connection lost: the peer closed TCP; closed",
     ),
+    "others left out": Logged(
+        connect_many,
+        "memory peer 23 passive: not selected: TCP is open (T7 = 10 s) (2 other connections were "
+        "left out)",
+    ),
+    "selected without end": Logged(
+        selects_and_deselects,
+        "memory peer 1 passive: selected (only the first 20 such changes of a connection are "
+        "logged here)",
+    ),
     "gave way": Logged(
         connect_two,
         "memory peer 1 passive: gives way to memory peer 2",
@@ -1673,7 +1705,7 @@ OTHERS = {
     *(re.escape(each) for each in ("not selected", "tcp connect", "a Unix socket")),
     re.escape("no duration is known for timer ") + ".*",
     # Parts of other texts: an indented traceback, a list, a name, and what stands before a text.
-    *(r"\ \ .*", r"<L\ \[.*\]", r"%s:\ .*"),
+    *(r"\ \(_ssl", r"\ \ .*", r"<L\ \[.*\]", r"%s:\ .*"),
 }
 
 
@@ -1711,8 +1743,21 @@ def shown() -> list[str]:
     tasks = [TASK_ENDED, TASK_FAILED, NO_REPLY, LATE_REPLY]
     answer = line("received", "S1F2", 1, more=" 0.0 ms")
     passed_over = [over(name, length, why) for _, name, length, why in PASSED_OVER]
+    doors = [
+        *(f"{here}; {there}" for *_, here, there in test_tls_handshakes.HANDSHAKES.values()),
+        *test_tls_handshakes.RARE.values(),
+        *(why for _, why in test_tls_files.BAD.values()),
+    ]
+    for tested in (
+        test_admission,
+        test_settings,
+        test_tls_files,
+        test_tls_handshakes,
+        test_tls_stream,
+    ):
+        doors += [each for each in vars(tested).values() if isinstance(each, str)]
     traffic = [answer, *passed_over, *REASONS.values(), NO_SECS_II, *FAULTS.values()]
-    return [*attempts, *losses, *logged, *texts, *links, *tasks, *traffic]
+    return [*doors, *attempts, *losses, *logged, *texts, *links, *tasks, *traffic]
 
 
 def test_no_text_is_left_out() -> None:

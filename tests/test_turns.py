@@ -11,6 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from hsms_engine import HsmsConnection, Message
+from hsms_engine.driver.tcp import Listener, connect_tcp, listen_tcp
 from hsms_engine.driver.turns import (
     LITTLE_BYTES,
     LITTLE_FRAMES,
@@ -307,6 +308,42 @@ def test_debt_is_paid_off_with_time_and_a_small_one_does_not_wait() -> None:
         assert not must_wait(0)
 
     on(clock, test)
+
+
+# Connections that come
+
+
+@pytest.mark.parametrize(("after", "most"), [(0.0, 1), (0.1, 16)])
+def test_while_turns_are_short_one_connection_is_accepted_in_each_pass(
+    after: float, most: int
+) -> None:
+    clock = Clock()
+    accepted: list[trio.abc.Stream] = []
+    found: list[int] = []
+
+    async def accept(listener: Listener) -> None:
+        while True:
+            accepted.append((await listener.accept())[0])
+
+    async def test() -> None:
+        listener = await listen_tcp("127.0.0.1", 0)
+        clients = [await connect_tcp("127.0.0.1", listener.port) for _ in range(40)]
+        little(new_share())
+        clock.now += after
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(accept, listener)
+            while len(accepted) < len(clients):
+                before = len(accepted)
+                await trio.lowlevel.checkpoint()
+                found.append(len(accepted) - before)
+            nursery.cancel_scope.cancel()
+        listener.close()
+        for each in (*clients, *accepted):
+            await each.aclose()
+
+    on(clock, test)
+    # Two of its turns may be in one of ours.
+    assert most <= max(found) <= 2 * most
 
 
 # The program's side

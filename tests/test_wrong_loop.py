@@ -57,6 +57,7 @@ READS = {
     "peer", "phase", "is_selected", "settings", "statistics", "address", "port", "connections",
     "handlers", "outliving", "waiting_bytes", "accepted", "turned_away", "never_selected",
     "gave_way", "failed_connections", "failed_handlers", "cancelled_handlers", "dropped_primaries",
+    "peer_certificate", "not_allowed", "too_frequent", "failed_handshakes", "refused_certificates",
 }  # fmt: skip
 HANDED_OVER = {"configure"}
 # Of a server and a reader, what their driver calls.

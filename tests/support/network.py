@@ -21,6 +21,14 @@ from tests.support.pair import Handler, echo
 from tests.support.patience import PATIENCE
 
 
+def elsewhere() -> tuple[str, int] | None:
+    """The equipment on another machine that the environment names. Raises ``ValueError``."""
+    host, port = os.environ.get("HSMS_SERVER_HOST"), os.environ.get("HSMS_SERVER_PORT") or "5000"
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535):
+        raise ValueError(f"HSMS_SERVER_PORT={port!r} is not a port in 1..65535")
+    return (host, int(port)) if host else None
+
+
 def run_patiently(function: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -> Any:
     """``trio.run`` that fails after a time."""
 
@@ -41,9 +49,8 @@ def patience(request: pytest.FixtureRequest) -> None:
 @asynccontextmanager
 async def equipment(handler: Handler = echo) -> AsyncIterator[tuple[str, int]]:
     """The address of an equipment that echoes: the one named by the environment, or our own."""
-    host = os.environ.get("HSMS_SERVER_HOST")
-    if host:
-        yield host, int(os.environ.get("HSMS_SERVER_PORT", "5000"))
+    if address := elsewhere():
+        yield address
         return
     async with serving(handler) as server:
         yield "127.0.0.1", server.port

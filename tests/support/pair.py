@@ -9,7 +9,12 @@ from random import Random
 from typing import Any, TypeVar
 
 import trio
-from trio.testing import memory_stream_pair
+from trio.testing import (
+    MemoryReceiveStream,
+    MemorySendStream,
+    memory_stream_one_way_pair,
+    memory_stream_pair,
+)
 
 from hsms_engine import (
     HsmsConnection,
@@ -22,14 +27,43 @@ from hsms_engine import (
     serve_hsms,
 )
 from hsms_engine.driver.event_reader import EventReader
+from hsms_engine.driver.tls import Tls
 from hsms_engine.events import Happened
 from hsms_engine.messaging import Messaging
 from hsms_engine.protocol.outputs import Step
+from tests.support.one_way import OneWay
 from tests.support.raw_peer import RawPeer
 
 E = TypeVar("E", bound=Happened)
 
 Handler = Callable[[HsmsConnection], Awaitable[object]]
+# What makes the two ends of a stream; those of trio.testing's lockstep take a byte when it is read.
+Pair = Callable[[], tuple[trio.abc.Stream, trio.abc.Stream]]
+
+
+class _Direct(OneWay):
+    """A memory stream that can also send without waiting, as TCP can."""
+
+    def __init__(
+        self, send: MemorySendStream, receive: MemoryReceiveStream, arrive: MemoryReceiveStream
+    ) -> None:
+        super().__init__(trio.StapledStream(send, receive))
+        self._arrive = arrive
+
+    def send_nowait(self, data: bytes | memoryview) -> int:
+        """The other end has it. Raises ``trio.BrokenResourceError`` when that is closed."""
+        try:
+            self._arrive.put_data(data)
+        except trio.ClosedResourceError as error:
+            raise trio.BrokenResourceError from error
+        return len(data)
+
+
+def direct_pair() -> tuple[trio.abc.Stream, trio.abc.Stream]:
+    """Like ``memory_stream_pair``, and the engine need not wait to send."""
+    here, there = memory_stream_one_way_pair()
+    back, home = memory_stream_one_way_pair()
+    return _Direct(here, home, there), _Direct(back, there, home)
 
 
 def failing(messaging: Messaging, record: Callable[[Step], None]) -> None:
@@ -42,7 +76,8 @@ def failing(messaging: Messaging, record: Callable[[Step], None]) -> None:
 class MemoryListener:
     """A listener that peers of the same process dial; every dial is counted."""
 
-    def __init__(self) -> None:
+    def __init__(self, pair: Pair = memory_stream_pair) -> None:
+        self._pair = pair
         self._give, self._take = trio.open_memory_channel[tuple[trio.abc.Stream, str]](math.inf)
         self.dialled = 0
         self.closed = False
@@ -68,7 +103,7 @@ class MemoryListener:
     async def dial(self, peer: str | None = None) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
         self.dialled += 1
-        ours, theirs = memory_stream_pair()
+        ours, theirs = self._pair()
         try:
             self._give.send_nowait((theirs, peer or f"memory peer {self.dialled}"))
         except trio.ClosedResourceError:
@@ -83,7 +118,8 @@ class MemoryListener:
 class Switchboard:
     """The network of a dialling engine: peers of bytes, refusals, or silence, one after another."""
 
-    def __init__(self) -> None:
+    def __init__(self, pair: Pair = memory_stream_pair) -> None:
+        self._pair = pair
         self._give, self._take = trio.open_memory_channel[RawPeer](math.inf)
         self.dialled = 0
         self.dialled_at: list[float] = []
@@ -100,7 +136,7 @@ class Switchboard:
         await self.answers.wait()
         if self.refusal is not None:
             raise self.refusal
-        ours, theirs = memory_stream_pair()
+        ours, theirs = self._pair()
         self._give.send_nowait(RawPeer(theirs))
         return ours
 
@@ -170,7 +206,10 @@ async def passive_end(**changes: Any) -> AsyncIterator[tuple[HsmsConnection, Raw
 
 @asynccontextmanager
 async def server_end(
-    handler: Handler = nothing, handler_room: Callable[[], int] | None = None, **changes: Any
+    handler: Handler = nothing,
+    handler_room: Callable[[], int] | None = None,
+    tls: Tls | None = None,
+    **changes: Any,
 ) -> AsyncIterator[tuple[HsmsServer, MemoryListener]]:
     """A server in this process, cancelled after the block."""
     listener = MemoryListener()
@@ -184,6 +223,7 @@ async def server_end(
                 listener=listener,
                 random=Random(2),
                 handler_room=handler_room,
+                tls=tls,
                 task_status=task_status,
             )
 

@@ -129,6 +129,15 @@ class RawPeer:
         session, byte2, byte3, ptype, stype, system = struct.unpack(">HBBBBI", content[:10])
         return Got(session, byte2, byte3, ptype, stype, system, content[10:])
 
+    async def next_frame(self) -> Got | None:
+        """The next frame, or None when the stream has ended, at either end, and not within one."""
+        try:
+            if not self._received:
+                self._received += await self.stream.receive_some(65_536)
+            return await self.frame() if self._received else None
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return None
+
     async def control(self, stype: int) -> int:
         """The next frame is a request of this type and nothing else; its system bytes."""
         got = await self.frame()
