@@ -5,21 +5,35 @@ SEED ?= 0
 PY := .venv/bin/python
 DEMO := .venv/.demo
 INSTALLED := .venv/.installed
+# The tests of a file stay in one process: what they share is made once.
+PYTEST := pytest -q --numprocesses 2 --dist loadfile
 
-# There the rest of a test that is skipped is unreachable, and the figures of faults need Linux.
-ELSEWHERE := --no-warn-unreachable --exclude '^benchmarks/(faults/|doors\.py)' --cache-dir .mypy_cache/elsewhere
+# There the rest of a test that is skipped is unreachable, and these need Linux.
+ELSEWHERE := --no-warn-unreachable --cache-dir .mypy_cache/elsewhere --exclude \
+    '^(benchmarks/(faults/|doors\.py)|tests/(attacks/(attacks|run|victim|__main__)\.py|(test_)?real_network))'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check diagrams prove prove-all mutants bench bench-faults clean tools
+.PHONY: help demo test check diagrams prove prove-all mutants simulate soak fuzz attacks \
+    soak-attacks network soak-network interop-short interop put-back bench bench-faults clean tools
 
 help:
 	@echo 'make demo          two processes, a lost link, the breaker, and the link back: under 30 s'
 	@echo 'make test          the tests: about ten minutes'
-	@echo 'make check         what CI runs: format, lint, types, tests, coverage'
+	@echo 'make check         format, lint, types, tests, coverage'
 	@echo 'make diagrams      draw the charts into diagrams/, write docs/protocol.md'
 	@echo 'make prove         model-check the charts and print what holds: under four minutes'
 	@echo 'make prove-all     every mutant, 1,000 settings of time, the largest search: hours'
 	@echo 'make mutants       try COUNT=200 small faults of the code, chosen by SEED=0: 20 to 40 minutes'
+	@echo 'make simulate      2,000 storms of faults in memory, from seeds: three minutes'
+	@echo 'make soak          the same for SEEDS=100000, then an hour of make fuzz'
+	@echo 'make fuzz          FUZZ_SECONDS=60 seconds of chance for the whole engine, guided by coverage'
+	@echo 'make attacks       hostile peers beside an honest session: under three minutes'
+	@echo 'make soak-attacks  the same with 10,000 reconnects, and a table of the figures'
+	@echo 'make network       faults on a real network, held against the bounds; as root: three minutes'
+	@echo 'make soak-network  all of these faults: ten minutes'
+	@echo 'make interop-short other engines of PyPI and npm beside this one: two minutes'
+	@echo 'make interop       more of that, and docs/interop.md: three minutes'
+	@echo 'make put-back      twelve faults of the past put back: each must be found; as root: ten minutes'
 	@echo 'make bench         measure the speed of items, beside another implementation'
 	@echo 'make bench-faults  what slow, hostile and late peers cost the others: under two minutes'
 	@echo 'make clean         remove everything that the other targets made, also .venv'
@@ -51,13 +65,13 @@ tools: $(INSTALLED)
 demo: $(DEMO)
 	@$(PY) -m hsms_engine.demo
 
-# CI runs the test command of the README and must check everything: there `test` runs `check` and
-# `prove`.
+# CI runs the test command of the README and must check everything: there `test` runs all that takes
+# minutes.
 ifeq ($(CI),true)
-test: check prove
+test: check prove simulate fuzz attacks network interop-short
 else
 test: $(INSTALLED) tools
-	@$(PY) -X warn_default_encoding -m pytest -q
+	@$(PY) -X warn_default_encoding -m $(PYTEST)
 endif
 
 check: $(INSTALLED) tools
@@ -68,8 +82,8 @@ check: $(INSTALLED) tools
 	@$(PY) -m mypy --no-error-summary --platform darwin $(ELSEWHERE)
 	@$(PY) -m mypy --no-error-summary --platform win32 $(ELSEWHERE)
 	@$(PY) -m coverage erase
-	@$(PY) -X warn_default_encoding -m coverage run -m pytest -q -m 'not search'
-	@$(PY) -X warn_default_encoding -m pytest -q -m search
+	@$(PY) -X warn_default_encoding -m coverage run -m $(PYTEST) -m 'not search'
+	@$(PY) -X warn_default_encoding -m $(PYTEST) -m search
 	@$(PY) -m coverage combine --quiet
 	@$(PY) -m coverage report
 
@@ -88,6 +102,42 @@ mutants: $(INSTALLED)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev,mutants]'
 	@$(PY) -m tests.code_mutants $(COUNT) $(SEED)
 
+simulate: $(INSTALLED)
+	@$(PY) -m tests.simulation --seeds 2000 --jobs 2
+
+SEEDS ?= 100000
+soak: $(INSTALLED)
+	@$(PY) -m tests.simulation --seeds $(SEEDS) --first $(SEED) --jobs 2
+	@$(MAKE) fuzz FUZZ_SECONDS=3600
+
+# New inputs go to a folder that is removed: what is to be kept goes to tests/corpus/engine.
+FUZZ_SECONDS ?= 60
+fuzz: $(INSTALLED)
+	@found=$$(mktemp -d) && trap 'rm -rf "$$found"' EXIT && PYTHONPATH=. $(PY) tests/fuzz_engine.py \
+	    "$$found" tests/corpus/engine -max_total_time=$(FUZZ_SECONDS) -max_len=1500 -timeout=30 \
+	    -rss_limit_mb=2048 -print_final_stats=1
+
+attacks: $(INSTALLED)
+	@$(PY) -m tests.attacks --short
+
+soak-attacks: $(INSTALLED)
+	@$(PY) -m tests.attacks --table
+
+network: $(INSTALLED) tools
+	@$(PY) -m tests.real_network --short --seed $(SEED)
+
+soak-network: $(INSTALLED) tools
+	@$(PY) -m tests.real_network --seed $(SEED)
+
+interop-short: $(INSTALLED) tools
+	@$(PY) -m tests.interop --short
+
+interop: $(INSTALLED) tools
+	@$(PY) -m tests.interop --write docs/interop.md
+
+put-back: $(INSTALLED) tools
+	@$(PY) -m tests.put_back
+
 bench: $(INSTALLED)
 	@$(PY) -m benchmarks
 
@@ -96,5 +146,5 @@ bench-faults: $(INSTALLED)
 
 clean:
 	@rm -rf .venv build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache \
-	    .pytest_cache .ruff_cache
+	    .pytest_cache .ruff_cache tests/interop/.peers tests/interop/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
