@@ -45,7 +45,7 @@ from tests.real_network.stage import Fault
 from tests.real_network.table import line, markdown, story
 from tests.real_network.way import HELD_BACK, Direction, Way
 from tests.support.network import closed_port
-from tests.support.tools import needs
+from tests.support.tools import needs, skip
 
 # The way
 
@@ -329,12 +329,12 @@ def test_the_figures_say_what_is_wrong() -> None:
 
 
 def needs_namespaces() -> None:
-    """Skip the running test where no namespace can be made; a missing program fails in CI."""
+    """Skip the running test where no namespace can be made; in CI that is a failure."""
     if sys.platform == "linux":
         for program in namespaces.PROGRAMS:
             needs(program)
     if (why := namespaces.why_not()) is not None:
-        pytest.skip(why)
+        skip(why)
 
 
 def existing() -> set[str]:

@@ -360,6 +360,7 @@ async def dial_tls(
             secured = await secure(stream, context, listens=False, name=name)
             nursery.cancel_scope.cancel()
     except BaseException:
+        # Also when it is cancelled: nobody else has the stream yet.
         give_back()
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(stream)
