@@ -12,9 +12,10 @@ from collections import Counter
 from statecharts import draw
 from statecharts.hsms.systems import CHARTS
 from tests.simulation.plan import CALLS, FAULTS, Plan, make_plan, parse_plan, plan_text
-from tests.simulation.run import Report, run_plan
+from tests.simulation.run import run_plan
 from tests.simulation.seeds import count, monitors_here
 from tests.simulation.shrink import shrink
+from tests.simulation.watch import Report
 
 # With so many seeds, all of ``expected`` must have come about.
 ENOUGH = 2_000

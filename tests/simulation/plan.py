@@ -268,11 +268,16 @@ def _storm(seed: int, dice: Random) -> Plan:
     whats: list[Fault | Call] = []
     whats += dice.choices(FAULTS, k=dice.randrange(1, 6))
     whats += dice.choices(CALLS, k=dice.randrange(1, 12))
+    changes = {"max_sessions": 1 if len(links) == 1 else 100, **_settings(dice)}
+    kernel = _kernel(dice)
+    if kernel.first_pause >= changes["t6"]:
+        # Hosts that find the queue of the listener full together would always give up together.
+        kernel = replace(kernel, first_pause=0.2)
     return Plan(
         seed=seed,
         theme="storm",
-        changes={"max_sessions": 1 if len(links) == 1 else 100, **_settings(dice)},
-        kernel=_kernel(dice),
+        changes=changes,
+        kernel=kernel,
         links=links,
         ends_at=ends_at,
         one_way=dice.choice(_DELAYS),
