@@ -152,13 +152,10 @@ def _found(settings: Settings, delay: float) -> tuple[Term, ...]:
         return (interval,)
     comes = Term("delay", delay, "the last frame comes")
     missed = Term("T6", settings.t6, "a probe that is unanswered then is counted as missed")
-    acknowledged = Term("delay", delay, "the last acknowledgement comes")
-    waits = Term("T6", settings.t6, "while bytes are being acknowledged, no probe is sent")
     return (
         *max(
             (comes if settings.linktest_threshold == 1 else missed, interval),
             (Term("T3", settings.t3, "a reply that is awaited then never comes"),),
-            (acknowledged, waits),
             key=_sum,
         ),
         Term("2 x delay", 2 * delay, "the next probe, and the reset that answers it"),
@@ -319,11 +316,10 @@ def session_gone(settings: Settings, delay: float) -> float:
     interval = _interval(settings, 1).seconds
     if settings.second_host == "refuse":
         return delay + _sum(_silence(settings))
-    # The first attempt asks. After the first miss it may be found that Select.rsp has been
-    # acknowledged, which delays the next probe until T6 is over.
+    # The first attempt asks.
     gone = 3 * delay + settings.t6
-    for miss in range(1, settings.linktest_threshold):
-        due = gone + (interval if miss > 1 else max(interval, settings.t6))
+    for _ in range(1, settings.linktest_threshold):
+        due = gone + interval
         gone = min(due, _next_attempt(settings, delay, gone) + 3 * delay) + settings.t6
     return gone
 
@@ -436,7 +432,4 @@ def _silence(
     if sending and (more := settings.write_timeout - settings.t6) > 0:
         why = "bytes that the peer does not take hold up the last probe"
         terms += (Term("write timeout - T6", more, why),)
-    if request_open or sending:
-        why = "while bytes that were written are being acknowledged, no probe is sent"
-        terms += (Term("T6", settings.t6, why),)
     return terms

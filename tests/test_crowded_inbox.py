@@ -18,7 +18,7 @@ from tests.support.virtual import virtual_time
 
 __all__ = ["virtual_time"]
 
-QUIET = {"linktest_interval": None}
+QUIET: dict[str, Any] = {"linktest_interval": None}
 
 
 def burst(count: int, size: int = 0) -> bytes:

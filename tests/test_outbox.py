@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -242,6 +243,72 @@ def test_an_answer_that_arrives_after_the_last_byte_is_a_sign_of_life() -> None:
     assert end.frames[-1].stype != LINKTEST_REQ
     at(end, 15, EMPTY)
     assert end.frames[-1].stype == LINKTEST_REQ
+
+
+def until_closed(end: End, outstanding: Callable[[float], int]) -> float:
+    """As a driver: wake when something is due, and say how much is ``outstanding`` then."""
+    for _ in range(50):
+        end.now = end.engine.next_due()
+        if end.engine.is_due():
+            end.engine.acknowledged(outstanding(end.now))
+            end.at(end.now)
+        if not end.engine.is_selected:
+            return end.now
+    raise AssertionError("it lives on")
+
+
+@pytest.mark.parametrize("t6", [1, 5, 10, 40])
+@pytest.mark.parametrize("threshold", [1, 3])
+@pytest.mark.parametrize("arrived", [0, 7, EMPTY, EMPTY + 7, 2 * EMPTY])
+def test_a_peer_that_vanishes_amid_our_answers_is_noticed_within_the_bound(
+    t6: float, threshold: int, arrived: int
+) -> None:
+    """Linktest.rsp is cut in two segments, and only the first of them has come."""
+    end = selected(t6=t6, linktest_interval=10, linktest_threshold=threshold)
+    end.now = 3.0
+    end.take(linktest_req(1), linktest_req(2))
+    sent = end.counts()["bytes_sent"]
+
+    def outstanding(_: float) -> int:
+        return end.counts()["bytes_sent"] - sent + 2 * EMPTY - arrived
+
+    closed = until_closed(end, outstanding)
+    bound = end.engine.settings.detection_bound().seconds
+    assert closed - 3 == pytest.approx(bound)
+
+
+@pytest.mark.parametrize("t6", [1, 5, 10, 40])
+@pytest.mark.parametrize("lives", [1, 8.5, 9.5, 12, 26])
+def test_a_peer_that_takes_bytes_and_vanishes_is_noticed_within_the_bound_of_its_last_sign(
+    t6: float, lives: float
+) -> None:
+    """A line that brings 62,500 bytes a second is cut; until then no linktest is sent."""
+    end = selected(t6=t6, linktest_interval=10)
+    end.engine.send(Message(7, 3, body=bytes(3_800_000 - EMPTY)))
+    end.out()
+
+    def outstanding(now: float) -> int:
+        if now < lives:
+            assert end.counts()["control_frames_sent"] == before
+        return end.counts()["bytes_sent"] - EMPTY - int(min(now, lives) * 62_500)
+
+    before = end.counts()["control_frames_sent"]
+    closed = until_closed(end, outstanding)
+    bound = end.engine.settings.detection_bound().seconds
+    assert bound <= closed <= lives + bound + 1e-6
+
+
+def test_nothing_is_asked_ahead_when_the_peer_had_the_last_word() -> None:
+    end = selected(t6=5, linktest_interval=10)
+    assert end.engine.next_due() == 10
+    end.take(linktest_req(1))
+    end.engine.is_due()
+    assert end.engine.next_due() == 5
+    end.at(5)
+    assert end.engine.next_due() == 10
+    end.engine.send(Message(6, 11))
+    end.out()
+    assert end.engine.next_due() == 10
 
 
 def test_a_peer_whose_system_takes_small_messages_for_ever_is_asked() -> None:

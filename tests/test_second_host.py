@@ -12,13 +12,15 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from hsms_engine import HsmsConnection, HsmsServer, open_link
+from hsms_engine.driver.transport import Transport
 from tests.support.leaks import leak_check, no_task_left
-from tests.support.pair import MemoryListener, server_end
+from tests.support.pair import MemoryListener, direct_pair, server_end
 from tests.support.raw_peer import (
     LINKTEST_REQ,
     RawPeer,
     deselect_req,
     deselect_rsp,
+    linktest_req,
     linktest_rsp,
     select_req,
     select_rsp,
@@ -105,6 +107,29 @@ async def test_a_dead_session_is_gone_when_it_was_asked_for_as_often_as_the_thre
             await pass_time(10)
             assert bool(server.connections) == (number + 1 < threshold)
         assert await is_free(listener)
+
+
+@INTERVALS
+@pytest.mark.parametrize("acknowledged", [0, 7, 14, 28])
+async def test_what_a_dead_host_acknowledged_before_it_is_probed_is_no_answer_to_the_probe(
+    monkeypatch: pytest.MonkeyPatch, interval: float | None, acknowledged: int
+) -> None:
+    """Its system took a part of two answers, and then it was gone."""
+    settings: dict[str, Any] = {"linktest_interval": interval, "pair": direct_pair}
+    async with held(t6=5, **settings) as (server, listener, (old,)):
+
+        def sent() -> int:
+            return server.connections[0].statistics().counts["bytes_sent"]
+
+        before = sent()
+        monkeypatch.setattr(Transport, "unacknowledged", lambda _: sent() - before - acknowledged)
+        await old.send(linktest_req(1), linktest_req(2))
+        await trio.sleep(3)
+        await ask(listener)
+        await pass_time(4.9)
+        assert server.connections
+        await pass_time(0.1)
+        assert not server.connections
 
 
 @pytest.mark.parametrize(("asked_before", "pauses"), [(None, 1), (4.9, 2), (5.1, 1)])

@@ -278,6 +278,9 @@ class Driver:
             due = -math.inf if self._chores else self.engine.next_due()
             with trio.CancelScope(deadline=due) as self._timer_scope:
                 await trio.sleep_forever()
+            if self._chores:
+                # What was acknowledged before a probe is no sign that the peer lives after it.
+                self.ask_handover()
             while self._chores:
                 self._chores.popitem()[0]()
                 self.turn()

@@ -253,7 +253,7 @@ class Engine:
     def session_wanted(self) -> None:
         """Another connection has asked for the session that this one has (``ContestSession``).
 
-        Ignored when this one has none.
+        Ignored when this one has none. Where ``acknowledged`` is told, it is to be told before.
         """
         if self.is_selected:
             self._life.mention("session_wanted")
@@ -266,8 +266,9 @@ class Engine:
         life, timers = self._life, self._life.timers
         now = self._context.clock()
         timers.retime()
-        if self._context.epoch is not None:
-            self._exchange.expire(self._context.epoch)
+        if (epoch := self._context.epoch) is not None:
+            epoch.outbox.asked_at = now
+            self._exchange.expire(epoch)
         for timer in timers.expired():
             # An earlier one of these may have stopped it, or started it again.
             if timer in timers.started and timers.due(timer) <= now:

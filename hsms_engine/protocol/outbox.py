@@ -52,6 +52,8 @@ class Outbox:
         self._written_then = 0
         # When bytes were last found to be newly acknowledged while others still were not.
         self.moved_at = -math.inf
+        # When it was last asked what is acknowledged: what is found then has come since.
+        self.asked_at = -math.inf
         # What was written when a byte of the peer came last.
         self._written_when_heard = 0
         # Since when a linktest must wait because of that; None when it need not.
@@ -94,6 +96,11 @@ class Outbox:
             self._unwritten.pop(0).since = now
             reached = True
         return reached
+
+    @property
+    def has_answered(self) -> bool:
+        """Whether bytes were written after the last byte of the peer."""
+        return self.written > self._written_when_heard
 
     def begin_batch(self) -> None:
         """The write deadline starts, for all that is queued now."""

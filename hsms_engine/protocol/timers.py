@@ -71,7 +71,9 @@ class Timers:
     def expect_linktest(self, epoch: Epoch) -> None:
         """All is written, or no reply is awaited any more, so a linktest may be due again."""
         if (interval := self._context.settings.linktest_interval) is not None:
-            self.expect(epoch.last_received + interval)
+            due = epoch.last_received + interval
+            look = due - self._sight(interval)
+            self.expect(look if epoch.outbox.asked_at < look else due)
 
     def retime(self) -> None:
         """A deadline may be earlier than before."""
@@ -155,8 +157,27 @@ class Timers:
         if epoch.transactions:
             due += settings.t3
         if outbox.slow_since is not None:
-            due = max(due, outbox.slow_since + settings.t6)
+            due = max(due, outbox.slow_since + self._sight(interval))
         return due
+
+    def _sight(self, interval: float) -> float:
+        """For how many seconds bytes that are acknowledged are a sign of life.
+
+        No longer than half of ``interval``: so it never takes longer to find a peer that was last
+        seen so than one whose last byte was seen.
+        """
+        return min(self._context.settings.t6, interval / 2)
+
+    def _look(self, epoch: Epoch) -> float:
+        """When to ask what is acknowledged, so that a linktest that is due knows what came since.
+
+        The system does not tell when that was. Infinite when it need not be asked.
+        """
+        interval, outbox = self._context.settings.linktest_interval, epoch.outbox
+        if interval is None or "linktest_interval" not in self.started or not outbox.has_answered:
+            return math.inf
+        look = self.due("linktest_interval") - self._sight(interval)
+        return look if outbox.asked_at < look else math.inf
 
     def _open_epoch(self) -> Epoch:
         """The connection of a timer that only runs while TCP is open."""
@@ -171,11 +192,13 @@ class Timers:
         return [timer for due, timer in sorted(dues) if due <= now]
 
     def next_due(self) -> float:
-        """A time not later than the next deadline, that of T3 included; infinite when none runs."""
+        """A time not later than the next deadline, that of T3 and looks included, or infinite."""
         if self._earliest is None:
             due = min((self.due(timer) for timer in self.started), default=math.inf)
             epoch = self._context.epoch
-            if epoch is not None and (oldest := epoch.transactions.oldest_start()) is not None:
-                due = min(due, oldest + self._context.settings.t3)
+            if epoch is not None:
+                due = min(due, self._look(epoch))
+                if (oldest := epoch.transactions.oldest_start()) is not None:
+                    due = min(due, oldest + self._context.settings.t3)
             self._earliest = due
         return self._earliest

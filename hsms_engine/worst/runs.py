@@ -117,27 +117,6 @@ async def _found_after_t3(stage: Stage) -> None:
     await link.wait_selected()
 
 
-async def _found_after_acknowledgements(stage: Stage) -> None:
-    """As ``_found``, but the last bytes of the host are still being acknowledged.
-
-    The first probe is due just before that is over.
-    """
-    link = await _both_selected(stage)
-    interval = stage.settings.linktest_interval or 0.0
-    begins = trio.current_time() + max(0.0, interval - stage.delay + JUST_BEFORE)
-    await link.send(Message(6, 11))
-    await trio.sleep_until(begins - stage.delay)
-    stage.one_way = stage.delay
-    await link.send(Message(6, 11))
-    await trio.sleep_until(begins)
-    await wait_all_tasks_blocked()
-    stage.begin("the equipment closes the connection, and its reset is lost")
-    stage.crash_equipment(resets=True)
-    stage.start_equipment()
-    await _until(link, Waiting)
-    await link.wait_selected()
-
-
 async def _found_by_the_next(stage: Stage) -> None:
     """As ``_found``, but the host has just sent a linktest, and its response is lost too."""
     link = await _both_selected(stage)
@@ -321,6 +300,7 @@ async def _stop_taking(stage: Stage, link: HsmsLink) -> None:
     if settings.linktest_interval is None or settings.write_timeout <= settings.t6:
         return
     before = settings.linktest_threshold * (settings.linktest_interval + settings.t6)
+    before -= settings.t6
     await trio.sleep_until(stage.begun + before)
     stage.fill_host()
     await link.send(Message(6, 11))
@@ -342,7 +322,6 @@ _SCRIPTS: dict[str, tuple[_Script, ...]] = {
         _deselected,
         _found,
         _found_after_t3,
-        _found_after_acknowledgements,
         _found_by_the_next,
         _refused_while_t5_runs,
         partial(_refused_once, request_open=False),

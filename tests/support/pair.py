@@ -27,7 +27,7 @@ from hsms_engine import (
     serve_hsms,
 )
 from hsms_engine.driver.event_reader import EventReader
-from hsms_engine.driver.tls import Tls
+from hsms_engine.driver.tls_files import Tls
 from hsms_engine.events import Happened
 from hsms_engine.messaging import Messaging
 from hsms_engine.protocol.outputs import Step
@@ -209,10 +209,11 @@ async def server_end(
     handler: Handler = nothing,
     handler_room: Callable[[], int] | None = None,
     tls: Tls | None = None,
+    pair: Pair = memory_stream_pair,
     **changes: Any,
 ) -> AsyncIterator[tuple[HsmsServer, MemoryListener]]:
     """A server in this process, cancelled after the block."""
-    listener = MemoryListener()
+    listener = MemoryListener(pair)
     settings = Settings().replace(**changes)
     async with trio.open_nursery() as nursery:
 
