@@ -17,7 +17,7 @@ import trio
 import trustme
 
 from hsms_engine import HsmsConnection, HsmsServer, Message, open_hsms, serve_hsms
-from hsms_engine.driver.tls import Tls
+from hsms_engine.driver.tls_files import Tls
 
 ROUNDS, TRIPS, LARGE_TRIPS, DIALS = 5, 300, 10, 20
 SMALL, LARGE = bytes(20), bytes(1_000_000)

@@ -13,7 +13,8 @@ from hsms_engine import interrupt  # noqa: F401
 from hsms_engine import events
 from hsms_engine.breaker import CircuitBreaker
 from hsms_engine.connection import HsmsConnection, open_hsms
-from hsms_engine.driver.tls import PeerCertificate, TlsFiles
+from hsms_engine.driver.tls import PeerCertificate
+from hsms_engine.driver.tls_files import TlsFiles
 from hsms_engine.errors import (
     AbortedError,
     AttemptPhase,
@@ -42,7 +43,8 @@ from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.protocol.traffic import Traffic
-from hsms_engine.server import HsmsServer, ServerStatistics, serve_hsms
+from hsms_engine.server import HsmsServer, serve_hsms
+from hsms_engine.server_statistics import ServerStatistics
 from hsms_engine.settings import Settings, SettingsChanges
 
 __version__ = "0.1.0"

@@ -18,7 +18,8 @@ from hsms_engine.driver.dialling import Began, GiveBack
 from hsms_engine.driver.driver import Driver
 from hsms_engine.driver.loop import expect_trio
 from hsms_engine.driver.tcp import Dial, address_text, dial_tcp
-from hsms_engine.driver.tls import Tls, TlsChoice, dial_tls
+from hsms_engine.driver.tls import dial_tls
+from hsms_engine.driver.tls_files import Tls, TlsChoice
 from hsms_engine.errors import ConnectError, ConnectionLostError
 from hsms_engine.messaging import Messaging
 from hsms_engine.nursery import is_cancellation, open_bare_nursery

@@ -21,7 +21,7 @@ from hsms_engine.connection import closing, make_driver, running
 from hsms_engine.driver.driver import Driver
 from hsms_engine.driver.loop import Configuration, expect_trio
 from hsms_engine.driver.tcp import Dial, address_text
-from hsms_engine.driver.tls import Tls, TlsChoice
+from hsms_engine.driver.tls_files import Tls, TlsChoice
 from hsms_engine.errors import ClosedError, ConnectError, LocalProtocolError
 from hsms_engine.messaging import Messaging
 from hsms_engine.protocol.epoch import Primary

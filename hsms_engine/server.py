@@ -20,43 +20,46 @@ from __future__ import annotations
 import logging
 import weakref
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import trio
 
-from hsms_engine.admission import Rates, Sparing, is_allowed, networks, party, sessions_of
+from hsms_engine.accepted import Place
+from hsms_engine.admission import Rates, Sparing, is_allowed, networks, party
 from hsms_engine.connection import HsmsConnection
 from hsms_engine.driver.driver import Driver
 from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.driver.loop import Configuration, Loop, expect_trio
-from hsms_engine.driver.tcp import BROKEN, Listening, Stream, host_of, listen_tcp, system_error
-from hsms_engine.driver.tls import Tls, TlsChoice, secure, take_leave
+from hsms_engine.driver.tcp import (
+    BROKEN,
+    Listening,
+    Peekable,
+    Stream,
+    host_of,
+    listen_tcp,
+    system_error,
+)
+from hsms_engine.driver.tls import take_leave
+from hsms_engine.driver.tls_files import Tls, TlsChoice
 from hsms_engine.errors import ClosedError, ConnectionLostError, HsmsError, SettingsError
 from hsms_engine.events import (
     Closed,
     LinkEvent,
-    NotSelected,
     PeerAccepted,
-    PeerDeselected,
-    PeerEnded,
     PeerRefused,
-    PeerSelected,
     PeerTurnedAway,
-    Selected,
     ServerEvent,
 )
 from hsms_engine.logs import Teller, alone, link_name
 from hsms_engine.nursery import open_bare_nursery
-from hsms_engine.protocol.causes import CLOSED
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.entity import Entity
-from hsms_engine.protocol.statistics import COUNTERS, Statistics
 from hsms_engine.protocol.traffic import Traffic
+from hsms_engine.server_statistics import ServerStatistics, Tally
 from hsms_engine.settings import (
     Settings,
     SettingsChanges,
@@ -73,94 +76,15 @@ if TYPE_CHECKING:
 Handler = Callable[[HsmsConnection], Awaitable[object]]
 # What the engine gets of a stream, and of its peer.
 Wrap = Callable[[Stream, str], Stream]
-# How many names of a certificate a text has: a peer may have any number of them.
-_NAMES_SHOWN = 3
-
-
-@dataclass(slots=True, eq=False)
-class _Place:
-    """A connection that was accepted, until its handler has ended. ``number`` is its order."""
-
-    number: int
-    host: str
-    driver: Driver
-    connection: HsmsConnection
-    # Around everything that is done for this connection.
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    # Why we have closed it; empty when we have not.
-    why: str = ""
-    # What a new reader of events is told of it first; None when it is told that it has ended.
-    latest: PeerAccepted | PeerSelected | PeerDeselected | None = None
-
-    @property
-    def peer(self) -> str:
-        return self.driver.engine.peer
-
-
-@dataclass(frozen=True, slots=True)
-class _Tally:
-    """The connections that may still count, and the sums of all others.
-
-    It is replaced as a whole, so that no count is missing, or there twice, for another thread.
-    """
-
-    live: tuple[_Place, ...] = ()
-    ended: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
-    times_selected: int = 0
-
-    def begun(self, place: _Place) -> _Tally:
-        return replace(self, live=(*self.live, place))
-
-    def over(self, place: _Place) -> _Tally:
-        found = place.driver.engine.statistics()
-        return _Tally(
-            tuple(each for each in self.live if each is not place),
-            _summed(self.ended, [found]),
-            self.times_selected + found.times_selected,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class ServerStatistics:
-    """All counts of a server, at nearly the same moment.
-
-    Of now: ``connections`` are open, ``selected`` of them have a session, ``handlers`` run,
-    ``outliving`` of them after the end of their connections; ``open_transactions``,
-    ``waiting_primaries``, ``waiting_bytes`` and ``queued_bytes`` are of all connections together.
-    Since the start: ``times_selected``, the counts that ``HsmsServer`` explains, and ``counts``,
-    which has the sums of ``Statistics.counts``, each connection that is over included.
-    """
-
-    connections: int
-    selected: int
-    handlers: int
-    outliving: int
-    open_transactions: int
-    waiting_primaries: int
-    waiting_bytes: int
-    queued_bytes: int
-    times_selected: int
-    accepted: int
-    turned_away: int
-    not_allowed: int
-    too_frequent: int
-    never_selected: int
-    failed_handshakes: int
-    refused_certificates: int
-    gave_way: int
-    failed_connections: int
-    failed_handlers: int
-    cancelled_handlers: int
-    dropped_primaries: int
-    counts: dict[str, int]
 
 
 class HsmsServer:
     """A listening passive end.
 
     Of connections: ``accepted`` counts those that got a place, ``turned_away`` those that got none:
-    of these, ``not_allowed`` those that ``allowed_networks`` keeps out, and ``too_frequent`` those
-    above ``accept_rate`` or ``accept_rate_per_address``. ``never_selected`` counts those that were
+    of these, ``gone_before`` those whose peers had closed before they were accepted,
+    ``not_allowed`` those that ``allowed_networks`` keeps out, and ``too_frequent`` those above
+    ``accept_rate`` or ``accept_rate_per_address``. ``never_selected`` counts those that were
     over before they were selected: of these, ``gave_way`` those that were closed to make place for
     another, ``failed_handshakes`` those without TLS in order, and ``refused_certificates`` those
     whose certificate may not be a session here. ``failed_connections`` counts those ended by an
@@ -209,17 +133,18 @@ class HsmsServer:
         self._handler_room = handler_room
         self.entity = Entity(settings.max_sessions, self._make_room, self._can_serve)
         # Those that are open, in the order accepted, and how many there are of each address.
-        self._open: dict[HsmsConnection, _Place] = {}
+        self._open: dict[HsmsConnection, Place] = {}
         self._of_address: Counter[str] = Counter()
         # By address, those of them that were never selected, oldest first. None is empty.
-        self._unselected: dict[str, dict[_Place, None]] = {}
+        self._unselected: dict[str, dict[Place, None]] = {}
         # Those that are over while their handlers run on, the one that ended first at the front.
-        self._outliving: dict[_Place, None] = {}
-        self._handling: set[_Place] = set()
-        self._tally = _Tally()
+        self._outliving: dict[Place, None] = {}
+        self._handling: set[Place] = set()
+        self._tally = Tally()
         self._watchers: list[Callable[[Traffic], None]] = []
         self.accepted = 0
         self.turned_away = 0
+        self.gone_before = 0
         self.not_allowed = 0
         self.too_frequent = 0
         self.never_selected = 0
@@ -289,6 +214,7 @@ class HsmsServer:
             times_selected=tally.times_selected + sum(each.times_selected for each in found),
             accepted=self.accepted,
             turned_away=self.turned_away,
+            gone_before=self.gone_before,
             not_allowed=self.not_allowed,
             too_frequent=self.too_frequent,
             never_selected=self.never_selected,
@@ -299,7 +225,7 @@ class HsmsServer:
             failed_handlers=self.failed_handlers,
             cancelled_handlers=self.cancelled_handlers,
             dropped_primaries=self.dropped_primaries,
-            counts=_summed(tally.ended, found),
+            counts=tally.counts(found),
         )
 
     def events(self) -> EventReader[ServerEvent]:
@@ -350,7 +276,7 @@ class HsmsServer:
         self.settings = settings
         self.entity.capacity = settings.max_sessions
         for place in self._open.values():
-            place.driver.use(settings)
+            place.use(settings)
 
     def on_message(self, callback: Callable[[Traffic], None]) -> None:
         """``HsmsConnection.on_message`` of all connections, those that are open and all later ones.
@@ -394,7 +320,8 @@ class HsmsServer:
                     except trio.ClosedResourceError:
                         # ``aclose`` has closed it, and cancels this task when it has separated.
                         await trio.sleep_forever()
-                    if not (why := self._admit(peer) or self._make_place(peer)):
+                    why = self._is_gone(stream) or self._admit(peer) or self._make_place(peer)
+                    if not why:
                         nursery.start_soon(self._serve_one, handler, self._enter(peer), stream)
                     else:
                         self.turned_away += 1
@@ -404,6 +331,15 @@ class HsmsServer:
                         nursery.start_soon(trio.aclose_forcefully, stream)
 
     # Who may come
+
+    def _is_gone(self, stream: Stream) -> str:
+        """That the peer has closed already: it can ask for nothing, so it gets no place."""
+        match stream:
+            case Peekable() if stream.is_over():
+                self.gone_before += 1
+                return "it had closed before it was accepted"
+            case _:
+                return ""
 
     def _admit(self, peer: str) -> str:
         """Why this peer may not connect, or not now; empty when it may."""
@@ -425,51 +361,29 @@ class HsmsServer:
 
     # TLS
 
-    async def _secure(self, place: _Place, stream: Stream) -> Stream | None:
-        """The stream for the engine, with TLS if that is chosen; None when its peer has not that.
-
-        T7 is the deadline: it says how long TCP may be open without a session. It begins anew when
-        the handshake is over, because the engine knows of no TCP before that.
-        """
-        context = self._tls.context(self.settings)
-        secured: Stream = stream
-        if context is not None:
+    async def _secure(self, place: Place, stream: Stream) -> Stream | None:
+        """The stream for the engine, with TLS if that is chosen; None when its peer fails."""
+        try:
+            tls = await place.shake_hands(stream, self._tls, self.settings)
+        except trio.TooSlowError:
+            self.failed_handshakes += 1
             t7 = self.settings.t7
-            try:
-                with trio.fail_after(t7):
-                    tls = await secure(stream, context, listens=True)
-            except trio.TooSlowError:
-                self.failed_handshakes += 1
-                self._refuse(place, f"the TLS handshake was not over within T7 = {t7:g} s")
-                return None
-            except BROKEN as error:
-                self.failed_handshakes += 1
-                self._refuse(place, str(system_error(error) or error))
-                await self._take_leave(stream)
-                return None
-            place.driver.certificate = tls.peer_certificate
-            if why := self._restrict(place):
-                self.refused_certificates += 1
-                self._refuse(place, why)
-                await self._take_leave(tls)
-                return None
-            secured = tls
+            self._refuse(place, f"the TLS handshake was not over within T7 = {t7:g} s")
+            return None
+        except BROKEN as error:
+            self.failed_handshakes += 1
+            self._refuse(place, str(system_error(error) or error))
+            await self._take_leave(stream)
+            return None
+        if tls is not None and (why := place.restrict(self.settings.tls_sessions)):
+            self.refused_certificates += 1
+            self._refuse(place, why)
+            await self._take_leave(tls)
+            return None
+        secured = tls or stream
         return secured if self._wrap is None else self._wrap(secured, place.peer)
 
-    def _restrict(self, place: _Place) -> str:
-        """Let the peer use the session ids of its certificate. Why it may use none, if so."""
-        rules, certificate = self.settings.tls_sessions, place.driver.certificate
-        if not rules:
-            return ""
-        names = certificate.names if certificate is not None else ()
-        session_ids = sessions_of(names, rules)
-        place.driver.engine.allow(session_ids)
-        if session_ids:
-            return ""
-        shown = ", ".join(names[:_NAMES_SHOWN]) or "without a name"
-        return f"its certificate ({shown}) may use no session here (tls_sessions)"
-
-    def _refuse(self, place: _Place, why: str) -> None:
+    def _refuse(self, place: Place, why: str) -> None:
         """Tell why there will be no connection."""
         place.why = why
         self._say_sparingly(place.peer, why)
@@ -514,17 +428,18 @@ class HsmsServer:
             if place.driver.engine.times_selected:
                 # Selected in this turn.
                 continue
-            self.gave_way += 1
-            self.never_selected += 1
-            place.why = f"gave way to {peer}"
-            self._say_sparingly(place.peer, f"gives way to {peer}")
-            self._tell_ended(place, self._clock())
+            # Unless it has ended in this pass, and is told.
+            if place.latest is not None:
+                self.gave_way += 1
+                place.why = f"gave way to {peer}"
+                self._say_sparingly(place.peer, f"gives way to {peer}")
+                self._report(place.end(self._clock()))
             self._leave(place)
             place.scope.cancel()
             return True
         return False
 
-    def _enter(self, peer: str) -> _Place:
+    def _enter(self, peer: str) -> Place:
         engine = Engine(
             PASSIVE_LINK,
             self.settings,
@@ -538,7 +453,7 @@ class HsmsServer:
         # This also has it look whether there are watchers.
         write_logs(driver, lambda: self._sparing_lives.before(self._clock()))
         self.accepted += 1
-        place = _Place(self.accepted, party(host_of(peer)), driver, HsmsConnection(driver))
+        place = Place(self.accepted, party(host_of(peer)), driver, HsmsConnection(driver))
         driver.followers.append(lambda event: self._follow(place, event))
         place.latest = PeerAccepted(self._clock(), place.number, peer)
         self._report(place.latest)
@@ -548,7 +463,7 @@ class HsmsServer:
         self._unselected.setdefault(place.host, {})[place] = None
         return place
 
-    def _contest(self, asking: _Place) -> None:
+    def _contest(self, asking: Place) -> None:
         """A peer has asked for a session, and none is free for it: each that has one is told."""
         most = self.settings.max_sessions
         asking.why = (
@@ -560,16 +475,17 @@ class HsmsServer:
         for place in list(self._open.values()):
             place.driver.session_wanted()
 
-    def _leave(self, place: _Place) -> None:
+    def _leave(self, place: Place) -> None:
         """It is over, or gives way: others can have its place. The second time changes nothing."""
         if self._open.pop(place.connection, None) is None:
             return
+        self.never_selected += not place.driver.engine.times_selected
         self._of_address[place.host] -= 1
         if not self._of_address[place.host]:
             del self._of_address[place.host]
         self._forget_unselected(place)
 
-    def _forget_unselected(self, place: _Place) -> None:
+    def _forget_unselected(self, place: Place) -> None:
         unselected = self._unselected.get(place.host, {})
         unselected.pop(place, None)
         if not unselected:
@@ -581,31 +497,13 @@ class HsmsServer:
         for reader in self._readers:
             reader.put(event)
 
-    def _follow(self, place: _Place, event: LinkEvent) -> None:
-        """Tell what has become of one connection."""
-        if place.latest is None:
-            return
-        match event:
-            case Selected(at):
-                place.latest = PeerSelected(at, place.number, place.peer)
-                self._report(place.latest)
-            case NotSelected(at) if place.driver.engine.times_selected:
-                place.latest = PeerDeselected(at, place.number, place.peer)
-                self._report(place.latest)
-            case Closed(at):
-                self._tell_ended(place, at)
-            case _:
-                pass
-
-    def _tell_ended(self, place: _Place, at: float) -> None:
-        engine, place.latest = place.driver.engine, None
-        why = place.why or str(engine.last_error or CLOSED).removeprefix(f"{place.peer}: ")
-        was_selected = engine.times_selected > 0
-        self._report(PeerEnded(at, place.number, place.peer, was_selected, why))
+    def _follow(self, place: Place, event: LinkEvent) -> None:
+        if (news := place.news(event)) is not None:
+            self._report(news)
 
     # One connection
 
-    async def _serve_one(self, handler: Handler, place: _Place, stream: Stream) -> None:
+    async def _serve_one(self, handler: Handler, place: Place, stream: Stream) -> None:
         engine, driver = place.driver.engine, place.driver
         try:
             with place.scope:
@@ -616,8 +514,6 @@ class HsmsServer:
                     if engine.times_selected:
                         await self._handle(handler, place)
                         await _close(place.connection)
-                    else:
-                        self.never_selected += 1
         except* self._contained as errors:
             self.failed_connections += 1
             driver.teller.say_defect("ended, because it failed itself", errors)
@@ -627,7 +523,7 @@ class HsmsServer:
             # It counts nothing any more.
             self._tally = self._tally.over(place)
 
-    async def _run(self, place: _Place, stream: Stream) -> None:
+    async def _run(self, place: Place, stream: Stream) -> None:
         """Run a connection. When it is over, its place is free, also while its handler runs on."""
         try:
             await place.driver.run_accepted(stream, partial(self._secure, place))
@@ -636,7 +532,7 @@ class HsmsServer:
             if place in self._handling:
                 self._outlive(place)
 
-    async def _handle(self, handler: Handler, place: _Place) -> None:
+    async def _handle(self, handler: Handler, place: Place) -> None:
         self._handling.add(place)
         place.driver.engine.serving(begins=True)
         if place.connection not in self._open:
@@ -653,7 +549,7 @@ class HsmsServer:
             place.driver.engine.serving(begins=False)
             self._outliving.pop(place, None)
 
-    def _end(self, place: _Place, why: str) -> None:
+    def _end(self, place: Place, why: str) -> None:
         """Its handler is over, and so its connection, unless that has ended before."""
         if not place.driver.engine.is_closing:
             place.why = why
@@ -664,7 +560,7 @@ class HsmsServer:
 
     # What outlives a connection
 
-    def _outlive(self, place: _Place) -> None:
+    def _outlive(self, place: Place) -> None:
         """Its handler runs on after the end of its connection."""
         self._outliving[place] = None
         most = self.settings.max_connections
@@ -708,11 +604,6 @@ class HsmsServer:
         count = greatest.driver.drop_inbox()
         self.dropped_primaries += count
         return count > 0
-
-
-def _summed(ended: Mapping[str, int], found: Sequence[Statistics]) -> dict[str, int]:
-    """The counts of all connections together."""
-    return {name: ended[name] + sum(each.counts[name] for each in found) for name in COUNTERS}
 
 
 async def _close(connection: HsmsConnection) -> None:

@@ -12,9 +12,9 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from os import PathLike
-from typing import Any, Literal, TypedDict, TypeGuard, TypeVar, Unpack, get_args
+from typing import Any, Literal, Self, TypedDict, TypeGuard, TypeVar, Unpack, get_args
 
 from hsms_engine import bounds
 from hsms_engine.admission import is_exposed, network, session_rule
@@ -297,6 +297,17 @@ class Settings:
     allow_short_timers: bool = False
     """For tests: let timers be shorter than E37's ranges, down to 1 ms."""
 
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[Callable[[], Self], tuple[()]]:
+        expect_no_password(self, self.tls_key_password)
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        return partial(type(self), **values), ()
+
     def __post_init__(self) -> None:
         if problems := list(self._problems()):
             raise SettingsError("; ".join(problems))
@@ -423,6 +434,15 @@ class Settings:
         ``request_open``: a request is open all the time; ``sending``: messages are sent.
         """
         return bounds.detection(self, request_open=request_open, sending=sending)
+
+
+def expect_no_password(of: object, password: str) -> None:
+    """Raise ``TypeError``: what has a password is not pickled."""
+    if password:
+        raise TypeError(
+            f"{type(of).__name__}: with the password of a key they are not pickled, because "
+            "whoever has the pickle could read it: leave it out, and set it where they are used"
+        )
 
 
 # The warnings that were given in this process.

@@ -32,7 +32,9 @@ from libcst.metadata import MetadataWrapper, PositionProvider
 from mutmut.mutation.mutators import mutation_operators
 
 _ROOT = Path(__file__).parent.parent
-_MUTATED = "protocol/*.py driver/*.py link.py server.py connection.py breaker.py".split()
+_MUTATED = (
+    "protocol/*.py driver/*.py link.py server.py accepted.py connection.py breaker.py".split()
+)
 # What starts processes, searches the charts, takes minutes, or watches other code.
 _LEFT_OUT = """
     cli clauses conversation_tshark demo determinism docs draw* *_fuzz explore* export import_floors

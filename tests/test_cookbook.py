@@ -26,6 +26,7 @@ from hsms_engine.fake import FakeEquipment, serve_fake
 from hsms_engine.messages import S1F1, S1F2, S1F13, S1F14, S2F37, S5F3
 from hsms_engine.protocol.statistics import COUNTERS
 from statecharts import Machine
+from tests.support.page_tests import run_tests
 from tests.support.pair import Switchboard, link_end
 from tests.support.patience import PATIENCE
 from tests.support.raw_peer import data
@@ -299,22 +300,9 @@ async def test_the_lamp_is_green_while_a_host_is_selected(tmp_path: Path) -> Non
 
 
 def test_the_tests_with_the_fake_equipment_pass(tmp_path: Path) -> None:
-    file = shutil.copy(EXAMPLES / "test_with_fake_equipment.py", tmp_path)
-    done = subprocess.run(
-        [
-            *(sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-            # As where the package is installed.
-            *("-p", "hsms_engine.pytest_plugin", file),
-        ],
-        cwd=tmp_path,
-        env={**ENVIRONMENT, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 0, done.stdout
-    assert "4 passed" in done.stdout
+    file = tmp_path / "test_with_fake_equipment.py"
+    shutil.copy(EXAMPLES / file.name, file)
+    assert "4 passed" in run_tests(file, ENVIRONMENT)
 
 
 def test_the_file_of_links_is_what_its_comments_say() -> None:

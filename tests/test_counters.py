@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -20,6 +21,7 @@ from hsms_engine.secs2 import DecodeError
 from statecharts.hsms.vocabulary import Counter
 from tests.support.certificates import host, listening
 from tests.support.engines import End, accepted, dialling, selected, selecting, serving
+from tests.support.network import direct
 from tests.support.pair import MemoryListener, server_end
 from tests.support.raw_peer import (
     SELECT_REQ,
@@ -613,6 +615,12 @@ async def come_three_times(listener: MemoryListener) -> None:
         await (await listener.raw("10.1.0.1:1")).close()
 
 
+async def close_before_the_accept(listener: MemoryListener) -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    listener._give.send_nowait((direct(theirs), "10.1.0.1:1"))
+
+
 async def speak_no_tls(listener: MemoryListener) -> None:
     peer = await listener.raw()
     await peer.send(select_req(1))
@@ -639,6 +647,11 @@ DOORS: tuple[tuple[Callable[[MemoryListener], Any], dict[str, Any], dict[str, in
         come_three_times,
         {"accept_rate": 1},
         {"accepted": 2, "never_selected": 2, "turned_away": 1, "too_frequent": 1},
+    ),
+    (
+        close_before_the_accept,
+        {},
+        {"turned_away": 1, "gone_before": 1},
     ),
     (
         speak_no_tls,

@@ -16,7 +16,7 @@ from hsms_engine import blocking, protocol
 from hsms_engine.events import LinkEvent
 from hsms_engine.protocol.outputs import Output
 from hsms_engine.protocol.statistics import COUNTERS
-from hsms_engine.server import ServerStatistics
+from hsms_engine.server_statistics import ServerStatistics
 from statecharts.hsms.rules import SECTIONS
 from tests.proof.page import PAGE, PICTURES, ROOT, page
 

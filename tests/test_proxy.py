@@ -15,6 +15,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from hsms_engine.driver.tcp import Listening as Listener
+from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.proxy import (
     AcceptAndSayNothing,
     Acted,
@@ -40,6 +41,7 @@ from hsms_engine.proxy.cutter import Cutter
 from hsms_engine.proxy.events import described
 from hsms_engine.proxy.faults import CORRUPTIBLE, KNOWN, usage
 from hsms_engine.proxy.patterns import PATTERNS, frame_bytes, matches
+from hsms_engine.virtual import Kernel, Network, Socket
 from hsms_engine.wire import Decoder
 from tests.simulation.clock import VirtualClock
 from tests.support.one_way import OneWay
@@ -54,38 +56,58 @@ from tests.support.raw_peer import (
     separate_req,
 )
 from tests.support.virtual import virtual_time
-from tests.support.wires import Wire, WireListener, wires
 
 __all__ = ["virtual_time"]
 
 
-class Network:
-    """A host and an equipment, and the proxy between them."""
+class Between:
+    """A host and an equipment, and the proxy between them, on a network in memory.
 
-    def __init__(self, room: float) -> None:
-        self.listener = WireListener(5000, room)
-        self.equipment = WireListener(0, room)
+    ``room``: bytes that the buffers of each kernel take, for each connection and direction.
+    """
+
+    def __init__(self, room: float = math.inf) -> None:
+        kernel = Kernel(send_buffer=room, receive_buffer=room)
+        self.network = Network(Random(1), kernel, self._note)
+        self._host, self.machine, self.tool = map(self.network.machine, ("host", "proxy", "tool"))
+        self._called = self.tool.listen()
+        # How many bytes each end has sent at once, each time.
+        self.pieces: dict[Socket, list[int]] = {}
+        self.dialled = 0
+        # What the proxy has of the stream that it dials.
+        self.around: Callable[[Socket], trio.abc.Stream] = lambda each: each
         # What the next attempts to listen raise, and to dial.
         self.failures: list[OSError] = []
         self.refusal: OSError | None = None
         self.proxy: Proxy
 
+    def _note(self, source: Socket, piece: bytes) -> None:
+        self.pieces.setdefault(source, []).append(len(piece))
+
     async def listen(self, port: int) -> Listener:
         await trio.lowlevel.checkpoint()
         if self.failures:
             raise self.failures.pop()
-        self.listener = WireListener(port or 5000, self.listener.room)
-        return self.listener
+        return self.machine.listen(port or 5_000)
 
-    async def dial(self) -> Wire:
+    async def dial(self) -> trio.abc.Stream:
         if self.refusal is not None:
             raise self.refusal
-        return await self.equipment.dial()
+        self.dialled += 1
+        return self.around(await self.machine.dial(self.tool))
+
+    async def come(self) -> RawPeer:
+        """A host that has connected to the proxy."""
+        return RawPeer(await self._host.dial(self.machine))
+
+    async def called(self) -> RawPeer:
+        """The equipment that the proxy has dialled."""
+        stream, _ = await self._called.accept()
+        return RawPeer(stream)
 
     async def connect(self) -> tuple[RawPeer, RawPeer]:
         """A host and the equipment that the proxy has dialled for it."""
-        host = RawPeer(await self.listener.dial())
-        return host, await self.equipment.raw()
+        return await self.come(), await self.called()
 
     def told(self) -> list[str]:
         """The lines of what faults have done, and where: without the fault."""
@@ -100,13 +122,23 @@ class Network:
 
 
 @asynccontextmanager
-async def proxied(*faults: str, room: float = math.inf, **options: Any) -> AsyncIterator[Network]:
-    network = Network(room)
+async def proxied(*faults: str, room: float = math.inf, **options: Any) -> AsyncIterator[Between]:
+    between = Between(room)
     opening = open_proxy(
-        *("tool", 5000), dial=network.dial, listen=network.listen, faults=faults, **options
+        *("tool", 5000), dial=between.dial, listen=between.listen, faults=faults, **options
     )
-    async with opening as network.proxy:
-        yield network
+    # Far behind all that is waited for: what never comes is a failure.
+    with trio.fail_after(100_000):
+        async with open_bare_nursery() as nursery:
+            nursery.start_soon(between.network.run)
+            async with opening as between.proxy:
+                yield between
+            nursery.cancel_scope.cancel()
+
+
+def socket_of(peer: RawPeer) -> Socket:
+    assert isinstance(peer.stream, Socket)
+    return peer.stream
 
 
 async def arrives(peer: RawPeer, expected: bytes) -> float:
@@ -137,7 +169,7 @@ async def test_without_a_fault_bytes_pass_as_they_come_and_ends_are_passed_on() 
         await equipment.expect(b"\x00\x00\x00")
         await host.send(EVENT[3:], select_req(7)[:9])
         await equipment.expect(EVENT[3:], select_req(7)[:9])
-        await host.stream.send_eof()  # type: ignore[attr-defined]  # a Wire
+        await socket_of(host).send_eof()
         await equipment.end()
         await equipment.send(REPLY)
         await host.expect(REPLY)
@@ -160,53 +192,38 @@ async def test_a_reset_is_passed_on_as_a_reset(faults: list[str]) -> None:
     async with proxied(*faults) as network:
         for end in (0, 1):
             ends = await network.connect()
-            stream = ends[end].stream
-            assert isinstance(stream, Wire)
-            stream.reset()
+            await wait_all_tasks_blocked()
+            socket_of(ends[end]).reset()
             assert await is_reset(ends[1 - end])
             await wait_all_tasks_blocked()
             assert str(network.last()).startswith(f"{end + 1}: ended, reset; bytes to the equip")
 
 
-async def test_who_writes_to_an_end_that_is_gone_is_reset() -> None:
+@pytest.mark.parametrize("ends", [False, True])
+async def test_who_writes_to_an_end_that_is_gone_is_reset(ends: bool) -> None:
     async with proxied() as network:
         host, equipment = await network.connect()
         await equipment.close()
         await host.end()
-        # Only by this it can be known that the equipment does not read either.
+        # Only by the answer to this it can be known that the equipment does not read either.
         await host.send(EVENT)
         await wait_all_tasks_blocked()
-        assert await is_reset(host)
-
-
-async def test_an_end_of_the_stream_that_nobody_can_be_told_of_is_a_reset() -> None:
-    async with proxied("to-equipment latency=1") as network:
-        host, equipment = await network.connect()
-        await host.stream.send_eof()  # type: ignore[attr-defined]  # a Wire
-        await equipment.close()
-        await host.end()
-        await trio.sleep(2)
-        assert await is_reset(host)
+        if ends:
+            await socket_of(host).send_eof()
+        else:
+            await host.send(EVENT)
+        await wait_all_tasks_blocked()
+        assert not socket_of(host).is_open
+        assert str(network.last()).startswith("1: ended, reset; ")
 
 
 async def test_a_stream_that_cannot_end_one_direction_is_closed_when_both_have_ended() -> None:
-    ours, theirs = wires()
-
-    async def dial() -> OneWay:
-        await trio.lowlevel.checkpoint()
-        return OneWay(ours)
-
-    listener = WireListener(5000)
-
-    async def listen(_: int) -> WireListener:
-        await trio.lowlevel.checkpoint()
-        return listener
-
-    async with open_proxy("tool", 5000, dial=dial, listen=listen):
-        host = await listener.dial()
-        await host.send_eof()
-        await theirs.send_eof()
-        assert await theirs.receive_some() == b""
+    async with proxied() as network:
+        network.around = OneWay
+        host, equipment = await network.connect()
+        await socket_of(host).send_eof()
+        await socket_of(equipment).send_eof()
+        assert await equipment.stream.receive_some() == b""
 
 
 async def test_connections_do_not_touch_each_other() -> None:
@@ -228,27 +245,39 @@ async def test_a_side_that_does_not_read_slows_the_other_one_within_a_bound() ->
         host, equipment = await network.connect()
         nursery.start_soon(host.send, bytes([0, 0, 0, 10]) * (sent // 4))
         await wait_all_tasks_blocked()
-        stream = host.stream
-        assert isinstance(stream, Wire)
-        assert ROOM < stream.peer.taken <= ROOM + 2 * 65_536
+        # Each system between takes some too, and so does the proxy with one read.
+        assert ROOM < sum(network.pieces[socket_of(host)]) <= ROOM + 5 * 65_536
         await equipment.take(sent)
 
 
-async def test_beyond_the_most_connections_one_waits_until_another_is_over() -> None:
+async def test_who_comes_beyond_the_most_connections_is_told_and_reset() -> None:
     async with proxied(max_connections=1) as network:
         first, _ = await network.connect()
-        second = RawPeer(await network.listener.dial())
+        assert await is_reset(await network.come())
         await wait_all_tasks_blocked()
-        assert network.proxy.counts["accepted"] == 1
-        first.stream.reset()  # type: ignore[attr-defined]  # a Wire
-        await network.proxy.until(lambda: network.proxy.counts["accepted"] == 2)
-        await second.close()
+        assert [str(each).partition("; ")[0] for each in network.proxy.happened()[-2:]] == [
+            "2: the equipment is not reached: 1 connections are open (max_connections)",
+            "2: ended, not dialled",
+        ]
+        socket_of(first).reset()
+        await wait_all_tasks_blocked()
+        await network.connect()
+        assert network.proxy.connections == [3]
+
+
+async def test_a_proxy_that_dials_itself_dissolves() -> None:
+    async with proxied(max_connections=5) as network:
+        network.tool = network.machine
+        host = await network.come()
+        await host.close()
+        await network.proxy.until(lambda: network.proxy.counts["ended"] == 6)
+        assert network.proxy.connections == []
 
 
 async def test_an_equipment_that_is_not_reached_is_told_and_the_host_reset() -> None:
     async with proxied() as network:
         network.refusal = OSError("nobody is there")
-        host = RawPeer(await network.listener.dial())
+        host = await network.come()
         assert await is_reset(host)
         await wait_all_tasks_blocked()
         failed, ended = network.proxy.happened()[-2:]
@@ -292,7 +321,7 @@ async def test_latency_delays_one_direction_and_keeps_up_with_what_follows() -> 
 async def test_latency_delays_a_reset_too() -> None:
     async with proxied("latency=2") as network:
         host, equipment = await network.connect()
-        host.stream.reset()  # type: ignore[attr-defined]  # a Wire
+        socket_of(host).reset()
         assert await is_reset(equipment)
         assert trio.current_time() == 2
 
@@ -353,9 +382,7 @@ async def test_a_slice_is_written_at_once_and_no_more() -> None:
         host, equipment = await network.connect()
         await host.send(EVENT)
         await equipment.expect(EVENT)
-        stream = equipment.stream
-        assert isinstance(stream, Wire)
-        assert stream.peer.pieces == [3] * 5 + [1]
+        assert network.pieces[socket_of(equipment).other] == [3] * 5 + [1]
         assert network.told() == ["1 to-equipment: acts from here on"]
 
 
@@ -384,7 +411,7 @@ async def test_a_reset_does_not_come_out_of_a_black_hole_before_its_end() -> Non
         await trio.sleep(2)
         await equipment.send(REPLY)
         await host.expect(REPLY)
-        host.stream.reset()  # type: ignore[attr-defined]  # a Wire
+        socket_of(host).reset()
         assert await is_reset(equipment)
         assert trio.current_time() == 6
 
@@ -423,31 +450,31 @@ def test_a_fault_that_ends_between_two_looks_at_the_clock_has_ended(fault: str) 
 async def test_a_host_that_gives_up_in_a_black_hole_is_never_heard_of() -> None:
     async with proxied("to-equipment black-hole for=3", max_connections=3) as network:
         for closes in (True, False, True, False):
-            host = RawPeer(await network.listener.dial())
+            host = await network.come()
             await host.send(select_req(1))
             if closes:
                 await host.close()
             else:
-                host.stream.reset()  # type: ignore[attr-defined]  # a Wire
+                socket_of(host).reset()
             await wait_all_tasks_blocked()
         assert network.proxy.connections == []
         assert "1: ended, given up by the host; " in str(network.proxy.happened()[3])
-        host = RawPeer(await network.listener.dial())
+        host = await network.come()
         await host.send(select_req(2)[:5])
         await trio.sleep(1)
         await host.send(select_req(2)[5:])
-        equipment = await network.equipment.raw()
+        equipment = await network.called()
         assert trio.current_time() == 3
         await equipment.expect(select_req(2))
-        assert network.equipment.dialled == 1
+        assert network.dialled == 1
 
 
 async def test_what_a_host_says_in_a_black_hole_is_read_within_a_bound() -> None:
     async with proxied("black-hole for=3", room=65_536) as network, trio.open_nursery() as nursery:
-        host = RawPeer(await network.listener.dial())
+        host = await network.come()
         nursery.start_soon(host.send, EVENT * 20_000)
-        equipment = await network.equipment.raw()
-        assert host.stream.peer.taken <= 2 * 65_536  # type: ignore[attr-defined]  # a Wire
+        equipment = await network.called()
+        assert sum(network.pieces[socket_of(host)]) <= 4 * 65_536
         await equipment.expect(EVENT * 20_000)
 
 
@@ -497,6 +524,8 @@ async def test_an_end_that_takes_nothing_can_be_reset() -> None:
         await wait_all_tasks_blocked()
         network.proxy.set("to-equipment reset")
         await wait_all_tasks_blocked()
+        # What its system had taken.
+        await equipment.take(10)
         assert await is_reset(equipment)
         assert network.proxy.connections == [1]
         await host.close()
@@ -592,12 +621,13 @@ async def test_a_firewall_that_forgets_drops_all_after_a_silence() -> None:
             await equipment.expect(EVENT)
         await trio.sleep(61)
         await equipment.send(REPLY)
+        await wait_all_tasks_blocked()
         await host.send(EVENT)
         await equipment.close()
         with trio.move_on_after(1_000) as waiting:
             await host.end()
         assert waiting.cancelled_caught
-        host.stream.reset()  # type: ignore[attr-defined]  # a Wire
+        socket_of(host).reset()
         await wait_all_tasks_blocked()
         assert network.proxy.connections == []
         assert network.told() == [
@@ -671,7 +701,7 @@ async def test_refuse_does_not_listen_for_its_time() -> None:
         for at in (0, 4.9):
             await trio.sleep(at - trio.current_time() + 0.05)
             with pytest.raises(ConnectionRefusedError):
-                await network.listener.dial()
+                await network.come()
         await trio.sleep(1)
         await network.connect()
         assert [str(each) for each in network.proxy.happened()][:2] == [
@@ -685,7 +715,7 @@ async def test_refuse_from_a_connection_on() -> None:
             await network.connect()
         await wait_all_tasks_blocked()
         with pytest.raises(ConnectionRefusedError):
-            await network.listener.dial()
+            await network.come()
         assert network.proxy.connections == [1, 2]
 
 
@@ -695,7 +725,7 @@ async def test_refuse_can_be_set_and_taken_away() -> None:
         network.proxy.set(Refuse())
         assert not network.proxy.is_listening
         with pytest.raises(ConnectionRefusedError):
-            await network.listener.dial()
+            await network.come()
         # Who is connected already stays so.
         await host.send(EVENT)
         await equipment.expect(EVENT)
@@ -717,7 +747,7 @@ async def test_a_port_that_is_taken_meanwhile_is_told_and_tried_again() -> None:
 
 
 async def test_a_proxy_that_cannot_listen_does_not_begin() -> None:
-    network = Network(math.inf)
+    network = Between()
     network.failures = [OSError("taken")]
     with pytest.raises(OSError, match="taken"):
         async with open_proxy("tool", 1, dial=network.dial, listen=network.listen):
@@ -727,16 +757,30 @@ async def test_a_proxy_that_cannot_listen_does_not_begin() -> None:
 @pytest.mark.parametrize("ends", ["close", "reset"])
 async def test_accept_and_say_nothing(ends: str) -> None:
     async with proxied("accept-and-say-nothing connection=1", "reset at=100") as network:
-        host = RawPeer(await network.listener.dial())
+        host = await network.come()
         await host.send(EVENT, b"no HSMS")
         await trio.sleep(50)
-        assert network.equipment.dialled == 0
+        assert network.dialled == 0
         if ends == "reset":
-            host.stream.reset()  # type: ignore[attr-defined]  # a Wire
+            socket_of(host).reset()
         else:
             await host.close()
         await network.connect()
         assert network.told() == ["1: accepted, and nothing is said"]
+
+
+@pytest.mark.parametrize("waits", ["accept-and-say-nothing", "black-hole for=9"])
+@pytest.mark.parametrize("reset", ["reset at=5", "to-host reset at=5"])
+async def test_a_reset_comes_while_a_host_waits(waits: str, reset: str) -> None:
+    async with proxied(waits, "to-equipment reset at=1", reset) as network:
+        host = await network.come()
+        assert await is_reset(host)
+        assert trio.current_time() == 5
+        await wait_all_tasks_blocked()
+        told = {"reset at=5": "1: the host is reset"}
+        assert network.told()[-1] == told.get(reset, "1 to-host: this end is reset")
+        assert str(network.last()).startswith("1: ended, reset; ")
+        assert network.dialled == 0
 
 
 # Frames
@@ -1070,8 +1114,8 @@ def test_a_cutter_gives_the_same_bytes_however_they_come(heads: bool) -> None:
 # Seeds
 
 
-async def run_with(seed: int, order: Callable[[list[int]], list[int]]) -> dict[int, list[str]]:
-    """What faults did on each connection, whose traffic comes in this order."""
+async def run_with(seed: int, order: Callable[[list[int]], list[int]]) -> dict[str, list[str]]:
+    """What faults did on each connection and way, whose traffic comes in this order."""
     faults = ("drop=20%", "jitter=1", "corrupt-frame=any chance=30% field=body", "latency=0.1")
     async with proxied(*faults, seed=seed) as network:
         ends = [await network.connect() for _ in range(3)]
@@ -1081,18 +1125,20 @@ async def run_with(seed: int, order: Callable[[list[int]], list[int]]) -> dict[i
                 await ends[number][1].send(REPLY)
                 await trio.sleep(0.3)
         await trio.sleep(10)
-        return {
-            number: [each[2:] for each in network.told() if each.startswith(f"{number} ")]
-            for number in (1, 2, 3)
-        }
+        done: dict[str, list[str]] = {}
+        for each in network.told():
+            where, _, what = each.partition(": ")
+            done.setdefault(where, []).append(what)
+        return done
 
 
 async def test_the_same_seed_and_traffic_have_the_same_faults_whatever_the_order() -> None:
     first = await run_with(1, lambda numbers: numbers)
     assert await run_with(1, lambda numbers: numbers[::-1]) == first
     assert await run_with(2, lambda numbers: numbers) != first
-    assert first[1] != first[2]
-    assert sum("left out" in each for each in first[1]) > 0
+    assert len(first) == 6
+    assert first["1 to-host"] != first["2 to-host"]
+    assert sum("left out" in each for each in first["1 to-host"]) > 0
 
 
 # What is told

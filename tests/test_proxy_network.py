@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -19,7 +20,7 @@ from hsms_engine.messages import S1F1
 from hsms_engine.proxy import Proxy, open_proxy
 from hsms_engine.proxy.armed import ROOM
 from tests.support.leaks import leak_check
-from tests.support.network import closed_port, patience
+from tests.support.network import closed_port, direct, patience
 
 __all__ = ["leak_check", "patience"]
 
@@ -51,6 +52,23 @@ async def streams(*faults: str) -> AsyncIterator[tuple[Proxy, DirectStream, Dire
                 equipment.close()
     finally:
         listener.close()
+
+
+@pytest.mark.parametrize("resets", [False, True])
+async def test_a_host_that_has_gone_before_it_is_accepted_is_passed_on(resets: bool) -> None:
+    listener = await listen_tcp(HOST, 0)
+    async with open_proxy(HOST, listener.port) as proxy:
+        host = direct(socket.create_connection((HOST, proxy.port)))
+        (host.reset if resets else host.close)()
+        equipment, _ = await listener.accept()
+        try:
+            assert await equipment.receive_some() == b""
+        except trio.BrokenResourceError:
+            assert resets
+        else:
+            assert not resets
+        equipment.close()
+    listener.close()
 
 
 async def test_two_real_ends_talk_through_it() -> None:

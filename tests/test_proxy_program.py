@@ -24,6 +24,7 @@ from hsms_engine.fake import FakeEquipment, serve_fake
 from hsms_engine.messages import S1F1
 from hsms_engine.proxy.faults import conditions, listing, rows, values
 from tests.support.network import closed_port
+from tests.support.page_tests import run_tests
 from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
@@ -256,17 +257,6 @@ def test_the_program_of_the_page_runs() -> None:
 
 def test_the_tests_of_the_page_pass(tmp_path: Path) -> None:
     (tests,) = (each for each in PROGRAMS if "def test_" in each)
-    (tmp_path / "test_page.py").write_text(tests, encoding="utf-8")
-    done = subprocess.run(
-        [
-            *(sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider"),
-            *("-p", "hsms_engine.pytest_plugin", "test_page.py"),
-        ],
-        cwd=tmp_path,
-        env={**ENVIRONMENT, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 0, done.stdout
+    file = tmp_path / "test_page.py"
+    file.write_text(tests, encoding="utf-8")
+    run_tests(file, ENVIRONMENT)

@@ -96,6 +96,7 @@ from tests.support.raw_peer import (
 from tests.support.threads import from_thread, under_asyncio, under_trio, without_loop
 from tests.support.touring import graph_of
 from tests.support.virtual import virtual_time
+from tests.test_counters import close_before_the_accept
 from tests.test_defects import DEFECT
 from tests.test_link_log import LATE as LATE_REPLY
 from tests.test_link_log import NOT_SELECTED, TURNED_AWAY
@@ -1560,6 +1561,10 @@ TOLD: list[tuple[Driven, str]] = [
         ALL_OPEN,
     ),
     (
+        of_server(close_before_the_accept, why_turned_away),
+        "it had closed before it was accepted",
+    ),
+    (
         of_server(compete, why_ended),
         "refused: others have all 1 sessions (max_sessions)",
     ),
@@ -1692,7 +1697,10 @@ async def test_a_server_logs_how_a_connection_ended(
 
 SOURCES = [
     *sorted(Path("hsms_engine/protocol").glob("*.py")),
-    *(Path("hsms_engine", f"{name}.py") for name in ("breaker", "connection", "link", "messaging")),
+    *(
+        Path("hsms_engine", f"{name}.py")
+        for name in ("accepted", "breaker", "connection", "link", "messaging")
+    ),
     *(
         Path("hsms_engine", f"{name}.py")
         for name in ("logs", "nursery", "server", "session_task", "settings")
@@ -1702,7 +1710,10 @@ SOURCES = [
 ]
 # Words for states, a socket without a name, and a defect that test_driver_streams shows.
 OTHERS = {
-    *(re.escape(each) for each in ("not selected", "tcp connect", "a Unix socket")),
+    *(
+        re.escape(each)
+        for each in ("not selected", "tcp connect", "a Unix socket", "a peer that has reset")
+    ),
     re.escape("no duration is known for timer ") + ".*",
     # Parts of other texts: an indented traceback, a list, a name, and what stands before a text.
     *(r"\ \(_ssl", r"\ \ .*", r"<L\ \[.*\]", r"%s:\ .*"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
+import pickle
 import ssl
 from collections.abc import Callable
 from functools import partial
@@ -33,7 +35,7 @@ from hsms_engine import (
     serve_hsms,
 )
 from hsms_engine.admission import sessions_of
-from hsms_engine.driver.tls import TlsChoice
+from hsms_engine.driver.tls_files import TlsChoice
 from hsms_engine.fake import serve_fake
 from hsms_engine.messages import S1F1
 from tests.support.certificates import (
@@ -437,6 +439,39 @@ async def test_no_log_and_no_error_has_a_secret(
     assert len(said) > 10
     for secret in (SECRET, *key.splitlines()[1:-1]):
         assert not any(secret in each for each in said)
+
+
+NOT_PICKLED = (
+    ": with the password of a key they are not pickled, because whoever has the pickle could read "
+    "it: leave it out, and set it where they are used"
+)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        Settings(tls_certificate="a.pem", tls_key_password=SECRET),
+        TlsFiles(certificate="a.pem", password=SECRET),
+    ],
+    ids=["settings", "files"],
+)
+def test_what_has_a_password_is_copied_and_not_pickled(made: Settings | TlsFiles) -> None:
+    assert copy.copy(made) is copy.deepcopy([made])[0] is made
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        with pytest.raises(TypeError) as caught:
+            pickle.dumps(made, protocol)
+        assert str(caught.value) == f"{type(made).__name__}{NOT_PICKLED}"
+
+
+def test_without_a_password_they_are_pickled(tool: Files) -> None:
+    settings = settings_of(tool)
+    files = TlsFiles(**tool._asdict())
+    files.context(listens=True)
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(settings, protocol)) == settings
+        again = pickle.loads(pickle.dumps(files, protocol))
+        assert repr(again) == repr(files)
+        again.context(listens=True)
 
 
 # Settings that are refused, or that need TLS

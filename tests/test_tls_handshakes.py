@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import ssl
@@ -28,7 +29,7 @@ from hsms_engine import (
 from hsms_engine.driver.tls import TlsError, _reason, secure
 from hsms_engine.events import PeerEnded
 from hsms_engine.messages import S1F1
-from hsms_engine.virtual import Network
+from hsms_engine.virtual import Network, Socket
 from hsms_engine.wire import FrameLengthError
 from tests.support.certificates import (
     dialling,
@@ -40,10 +41,9 @@ from tests.support.certificates import (
 )
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.pair import echo, server_end
-from tests.support.pipe import PipeEnd, pipe
 from tests.support.raw_peer import RawPeer, data, select_req
 from tests.support.tls_records import Raw
-from tests.support.virtual import virtual_time
+from tests.support.virtual import tcp_pair, virtual_time
 
 __all__ = ["leak_check", "no_task_left", "virtual_time"]
 
@@ -197,7 +197,10 @@ async def test_a_failed_handshake_counts_for_the_breaker() -> None:
 NO_TLS = "it may speak HSMS without TLS, or refuse this end, which its log may tell"
 LATE = "TCP is open, and the TLS handshake is not over: it may speak HSMS without TLS"
 CLOSED = f"the peer closed TCP in the TLS handshake: {NO_TLS}"
-BROKE = f"TCP broke in the TLS handshake (Connection reset by peer): {NO_TLS}"
+BROKE = (
+    f"TCP broke in the TLS handshake ([Errno {errno.ECONNRESET}] Connection reset by peer): "
+    f"{NO_TLS}"
+)
 
 
 async def test_tls_to_a_port_without_it_is_explained_at_both_ends() -> None:
@@ -232,7 +235,7 @@ async def test_hsms_without_tls_to_a_port_with_it_is_explained_there() -> None:
 
 
 async def test_a_break_in_the_handshake_is_explained() -> None:
-    one, other = pipe()
+    one, other = await tcp_pair()
     async with trio.open_nursery() as nursery:
 
         async def dial() -> None:
@@ -246,7 +249,7 @@ async def test_a_break_in_the_handshake_is_explained() -> None:
 
 
 async def test_a_handshake_with_a_name_that_cannot_be_one_is_explained() -> None:
-    one, _ = pipe()
+    one, _ = await tcp_pair()
     with pytest.raises(TlsError, match=f"^{re.escape(BAD_NAME)}"):
         await secure(one, host(), listens=False, name=".tool")
 
@@ -389,7 +392,7 @@ LONG = "the peer sent more than 65536 bytes in its TLS handshake"
 
 
 async def test_a_handshake_has_a_longest_length() -> None:
-    one, other = pipe()
+    one, other = await tcp_pair()
     async with trio.open_nursery() as nursery:
 
         async def listen() -> None:
@@ -414,11 +417,10 @@ async def test_a_handshake_has_a_longest_length() -> None:
 async def test_a_first_message_says_that_it_is_longer_than_any_and_gets_no_memory() -> None:
     said = b"\x16\x03\x01\x00\x04\x01\x00\x20"
     for last, why in ((b"\x01", TOO_LONG_HELLO), (b"\x00", CLOSED)):
-        one, other = pipe()
-        one.slice = 1
+        one, other = await tcp_pair()
         async with trio.open_nursery() as nursery:
 
-            async def listen(other: PipeEnd = other, why: str = why) -> None:
+            async def listen(other: Socket = other, why: str = why) -> None:
                 with pytest.raises(TlsError) as caught:
                     await secure(other, listening(), listens=True)
                 assert str(caught.value) == why
@@ -479,6 +481,19 @@ async def test_a_peer_in_its_handshake_has_a_place_and_gives_way() -> None:
             await honest.request(S1F1())
             await silent[0].end()
             assert server.gave_way == 1
+
+
+@pytest.mark.parametrize("t7", [2.0, 20.0])
+async def test_a_t7_that_is_changed_reaches_a_handshake_that_runs(t7: float) -> None:
+    async with server_end(tls=listening(), **QUIET) as (server, listener):
+        reader = server.events()
+        silent = await listener.raw()
+        await trio.sleep(1)
+        server.configure(t7=t7)
+        await silent.end()
+        assert trio.current_time() == t7
+        (ended,) = [each async for each in until_ended(reader)]
+        assert ended.why == f"the TLS handshake was not over within T7 = {t7:g} s"
 
 
 async def test_a_connection_that_is_closed_in_its_handshake_is_closed_at_once() -> None:

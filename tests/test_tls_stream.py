@@ -15,11 +15,11 @@ import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from hsms_engine.driver.tls import TlsError, TlsStream, secure, take_leave
+from hsms_engine.virtual import Socket
 from tests.support.certificates import host, listening
 from tests.support.one_way import OneWay
-from tests.support.pipe import PipeEnd, pipe
 from tests.support.tls_records import DATA, HANDSHAKE, NEW_KEY, NEW_KEY_OF_BOTH, Raw, ticket
-from tests.support.virtual import virtual_time
+from tests.support.virtual import tcp_pair, virtual_time
 
 __all__ = ["virtual_time"]
 
@@ -57,11 +57,28 @@ async def joined(
 
 async def ends(
     room: int = 1_000_000, version: ssl.TLSVersion = TLS_1_3
-) -> tuple[TlsStream, PipeEnd, TlsStream, PipeEnd]:
+) -> tuple[TlsStream, Socket, TlsStream, Socket]:
     """Both ends, each with what is below it."""
-    ours, theirs = pipe(room)
+    ours, theirs = await tcp_pair(room)
     one, other = await joined(ours, theirs, version)
     return one, ours, other, theirs
+
+
+def leave_room(below: Socket, room: int) -> None:
+    """From now on it takes so many bytes, and the system of the other end none."""
+    below.other.receive_buffer = 0
+    below.send_buffer = room
+
+
+def read_again(below: Socket) -> None:
+    """The system of the other end has room again; our one asks for it now and then."""
+    below.other.receive_buffer = 1_000_000
+
+
+def answer_after(below: Socket, seconds: float) -> None:
+    """What the system of the other end says from now on, comes so much later."""
+    other = below.other.machine
+    other.network.way(other.name, below.machine.name).delay = seconds
 
 
 async def read(stream: TlsStream, count: int, most: int | None = None) -> bytes:
@@ -113,10 +130,10 @@ async def test_what_is_not_taken_now_is_sent_in_order_when_there_is_room(
     room: int, version: ssl.TLSVersion
 ) -> None:
     one, below, other, _ = await ends(version=version)
-    below.room, data = room, LARGE[: max(room * 20, 2_000)]
+    data = LARGE[: max(room * 20, 2_000)]
+    leave_room(below, room)
     taken = one.send_nowait(data)
     assert taken <= room
-    assert below.room == 0
     assert one.send_nowait(memoryview(data)[taken:]) == 0
 
     async def send() -> None:
@@ -126,34 +143,40 @@ async def test_what_is_not_taken_now_is_sent_in_order_when_there_is_room(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(send)
+        read_again(below)
         assert await read(other, len(data)) == data
 
 
 async def test_what_is_taken_follows_what_is_sent_but_its_last_byte_is_taken_last() -> None:
     one, below, other, _ = await ends()
-    below.room, data = 0, memoryview(bytes(10_000))
+    data = memoryview(bytes(10_000))
+    leave_room(below, 0)
     assert one.send_nowait(data) == 0
     taken, moves = 0, 0
     while taken < len(data):
-        below.give_room(500)
+        below.send_buffer += 500
         count = await one.send_some(data[taken:])
         assert count <= 500
         taken, moves = taken + count, moves + bool(count)
     assert moves >= 20
-    assert below.room > 0
+    left = below.unacknowledged()
+    assert left is not None
+    assert left < below.send_buffer
+    read_again(below)
     assert await read(other, len(data)) == bytes(data)
 
 
 async def test_what_was_encrypted_is_told_as_taken_also_when_less_is_asked_for() -> None:
     one, below, other, _ = await ends()
-    below.room = 0
+    leave_room(below, 0)
     assert one.send_nowait(b"abcdefgh") == 0
-    below.give_room(1_000)
+    below.send_buffer = 1_000
     # A stream between may give it frame by frame.
     assert await one.send_some(memoryview(b"abc")) == 3
     assert one.send_nowait(b"de") == 2
     assert one.send_nowait(b"fgh") == 3
     assert one.send_nowait(b"i") == 1
+    read_again(below)
     assert await read(other, 9) == b"abcdefghi"
 
 
@@ -190,7 +213,7 @@ async def test_a_stream_below_that_can_only_wait_is_good_enough(version: ssl.TLS
 
 async def test_what_waits_encrypted_is_bounded() -> None:
     one, below, _, _ = await ends(room=100_000)
-    below.room = 0
+    leave_room(below, 0)
     gc.collect()
     tracemalloc.start()
     for _ in range(100):
@@ -206,14 +229,15 @@ async def test_what_waits_encrypted_is_bounded() -> None:
 async def test_what_the_peer_has_not_acknowledged_is_told_and_is_no_less_than_that() -> None:
     one, below, other, _ = await ends()
     assert one.unacknowledged() == 0
+    answer_after(below, 1)
     sent = 0
     for size in (14, 14, 5_000, 30_000, 200_000):
         assert one.send_nowait(bytes(size)) == size
         sent += size
         assert one.unacknowledged() == sent
     await read(other, sent)
+    await trio.sleep(2)
     assert one.unacknowledged() == 0
-    below.acknowledges = False
     assert one.send_nowait(b"more") == 4
     await read(other, 4)
     told = one.unacknowledged()
@@ -222,11 +246,12 @@ async def test_what_the_peer_has_not_acknowledged_is_told_and_is_no_less_than_th
 
 
 async def test_what_the_peer_acknowledges_is_seen_while_more_is_sent_all_the_time() -> None:
-    one, _, other, _ = await ends()
+    one, below, _, _ = await ends()
+    answer_after(below, 3.5)
     for turn in range(100):
         assert one.send_nowait(bytes(5_000)) == 5_000
+        await trio.sleep(1)
         if turn >= 4:
-            await read(other, 5_000)
             told = one.unacknowledged()
             assert told is not None
             assert 15_000 <= told <= 4 * (5_000 + RECORD)
@@ -236,15 +261,15 @@ async def test_what_waits_encrypted_is_not_acknowledged() -> None:
     one, below, other, _ = await ends()
     await one.send_all(bytes(100))
     await read(other, 100)
-    below.room = 50
+    leave_room(below, 50)
     taken = one.send_nowait(bytes(60))
     # The bytes around those of a record are not counted as its own.
     assert taken == 50
     told = one.unacknowledged()
     assert told is not None
     assert taken <= told <= 60 + RECORD
-    below.other._received.clear()
-    below._unacknowledged = 0
+    read_again(below)
+    await trio.sleep(2)
     assert one.unacknowledged() == 60 + RECORD - 50
 
 
@@ -260,8 +285,9 @@ async def test_the_end_is_told_and_what_comes_after_it_is_still_read(
     await other.send_all(b" and after")
     assert await one.receive_some(4) == b"sent"
     await one.send_eof()
-    assert below.other.at_end
     assert await other.receive_some() == b""
+    # Also that of TCP.
+    assert below.other.is_over()
     await other.send_all(b" the end")
     assert await read(one, 25, 10) == b" before and after the end"
     await other.aclose()
@@ -279,13 +305,14 @@ async def test_the_end_is_told_over_a_stream_that_has_none() -> None:
 
 async def test_an_end_that_must_wait_for_room_is_told_when_there_is_some() -> None:
     one, below, other, _ = await ends()
-    below.room = 0
+    leave_room(below, 1)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one.send_eof)
-        await wait_all_tasks_blocked()
-        assert not below.other.at_end
-        below.give_room(100)
+        await trio.sleep(10)
+        assert not below.other.is_over()
+        read_again(below)
         assert await other.receive_some() == b""
+    assert below.other.is_over()
 
 
 CUT = (
@@ -310,19 +337,22 @@ async def test_an_end_of_tcp_without_one_of_tls_is_a_break(version: ssl.TLSVersi
 
 async def test_who_closes_while_bytes_wait_does_not_claim_that_this_is_all() -> None:
     one, below, other, _ = await ends()
-    below.room = 100
+    leave_room(below, 100)
     assert one.send_nowait(bytes(5_000)) < 5_000
     await one.aclose()
+    read_again(below)
     with pytest.raises(trio.BrokenResourceError) as caught:
         await other.receive_some()
     assert why(caught.value) == CUT
 
 
+RESET = r"^\[Errno \d+\] Connection reset by peer$"
+
+
 async def test_a_reset_is_one_for_the_peer() -> None:
-    one, below, other, _ = await ends()
+    one, _, other, _ = await ends()
     one.reset()
-    assert below.was_reset
-    with pytest.raises(trio.BrokenResourceError, match=r"^Connection reset by peer$"):
+    with pytest.raises(trio.BrokenResourceError, match=RESET):
         await other.receive_some()
     one.close()
 
@@ -344,10 +374,10 @@ async def test_a_closed_stream_is_closed() -> None:
 
 async def test_a_send_over_a_broken_stream_raises_and_the_next_one_too() -> None:
     one, below, _, _ = await ends()
-    below.is_broken = True
-    with pytest.raises(trio.BrokenResourceError, match=r"^Broken pipe$"):
+    below.break_off()
+    with pytest.raises(trio.BrokenResourceError, match=RESET):
         one.send_nowait(b"x")
-    with pytest.raises(trio.BrokenResourceError, match=r"^Broken pipe$"):
+    with pytest.raises(trio.BrokenResourceError, match=RESET):
         await one.send_some(memoryview(b"x"))
 
 
@@ -367,7 +397,7 @@ async def raw_end(
     folder: Path, *, listens: bool = False, version: ssl.TLSVersion = TLS_1_3
 ) -> AsyncIterator[tuple[Raw, TlsStream]]:
     """An end whose records are made by hand, and the stream at the other one."""
-    ours, theirs = pipe()
+    ours, theirs = await tcp_pair()
     context = of(listening() if listens else host(), version)
     if listens:
         context.num_tickets = 0
@@ -389,7 +419,7 @@ NUMBERS = count()
 BOTH_ENDS = pytest.mark.parametrize("listens", [False, True])
 
 
-async def waits(stream: TlsStream) -> bool:
+async def waits(stream: trio.abc.ReceiveStream) -> bool:
     """Whether the stream has nothing more to read now."""
     with trio.move_on_after(1) as scope:
         await stream.receive_some()
@@ -431,7 +461,7 @@ UNREAD = "the peer wants answers of TLS and does not read them"
 
 async def test_answers_of_tls_that_nobody_reads_are_bounded() -> None:
     one, below, other, _ = await ends()
-    below.room = 0
+    leave_room(below, 0)
     # What OpenSSL would have written by itself.
     one._ssl.write(bytes(200_000))
     await other.send_all(b"x")
@@ -501,7 +531,7 @@ async def test_bytes_may_come_cut_anywhere_also_while_our_end_is_told(
 
 
 async def test_data_behind_the_handshake_in_the_same_piece_is_read(tmp_path: Path) -> None:
-    ours, theirs = pipe()
+    ours, theirs = await tcp_pair()
     context = host()
     context.keylog_filename = str(tmp_path / "keys")
     raw = Raw(ours, context, listens=False)
@@ -523,10 +553,7 @@ async def test_data_behind_the_handshake_in_the_same_piece_is_read(tmp_path: Pat
 
 
 async def test_a_handshake_may_come_in_single_bytes() -> None:
-    ours, theirs = pipe()
-    ours.slice = theirs.slice = 1
-    ours.most = theirs.most = 1
-    one, other = await joined(ours, theirs)
+    one, other = await joined(*await tcp_pair(in_bytes=True))
     await other.send_all(b"after it")
     assert await read(one, 8) == b"after it"
 
@@ -590,7 +617,7 @@ async def test_amid_a_message_of_tls_nothing_is_sent_and_nothing_is_lost(tmp_pat
             assert other.send_nowait(b"ask") == 0
             nursery.start_soon(other.send_all, b"ask")
             await wait_all_tasks_blocked()
-            assert not raw.below._received
+            assert await waits(raw.below)
             raw.below.send_nowait(parts[1])
             await wait_all_tasks_blocked()
             raw.bio_in.write(await raw.below.receive_some())
@@ -620,13 +647,13 @@ async def test_a_send_that_must_read_first_ends_with_the_stream(tmp_path: Path) 
 
 
 async def test_what_the_peer_said_last_is_read_after_a_send_has_failed() -> None:
-    one, below, other, beyond = await ends()
+    one, _, other, beyond = await ends()
     await other.send_all(b"last words")
-    beyond.is_closed = True
-    with pytest.raises(trio.BrokenResourceError, match=r"^Broken pipe$"):
+    beyond.reset()
+    await wait_all_tasks_blocked()
+    with pytest.raises(trio.BrokenResourceError, match=RESET):
         one.send_nowait(b"x")
     assert await one.receive_some() == b"last words"
-    below.at_end = True
     with pytest.raises(trio.BrokenResourceError) as caught:
         await one.receive_some()
     assert why(caught.value) == CUT
@@ -636,16 +663,20 @@ async def test_an_answer_that_cannot_be_sent_loses_nothing_that_has_come(tmp_pat
     async with raw_end(tmp_path) as (raw, other):
         other._ssl.write(b"an answer")
         raw.below.send_nowait(raw.record(DATA, b"last words"))
-        raw.below.is_closed = True
+        raw.below.reset()
         assert await other.receive_some() == b"last words"
-        with pytest.raises(trio.BrokenResourceError, match=r"^Broken pipe$"):
+        with pytest.raises(trio.BrokenResourceError, match=RESET):
             other.send_nowait(b"x")
 
 
 async def test_a_handshake_that_cannot_be_sent_is_told_by_what_the_peer_said() -> None:
-    for pair in (pipe, memory_stream_pair):
-        ours, theirs = pair()
+    ours: trio.abc.Stream
+    theirs: trio.abc.Stream
+    for ours, theirs in (await tcp_pair(), memory_stream_pair()):
         await theirs.send_all(b"\x15\x03\x03\x00\x02\x02\x28")
-        await theirs.aclose()
+        if isinstance(theirs, Socket):
+            theirs.reset()
+        else:
+            await theirs.aclose()
         with pytest.raises(TlsError, match="the peer refuses the handshake"):
             await secure(ours, host(), listens=False, name="tool")

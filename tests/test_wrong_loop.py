@@ -33,7 +33,7 @@ from hsms_engine import (
     serve_hsms,
 )
 from hsms_engine.driver.event_reader import EventReader
-from hsms_engine.server import ServerStatistics
+from hsms_engine.server_statistics import ServerStatistics
 from tests.support.pair import (
     Switchboard,
     active_end,
@@ -57,7 +57,8 @@ READS = {
     "peer", "phase", "is_selected", "settings", "statistics", "address", "port", "connections",
     "handlers", "outliving", "waiting_bytes", "accepted", "turned_away", "never_selected",
     "gave_way", "failed_connections", "failed_handlers", "cancelled_handlers", "dropped_primaries",
-    "peer_certificate", "not_allowed", "too_frequent", "failed_handshakes", "refused_certificates",
+    "gone_before", "peer_certificate", "not_allowed", "too_frequent",
+    "failed_handshakes", "refused_certificates",
 }  # fmt: skip
 HANDED_OVER = {"configure"}
 # Of a server and a reader, what their driver calls.

@@ -12,7 +12,7 @@ from hsms_engine import connection
 from hsms_engine.aio.block import held_open
 from hsms_engine.aio.messaging import Messaging
 from hsms_engine.aio.wait import thread_for_loop
-from hsms_engine.driver.tls import Tls
+from hsms_engine.driver.tls_files import Tls
 from hsms_engine.settings import Settings, SettingsChanges
 
 

@@ -19,7 +19,7 @@ from hsms_engine.aio.tasks import Runner
 from hsms_engine.aio.wait import act, thread_for_loop, wait_for
 from hsms_engine.doors.held import SessionTask
 from hsms_engine.doors.thread import TrioThread
-from hsms_engine.driver.tls import Tls
+from hsms_engine.driver.tls_files import Tls
 from hsms_engine.logs import name_of
 from hsms_engine.settings import Settings, SettingsChanges
 

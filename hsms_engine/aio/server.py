@@ -18,7 +18,7 @@ from hsms_engine.aio.tasks import Runner
 from hsms_engine.aio.wait import act, thread_for_loop, wait_for
 from hsms_engine.doors.held import HeldServer
 from hsms_engine.doors.serving import serving
-from hsms_engine.driver.tls import Tls
+from hsms_engine.driver.tls_files import Tls
 from hsms_engine.events import ServerEvent
 from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.settings import Settings, SettingsChanges

@@ -12,7 +12,7 @@ from hsms_engine.blocking.block import Block
 from hsms_engine.blocking.messaging import Messaging
 from hsms_engine.doors.hold import Hold
 from hsms_engine.doors.thread import TrioThread
-from hsms_engine.driver.tls import Tls
+from hsms_engine.driver.tls_files import Tls
 from hsms_engine.settings import Settings, SettingsChanges
 
 

@@ -21,7 +21,7 @@ from hsms_engine.doors.contained import contained
 from hsms_engine.doors.held import SessionTask
 from hsms_engine.doors.hold import Hold
 from hsms_engine.doors.thread import TrioThread
-from hsms_engine.driver.tls import Tls
+from hsms_engine.driver.tls_files import Tls
 from hsms_engine.logs import name_of
 from hsms_engine.settings import Settings, SettingsChanges
 

@@ -22,7 +22,7 @@ from hsms_engine.doors.held import HeldServer
 from hsms_engine.doors.hold import Hold
 from hsms_engine.doors.serving import serving
 from hsms_engine.doors.thread import TrioThread, trio_thread
-from hsms_engine.driver.tls import Tls
+from hsms_engine.driver.tls_files import Tls
 from hsms_engine.events import ServerEvent
 from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.settings import Settings, SettingsChanges, chosen_settings

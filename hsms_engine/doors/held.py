@@ -21,7 +21,8 @@ from hsms_engine.message import Message
 from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.protocol.transactions import Transaction
-from hsms_engine.server import HsmsServer, ServerStatistics
+from hsms_engine.server import HsmsServer
+from hsms_engine.server_statistics import ServerStatistics
 from hsms_engine.settings import Settings
 
 M = TypeVar("M", HsmsConnection, HsmsLink)

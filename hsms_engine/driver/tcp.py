@@ -43,6 +43,13 @@ class Resettable(Protocol):
     def reset(self) -> None: ...
 
 
+@runtime_checkable
+class Peekable(Protocol):
+    """A stream that can tell whether its peer has gone, as ``DirectStream`` does."""
+
+    def is_over(self) -> bool: ...
+
+
 class _Borrowed(socket.socket):
     """A second object for a socket that another object owns: it closes nothing when dropped.
 
@@ -78,8 +85,13 @@ class DirectStream(trio.abc.HalfCloseableStream):
             raise trio.BrokenResourceError(str(error)) from error
 
     def is_over(self) -> bool:
-        """Whether the peer has closed, or reset, and nothing that it has sent is left to read."""
+        """Whether the peer has reset, or has closed and nothing that it has sent is left to read.
+
+        The system tells a reset once: after this, a read gives the end instead.
+        """
         try:
+            # After a reset there is none, though bytes may be left.
+            self._socket.getpeername()
             return not self._socket.recv(1, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
             return False
@@ -205,17 +217,12 @@ class Listener:
         """The next connection and its peer's address. No error that a peer can cause is raised.
 
         Those that already wait come without a task switch, up to a bound; but one in each pass of
-        the event loop while its turns are short. A peer that has closed without a byte is closed
-        here, because it can ask for nothing any more. Raises ``trio.ClosedResourceError`` once the
-        listener is closed, ``OSError`` when it is broken.
+        the event loop while its turns are short. One whose peer has closed meanwhile comes too
+        (``is_over``). Raises ``trio.ClosedResourceError`` once the listener is closed, ``OSError``
+        when it is broken.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        while True:
-            while self._accepted:
-                stream, peer = self._accepted.popleft()
-                if not stream.is_over():
-                    return stream, peer
-                stream.close()
+        while not self._accepted:
             try:
                 self._take(await self._listener.accept())
             except OSError as error:
@@ -224,6 +231,7 @@ class Listener:
                 await trio.sleep(_ACCEPT_PAUSE)
             else:
                 self._take_more()
+        return self._accepted.popleft()
 
     def _take_more(self) -> None:
         while len(self._accepted) < _BURST and not self._turns.are_short:
@@ -236,12 +244,11 @@ class Listener:
 
     def _take(self, stream: trio.SocketStream) -> None:
         try:
-            peer = stream.socket.getpeername()
+            peer = address_text(stream.socket.getpeername())
         except OSError:
-            # The peer has closed it already.
-            stream.socket.close()
-        else:
-            self._accepted.append((DirectStream(stream), address_text(peer)))
+            # The system does not know it any more.
+            peer = "a peer that has reset"
+        self._accepted.append((DirectStream(stream), peer))
 
     def close(self) -> None:
         """Stop listening. Closing twice is fine."""

@@ -19,7 +19,7 @@ import trio
 from hsms_engine.answers import AnswerBook
 from hsms_engine.connection import HsmsConnection
 from hsms_engine.driver.tcp import address_text
-from hsms_engine.driver.tls import Tls, TlsChoice
+from hsms_engine.driver.tls_files import Tls, TlsChoice
 from hsms_engine.errors import LocalProtocolError
 from hsms_engine.events import PeerEnded, PeerTurnedAway
 from hsms_engine.fake.behaviours import Behaviours

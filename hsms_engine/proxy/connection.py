@@ -128,12 +128,18 @@ class Connection:
 
     # Its life
 
-    async def run(self) -> None:
-        """Be the connection until it is over. Raises nothing."""
+    async def run(self, why_not: str = "") -> None:
+        """Be the connection until it is over; at once with a reason ``why_not`` to dial.
+
+        Raises nothing.
+        """
         self._owner.tell(Accepted(self._owner.now(), self.number, self._peer))
         try:
             with self._scope:
-                await self._live()
+                if why_not:
+                    self._not_dialled(why_not)
+                else:
+                    await self._live()
         finally:
             with trio.CancelScope(shield=True):
                 for stream in (self._host, self._equipment):
@@ -149,14 +155,11 @@ class Connection:
             if isinstance(each.fault, AcceptAndSayNothing) and each.is_now(now):
                 each.tell("accepted, and nothing is said")
                 await self._say_nothing()
-                return
         early = await self._until_open()
         try:
             self._equipment = await self._owner.dial()
         except OSError as error:
-            why = f"{self._owner.to}: {error.strerror or error}"
-            self._owner.tell(NotDialled(self._owner.now(), self.number, why))
-            self.end("not dialled", with_reset=True)
+            self._not_dialled(f"{self._owner.to}: {error.strerror or error}")
             return
         self.heard_at = trio.current_time()
         ends = {
@@ -173,19 +176,27 @@ class Connection:
                 nursery.start_soon(pipe.write)
             nursery.start_soon(self._reset_in_time)
 
+    def _not_dialled(self, why: str) -> None:
+        self._owner.tell(NotDialled(self._owner.now(), self.number, why))
+        self.end("not dialled", with_reset=True)
+
     async def _say_nothing(self) -> None:
-        try:
-            while await self._host.receive_some():
-                pass
-        except BROKEN:
-            self.end("reset")
-        self.end("closed")
+        """Read until the host ends or is reset: that cancels this, so it does not return."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._reset_in_time)
+            try:
+                while await self._host.receive_some():
+                    pass
+            except BROKEN:
+                self.end("reset")
+            self.end("closed")
 
     async def _until_open(self) -> bytes:
         """Nobody is reached through a black hole. What the host has sent meanwhile."""
         early = bytearray()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._hear, early)
+            nursery.start_soon(self._reset_in_time)
             now = trio.current_time()
             while acting := [each for each in self._holes() if each.is_now(now)]:
                 for each in acting:
@@ -212,22 +223,31 @@ class Connection:
     async def _reset_in_time(self) -> None:
         while True:
             now, change = trio.current_time(), math.inf
-            for direction, pipe in self._pipes.items():
+            for direction in DIRECTIONS:
                 for each in self.faults[direction]:
                     match each.fault:
-                        case Reset() if each.is_now(now) and not pipe.is_cut_off:
+                        case Reset() if each.is_now(now) and self._can_reset(direction):
                             each.tell("this end is reset")
-                            await self.reset_one(direction)
+                            if self._pipes:
+                                await self.reset_one(direction)
+                            else:
+                                self.end("reset", with_reset=True)
                         case Reset():
                             change = min(change, each.next_change(now))
                         case _:
                             pass
             for each in self._of_both:
                 if isinstance(each.fault, Reset) and each.is_now(now):
-                    each.tell("both ends are reset")
+                    each.tell("both ends are reset" if self._pipes else "the host is reset")
                     self.end("reset", with_reset=True)
                 change = min(change, each.next_change(now))
             await self.bell.wait(change)
+
+    def _can_reset(self, direction: Direction) -> bool:
+        """Whether the end that is reached this way is there: until it is dialled, only the host."""
+        if self._pipes:
+            return not self._pipes[direction].is_cut_off
+        return direction == "to-host"
 
 
 async def _close(stream: Stream, *, with_reset: bool) -> None:

@@ -157,7 +157,10 @@ class BlackHole(_Directed):
 @dataclass(frozen=True, slots=True)
 class Reset(_Directed):
     name: ClassVar[str] = "reset"
-    meaning: ClassVar[str] = "reset both ends (RST); with a direction only that end"
+    meaning: ClassVar[str] = (
+        "reset both ends (RST); with a direction only that end; a host that waits until somebody "
+        "is dialled is reset too"
+    )
 
 
 @dataclass(frozen=True, slots=True)

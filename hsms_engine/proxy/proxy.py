@@ -204,8 +204,7 @@ class Proxy:
         async with trio.open_nursery() as nursery:
             while True:
                 change = self._refuse_or_not()
-                is_full = len(self._connections) >= self._max_connections
-                if change.refuses or (is_full and self._listener is not None):
+                if change.refuses:
                     await self._bell.wait(change.at)
                     continue
                 try:
@@ -241,8 +240,14 @@ class Proxy:
     def _take(self, nursery: trio.Nursery, stream: Stream, peer: str) -> None:
         self._accepted += 1
         connection = Connection(self, self._accepted, stream, peer)
-        self._connections.append(connection)
-        nursery.start_soon(self._keep, connection)
+        most = self._max_connections
+        if len(self._connections) < most:
+            self._connections.append(connection)
+            nursery.start_soon(self._keep, connection)
+        else:
+            # One that waited would keep a ring of proxies open for ever.
+            why = f"{most} connections are open (max_connections)"
+            nursery.start_soon(connection.run, why)
 
     async def _keep(self, connection: Connection) -> None:
         try:
@@ -250,7 +255,6 @@ class Proxy:
         finally:
             self._connections.remove(connection)
             self._news.ring()
-            self._bell.ring()
 
     def _close(self) -> None:
         if self._listener is not None:
@@ -321,7 +325,7 @@ async def open_proxy(
     It listens on ``host`` and ``port``; for port 0 the system chooses one (``proxy.port``).
     ``faults`` are set from the beginning, each an object or text. With the same ``seed`` and the
     same traffic the same faults act. ``max_frame`` is the greatest length that is taken for HSMS,
-    in bytes. Beyond ``max_connections`` the next one waits to be accepted. ``report`` gets every
+    in bytes. Who comes beyond ``max_connections`` is reset. ``report`` gets every
     event. ``dial`` and ``listen`` take the place of TCP: one makes a stream to the equipment, the
     other one a listener on the port that it is given. At the end of the block every connection is
     closed. Raises ``FaultError``, and ``OSError`` when it cannot listen.

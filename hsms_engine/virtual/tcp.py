@@ -243,10 +243,12 @@ class Socket(trio.abc.HalfCloseableStream):
         """Whether it is connected, and its program has not closed it."""
         return self._state is _State.OPEN and not self._is_closed
 
-    @property
     def is_over(self) -> bool:
-        """Whether its kernel has forgotten it, after a reset or a timeout."""
-        return self._state is _State.OVER
+        """Whether the peer has reset, or has closed and nothing that it sent is left to read."""
+        self._network.advance()
+        if self._error is not None:
+            return True
+        return not self._received and (self._peer_ended or self._is_closed)
 
     @property
     def is_forgotten(self) -> bool:
@@ -496,7 +498,7 @@ class Socket(trio.abc.HalfCloseableStream):
     def _send_again_later(self) -> None:
         first = self._kernel.first_pause
         if self._again is None and first < math.inf:
-            pause = min(first * 2**self._tries, self._kernel.longest_pause)
+            pause = min(first * 2 ** min(self._tries, 60), self._kernel.longest_pause)
             self._again = self._network.at(self._network.now + pause, self._send_again)
 
     def _send_again(self) -> None:
@@ -585,20 +587,18 @@ class Post:
         return self._port
 
     async def accept(self) -> tuple[Socket, str]:
-        """The next connection that is not over, and its peer.
+        """The next connection, which may be over already, and its peer.
 
         Raises ``trio.ClosedResourceError`` once closed.
         """
         await trio.lowlevel.checkpoint()
         self.machine.network.advance()
-        while True:
-            while not self._waiting:
-                if self._is_closed:
-                    raise trio.ClosedResourceError
-                await self._news.park()
-            socket = self._waiting.popleft()
-            if not socket.is_over:
-                return socket, socket.peer
+        while not self._waiting:
+            if self._is_closed:
+                raise trio.ClosedResourceError
+            await self._news.park()
+        socket = self._waiting.popleft()
+        return socket, socket.peer
 
     def close(self) -> None:
         """Stop listening; who waits is turned away. Closing twice is fine."""

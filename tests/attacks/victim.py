@@ -34,7 +34,7 @@ from hsms_engine import (
 )
 from hsms_engine.driver.tcp import DirectStream, Listener
 from hsms_engine.secs2 import DecodeError
-from hsms_engine.server import ServerStatistics
+from hsms_engine.server_statistics import ServerStatistics
 from hsms_engine.wire import Decoder, Frame
 from tests.support.raw_peer import data, select_req
 

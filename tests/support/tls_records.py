@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from tests.support.pipe import PipeEnd
+from hsms_engine.virtual import Socket
 
 HANDSHAKE, DATA = 22, 23
 NEW_KEY = b"\x18\x00\x00\x01\x00"
@@ -26,9 +26,9 @@ def ticket(size: int) -> bytes:
 
 
 class Raw:
-    """An end of TLS over a pipe: its handshake is that of ``ssl``, its records are made by hand."""
+    """An end of TLS: its handshake is that of ``ssl``, its records are made by hand."""
 
-    def __init__(self, below: PipeEnd, context: ssl.SSLContext, *, listens: bool) -> None:
+    def __init__(self, below: Socket, context: ssl.SSLContext, *, listens: bool) -> None:
         self.below = below
         self.bio_in, self.out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.ssl = context.wrap_bio(self.bio_in, self.out, listens, None if listens else "tool")
