@@ -21,7 +21,7 @@ from hsms_engine.virtual.tcp import Kernel, Post, Socket
 _HEADER = 40
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Way:
     """The way from one machine to another. All may be changed at any time.
 

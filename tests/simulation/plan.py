@@ -269,15 +269,11 @@ def _storm(seed: int, dice: Random) -> Plan:
     whats += dice.choices(FAULTS, k=dice.randrange(1, 6))
     whats += dice.choices(CALLS, k=dice.randrange(1, 12))
     changes = {"max_sessions": 1 if len(links) == 1 else 100, **_settings(dice)}
-    kernel = _kernel(dice)
-    if kernel.first_pause >= changes["t6"]:
-        # Hosts that find the queue of the listener full together would always give up together.
-        kernel = replace(kernel, first_pause=0.2)
-    return Plan(
+    plan = Plan(
         seed=seed,
         theme="storm",
         changes=changes,
-        kernel=kernel,
+        kernel=_kernel(dice),
         links=links,
         ends_at=ends_at,
         one_way=dice.choice(_DELAYS),
@@ -285,6 +281,10 @@ def _storm(seed: int, dice: Random) -> Plan:
         backlog=dice.choice((1, 4_096)),
         actions=_sorted([_action(dice, what, ends_at, len(links)) for what in whats]),
     )
+    if plan.backlog < len(links) and plan.kernel.first_pause >= changes["t6"]:
+        # Hosts that find the queue of the listener full together would always give up together.
+        return replace(plan, kernel=replace(plan.kernel, first_pause=0.2))
+    return plan
 
 
 def _late(seed: int, dice: Random) -> Plan:

@@ -44,11 +44,6 @@ class Recovery:
         for machine in self._programs.network.machines.values():
             machine.is_silent = False
             for socket in machine.sockets:
-                kernel = self._plan.kernel
-                socket.send_buffer, socket.receive_buffer = (
-                    kernel.send_buffer,
-                    kernel.receive_buffer,
-                )
                 if socket.is_forgotten:
                     # What is silent is not whole.
                     socket.forgotten_by_nat(resets=True)
@@ -61,6 +56,7 @@ class Recovery:
             self._calls.make_now(f"{server!r}: configure", partial(server.configure, same))
         for link in self._programs.links.values():
             self._programs.put_right(link)
+        await self._all_are_back()
         await self._all_is_sent_again()
         longest = self._longest()
         begun = self._watch.clock.now
@@ -85,11 +81,17 @@ class Recovery:
         if self._plan.theme != "late":
             await self._all_notice()
 
-    async def _all_is_sent_again(self) -> None:
-        """Wait until TCP has sent again what was lost, and programs that leave are back.
+    async def _all_are_back(self) -> None:
+        """Wait for programs that were about to leave: what they have accepted is written first."""
+        settings, hosts = self._programs.settings, len(self._plan.links)
+        with trio.move_on_after(settings.write_timeout + settings.frame_deadline + settings.linger):
+            while len(self._programs.links) < hosts:  # noqa: ASYNC110  # nobody tells that
+                await trio.sleep(0.1)
+        if len(self._programs.links) < hosts:
+            self._watch.fail(f"a program that leaves does not end: {self._present()}")
 
-        That is no part of a bound.
-        """
+    async def _all_is_sent_again(self) -> None:
+        """Wait until TCP has sent again what was lost. That is no part of a bound."""
         await trio.sleep(
             self._plan.kernel.longest_pause + 4 * (self._plan.one_way + self._plan.jitter)
         )
@@ -100,7 +102,7 @@ class Recovery:
                 socket.is_sending
                 for machine in self._programs.network.machines.values()
                 for socket in machine.sockets
-            ) and len(self._programs.links) == len(self._plan.links):
+            ):
                 return
             await trio.sleep(0.1)
         self._watch.fail("bytes are on their way for ever")
@@ -171,7 +173,7 @@ class Recovery:
         """What users began ends, and nothing of it is kept."""
         settings = self._programs.settings
         with trio.move_on_after(settings.t3 + 2 * settings.t6):
-            while self._unended():  # noqa: ASYNC110  # nobody tells that all calls are over
+            while self._unended() or self._are_writing():  # noqa: ASYNC110  # nobody tells
                 await trio.sleep(0.1)
         if calls := self._unended():
             self._watch.fail(f"these calls do not end: {calls}")
@@ -194,8 +196,16 @@ class Recovery:
 
     def _unended(self) -> list[str]:
         """The calls that have not ended, and should. A host without a session goes on waiting."""
-        waits = ": connect" if self._is_contested else None
-        return sorted(each for each in +self._calls.open if not (waits and each.endswith(waits)))
+        waits = {
+            f"host {number}: connect"
+            for number, link in self._programs.links.items()
+            if self._is_contested and not link.is_selected
+        }
+        return sorted({*+self._calls.open} - waits)
+
+    def _are_writing(self) -> bool:
+        """Whether bytes that were accepted are still to be written, through small buffers."""
+        return any(driver.engine.statistics().queued_bytes for driver in self._watch.drivers)
 
     def _nothing_is_kept(self, name: str, server: HsmsServer, peers: Peers) -> None:
         entity, selected = server.entity, [each for each in server.connections if each.is_selected]

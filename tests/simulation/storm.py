@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -36,6 +37,9 @@ class Storm:
         self._programs = programs
         self._users = users
         self._breaks = breaks
+        # What a fault changes for a time: as it was, and how many such faults act on it.
+        self._whole: dict[tuple[Way | Socket, str], float] = {}
+        self._broken: Counter[tuple[Way | Socket, str]] = Counter()
 
     async def play(self) -> None:
         """All of it."""
@@ -217,14 +221,18 @@ class Storm:
     async def _for_a_time(
         self, seconds: float, ways: tuple[Way | Socket, ...], name: str, value: float
     ) -> None:
-        before = [getattr(way, name) for way in ways]
         for way in ways:
+            # Another fault of this kind may act on it already.
+            self._whole.setdefault((way, name), getattr(way, name))
+            self._broken[way, name] += 1
             setattr(way, name, value)
         try:
             await trio.sleep(seconds)
         finally:
-            for way, was in zip(ways, before, strict=True):
-                setattr(way, name, was)
+            for way in ways:
+                self._broken[way, name] -= 1
+                if not self._broken[way, name]:
+                    setattr(way, name, self._whole.pop((way, name)))
         self._watch.say(f"{name} is as before")
 
     async def _half_close(self, socket: Socket) -> None:
