@@ -168,8 +168,8 @@ FAULTS = (
             Edit(TCP, "_BACKLOG = 4_096\n", "_BACKLOG = 128\n"),
             Edit(TCP, "_BURST = 16\n", "_BURST = 1\n"),
         ),
-        SIMULATION,
-        _simulation(40),
+        "many links together",
+        ("-m", "tests.put_back.together"),
         "tests/test_dialling.py::test_names_that_do_not_resolve_leave_the_programs_threads_and_numbers_alone",
     ),
     Fault(
