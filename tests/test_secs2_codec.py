@@ -71,6 +71,30 @@ def test_decoding_gives_back_the_item_that_was_encoded(item: Item) -> None:
     assert decode(encode(item)) == item
 
 
+@given(items, items)
+def test_a_decoded_list_is_the_same_before_and_after_its_items_are_asked_for(
+    item: Item, other: Item
+) -> None:
+    body = encode(item)
+    asked, not_asked = decode(body), decode(body)
+    if isinstance(asked, L):
+        assert L(*asked) == item
+    assert asked == not_asked == decode(body) == item
+    assert hash(asked) == hash(decode(body)) == hash(item)
+    assert repr(asked) == repr(not_asked) == repr(item)
+    assert encode(asked) == encode(not_asked) == body
+    assert (decode(body) == decode(encode(other))) == (body == encode(other))
+
+
+def test_values_of_a_decoded_list_are_read_without_its_items() -> None:
+    item = L("x", b"y", U4(1), U4(1, 2), "z" * 300, True, [], B(bytes(70_000)), C("ö"), F8(0.5))
+    values = ["x", b"y", 1, [1, 2], "z" * 300, True, [], bytes(70_000), "ö", 0.5]
+    assert decode(encode(item)).to_python() == item.to_python() == values
+    part = decode(encode(item))
+    assert isinstance(part, L)
+    assert (part[1:3], part[-1], part.length) == (L(b"y", U4(1)), F8(0.5), 10)
+
+
 def longer(body: bytes, at: int = 0) -> tuple[bytes, int]:
     """The first item of ``body`` from ``at`` on, every length written in three bytes."""
     width = body[at] & 3

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from hsms_engine.message import Message
 from hsms_engine.secs2 import BOOLEAN, F4, F8, A, B, Item, L, Numeric
-from hsms_engine.wire import encode_data
+from hsms_engine.wire import data_frame
+from hsms_engine.wire import encode as encode_frame
 from tests.support import items as ours
 from tests.support import tshark
 from tests.support.pcap import write_pcap
@@ -81,7 +82,10 @@ def test_tshark_reads_our_items(
     write_pcap(
         path,
         [
-            ("active", encode_data(0, one.stream, one.function, one.wait, number, one.body))
+            (
+                "active",
+                encode_frame(data_frame(0, one.stream, one.function, one.wait, number, one.body)),
+            )
             for number, one in enumerate(sent)
         ],
     )

@@ -1,6 +1,7 @@
 """SML is read in every dialect that is clear, and refused with the place where it is not."""
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsms_engine.secs2 import BOOLEAN, F4, F8, I1, I2, I8, U1, U4, U8, A, B, C, Item, J, L
-from hsms_engine.sml import SmlError, Statement, parse, parse_item, parse_one
+from hsms_engine.sml import SmlError, Statement, parse, parse_item, parse_one, to_sml
+from tests.support.items import items
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,9 @@ def test_a_header_may_have_a_name_quotes_and_the_w_bit(
         ("<Boolean>", BOOLEAN()),
         ("<I1 -128 +7 0x7f -0x80>", I1(-128, 7, 127, -128)),
         ("<I2 007>", I2(7)),
+        ("<I2 0x10 007>", I2(16, 7)),
+        ("<I2 1-1>", I2(1, -1)),
+        ("<F4+1 1>", F4(1, 1)),
         ("<I8 -9223372036854775808>", I8(-(2**63))),
         ("<U8 18446744073709551615 0xFFFFFFFFFFFFFFFF>", U8(2**64 - 1, 2**64 - 1)),
         ("<U4 [0..8] 1 2>", U4(1, 2)),
@@ -64,6 +69,7 @@ def test_a_header_may_have_a_name_quotes_and_the_w_bit(
         ("<F4 nan(0x7F800001)>", F4.from_raw(bytes.fromhex("7f800001"))),
         ("<J 'ｱ¥' 0xE0>", J(b"\xb1\x5c\xe0")),
         ('<C "größe">', C("größe")),
+        ('<C "größe" 0x0A>', C("größe\n")),
         ('<C 13 "大" 0x0A>', C("大\n", 13)),
         ("<C 14 0xE4 0xA4>", C(b"\xe4\xa4", 14)),
         ("<C 2>", C("")),
@@ -110,6 +116,16 @@ ERRORS: list[tuple[str, int, int, str]] = [
     ("S1F1 <U4 1x>", 1, 10, "1x is no number, and text needs quotes"),
     ("S1F1 <A 7b-1.2>", 1, 9, "7b-1.2 is no number, and text needs quotes"),
     (f"S1F1 <A {'9' * 50}x>", 1, 9, f"{'9' * 40}... is no number, and text needs quotes"),
+    ("S1F1 <I4-1>", 1, 7, "expected an item type (L, A, U4, ...), found I4-1"),
+    ("S1F1 <U4_ 1>", 1, 7, "expected an item type (L, A, U4, ...), found U4_"),
+    ("S1F1 <U4 0o17>", 1, 10, "0o17 is no number, and text needs quotes"),
+    ("S1F1 <U4 1_0>", 1, 10, "1_0 is no number, and text needs quotes"),
+    ("S1F1 <U4 ٣>", 1, 10, "unexpected '٣'"),
+    ("S1F1 <BOOLEAN 01>", 1, 15, "expected T or F, found 01"),
+    ("S1F1 <U4 300><U1 300>", 1, 14, "expected one message and nothing after it, found <"),
+    ("S1F1 <L <U4 1><U1 300><U4 2>>", 1, 19, "U1 value 300 is not in 0..255"),
+    ("S1F1 <L <U4 1><U4 [2] 1>>", 1, 19, "the count is [2], but 1 follow"),
+    ("S1F1 <L <U1 300> %", 1, 18, "unexpected '%'"),
     ("S1F1 <U4 x>", 1, 10, "expected an integer, found x"),
     ("S1F1 <A START>", 1, 9, "expected an integer, found START; text needs quotes"),
     ("S1F1 <J START>", 1, 9, "expected an integer, found START; text needs quotes"),
@@ -229,12 +245,22 @@ def test_any_text_is_messages_or_an_sml_error(text: str) -> None:
         assert result is not None
 
 
+@given(items)
+def test_plain_items_and_those_with_comments_are_read_alike(item: Item) -> None:
+    text = to_sml(item)
+    # One item begins each line. After the comments, each is read token by token.
+    assert parse_item(re.sub(r"(?m)^( *)<", r"\1</**/", text)) == parse_item(text) == item
+
+
 def test_reading_takes_time_in_proportion_to_the_text() -> None:
     # Long enough that anything quadratic would take minutes.
     assert parse_item(f"<U4 {'1 ' * 200_000}>") == U4([1] * 200_000)
     assert parse(f"S1F1 {' ' * 500_000} // {'/*' * 200_000}\n") == [parse_one("S1F1")]
     with pytest.raises(SmlError):
         parse("/*" * 300_000)
+    for odd in ("<U4", "<U4 [1]", "<A 'x'", "<L"):
+        with pytest.raises(SmlError):
+            parse(f"S1F1 {odd}{' ' * 500_000}%>")
     assert len(parse("S1F1 .\n" * 20_000)) == 20_000
 
 

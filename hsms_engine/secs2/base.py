@@ -8,8 +8,8 @@ Invariants:
 * A leaf of up to 65,535 payload bytes is one ``bytes`` (header and payload). A larger one keeps
   header and payload apart, so that building or decoding it copies nothing: the one copy is made
   when its bytes are asked for, or by the encoder.
-* ``_parts`` is set for lists (their items) and large leaves (header, payload). It is not read when
-  ``_wire`` is set.
+* ``_parts`` is set only for large leaves, and not read when ``_wire`` is set. A list has no
+  ``_wire``; see ``lists`` for what it keeps.
 """
 
 from __future__ import annotations
@@ -54,14 +54,10 @@ def short_headers(code: int) -> tuple[bytes, ...]:
 class BaseItem:
     """The base of lists and leaves. In annotations use ``Item``, the union of the two."""
 
-    __slots__ = ("_parts", "_wire")
+    __slots__ = ()
 
     code: ClassVar[int]
     """The six-bit format code (SEMI E5), as in the table of the manual: ``0o54`` for U4."""
-
-    _wire: bytes | None
-    # A list's items, or a large leaf's header and payload.
-    _parts: tuple[Any, ...]
 
     @abstractmethod
     def to_python(self) -> Any:
@@ -87,11 +83,13 @@ class BaseItem:
 class Leaf(BaseItem):
     """An item whose payload is bytes: everything but a list."""
 
-    __slots__ = ()
+    __slots__ = ("_parts", "_wire")
 
     size: ClassVar[int] = 1
     """Bytes per element."""
 
+    _wire: bytes | None
+    # A large leaf's header and payload.
     _parts: tuple[bytes, Buffer]
 
     @classmethod

@@ -19,7 +19,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 from hsms_engine.secs2.base import MAX_DEPTH, SMALL, Leaf, new
-from hsms_engine.secs2.lists import LEAVES, Item, L
+from hsms_engine.secs2.lists import TYPES, Item, L
 from hsms_engine.secs2.numbers import BOOLEAN
 from hsms_engine.secs2.text import C
 
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 MAX_ITEMS: Final = 1 << 20
 """Items in one body, lists counted, that ``decode`` makes unless told otherwise."""
 
-_TYPES: Final = {leaf.code: leaf for leaf in LEAVES}
-_NAMES: Final = {L.code: "L", **{code: leaf.__name__ for code, leaf in _TYPES.items()}}
+_NAMES: Final = {L.code: "L", **{code: leaf.__name__ for code, leaf in TYPES.items()}}
 
 
 def _bytes(count: int) -> str:
@@ -74,15 +73,15 @@ def decode(data: Buffer, *, max_depth: int = MAX_DEPTH, max_items: int = MAX_ITE
     return _Reader(body, min(max_depth, MAX_DEPTH), max_items).all()
 
 
-def _plain_leaves() -> list[tuple[type[Leaf] | None, int]]:
-    """By format byte: the types whose payload needs no check, for items with one length byte.
+def _plain_leaves() -> list[int | None]:
+    """By format byte, for leaves with one length byte whose payload needs no check: a mask.
 
-    The second value is the size of an element minus one: a mask; no valid length has a bit of it.
+    It is the size of an element minus one; no valid length has a bit of it.
     """
-    table: list[tuple[type[Leaf] | None, int]] = [(None, 0)] * 256
-    for code, leaf in _TYPES.items():
+    table: list[int | None] = [None] * 256
+    for code, leaf in TYPES.items():
         if leaf not in {BOOLEAN, C}:
-            table[code << 2 | 1] = (leaf, leaf.size - 1)
+            table[code << 2 | 1] = leaf.size - 1
     return table
 
 
@@ -92,8 +91,8 @@ _LEAST: Final = 2
 _HEADER: Final = "an item header of 2 to 4 bytes"
 _SHORT_LIST: Final = L.code << 2 | 1
 _SHORT_BOOLEAN: Final = BOOLEAN.code << 2 | 1
-_TRUE: Final = BOOLEAN(True)
-_FALSE: Final = BOOLEAN(False)
+_TRUE: Final = encode(BOOLEAN(True))
+_FALSE: Final = encode(BOOLEAN(False))
 
 
 class _Reader:
@@ -134,39 +133,37 @@ class _Reader:
         if self._budget < 0:
             raise DecodeError(at, f"L of {count} items", f"at most {self._max_items} items in all")
         plain = _PLAIN
-        make = new
-        items: list[Item] = []
-        append = items.append
+        parts: list[Item | bytes] = []
+        append = parts.append
         deepest = 0
         at = start
         try:
             for _ in repeat(None, count):
-                leaf, mask = plain[body[at]]
+                first = body[at]
+                mask = plain[first]
                 length = body[at + 1]
                 stop = at + 2 + length
-                if leaf is not None and not length & mask and stop <= end:
-                    one = make(leaf)
-                    one._wire = body[at:stop]
-                    append(one)
+                if mask is not None and not length & mask and stop <= end:
+                    append(body[at:stop])
                     at = stop
-                elif body[at] == _SHORT_BOOLEAN and length == 1 and stop <= end:
+                elif first == _SHORT_BOOLEAN and length == 1 and stop <= end:
                     append(_TRUE if body[at + 2] else _FALSE)
                     at = stop
                 else:
-                    if body[at] == _SHORT_LIST:
+                    if first == _SHORT_LIST:
                         other: Item = self._list(at, at + 2, length, depth + 1)
                     else:
                         other = self._other(at, depth + 1)
                     at = self._at
-                    append(other)
+                    append(other._wire or other)
                     if type(other) is L and other._depth > deepest:
                         deepest = other._depth
         except IndexError:
             raise DecodeError(at, _bytes(end - at), _HEADER) from None
         self._at = at
-        whole = make(L)
-        whole._wire = None
-        whole._parts = tuple(items)
+        whole = new(L)
+        whole._parts = tuple(parts)
+        whole._items = None
         whole._depth = deepest + 1
         return whole
 
@@ -187,7 +184,7 @@ class _Reader:
         length = int.from_bytes(body[at + 1 : start], "big")
         if code == L.code:
             return self._list(at, start, length, depth)
-        return self._leaf(at, start, _TYPES[code], length)
+        return self._leaf(at, start, TYPES[code], length)
 
     def _leaf(self, at: int, start: int, leaf: type[Leaf], length: int) -> Leaf:
         read = f"{leaf.__name__} of {_bytes(length)}"

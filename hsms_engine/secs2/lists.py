@@ -5,12 +5,24 @@ Invariants:
 * A list holds only items; plain Python is turned into items when the list is made, or refused.
 * No list is nested deeper than ``MAX_DEPTH``; this is checked when it is made. So every list can be
   encoded, compared, hashed and shown without exhausting the stack.
+* A decoded list keeps the bytes of its small leaves, already checked, until an item is asked for:
+  only then does it make them all. Encoding, comparing and ``to_python`` need no items.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final, SupportsIndex, TypeAlias, Union, final, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Final,
+    SupportsIndex,
+    TypeAlias,
+    Union,
+    final,
+    overload,
+)
 
 from hsms_engine.secs2.base import (
     MAX_DEPTH,
@@ -19,6 +31,7 @@ from hsms_engine.secs2.base import (
     BaseItem,
     Leaf,
     header,
+    new,
     short_headers,
     shortened,
 )
@@ -55,6 +68,18 @@ def _alone() -> list[tuple[int, Unpack]]:
 
 
 _ALONE: Final = _alone()
+_SHORT_A: Final = A.code << 2 | 1
+_SHORT_B: Final = B.code << 2 | 1
+TYPES: Final = {leaf.code: leaf for leaf in LEAVES}
+
+
+def _item(part: Item | bytes) -> Item:
+    """The item of a part of a list."""
+    if not isinstance(part, bytes):
+        return part
+    leaf = new(TYPES[part[0] >> 2])
+    leaf._wire = part
+    return leaf
 
 
 class _Element:
@@ -86,7 +111,7 @@ class L(BaseItem, _Base):
     when nested deeper than 64 or longer than 16,777,215.
     """
 
-    __slots__ = ("_depth",)
+    __slots__ = ("_depth", "_items", "_parts")
     __match_args__ = (
         "item0",
         "item1",
@@ -107,7 +132,11 @@ class L(BaseItem, _Base):
     )
     code = 0o00
 
-    _parts: tuple[Item, ...]
+    _wire: ClassVar[None] = None
+    # The items; in a decoded list the bytes of each small leaf instead of the leaf.
+    _parts: tuple[Any, ...]
+    # ``None`` for a decoded list of which no item has been asked for.
+    _items: tuple[Item, ...] | None
     # 1 + the depth of the deepest list in it.
     _depth: int
 
@@ -129,9 +158,15 @@ class L(BaseItem, _Base):
                 raise ValueError(f"L nested {deepest + 1} deep: the limit is {MAX_DEPTH}")
         if len(parts) > MAX_LENGTH:
             raise ValueError(f"L of {len(parts)} items: a list holds at most {MAX_LENGTH}")
-        self._wire = None
         self._parts = parts
+        self._items = parts
         self._depth = deepest + 1
+
+    def _all(self) -> tuple[Item, ...]:
+        items = self._items
+        if items is None:
+            items = self._items = tuple(map(_item, self._parts))
+        return items
 
     @property
     def length(self) -> int:
@@ -140,15 +175,23 @@ class L(BaseItem, _Base):
 
     def to_python(self) -> list[Any]:
         values: list[Any] = []
-        for item in self._parts:
-            # Most elements of lists are single numbers: this saves a call for each.
-            wire = item._wire
-            if wire is not None:
-                length, unpack_at = _ALONE[wire[0]]
-                if len(wire) == length:
-                    values.append(unpack_at(wire, 2)[0])
-                    continue
-            values.append(item.to_python())
+        append = values.append
+        for part in self._parts:
+            wire = part if type(part) is bytes else part._wire
+            if wire is None:
+                append(part.to_python())
+                continue
+            # Most elements of lists are single numbers or text: this saves a call for each.
+            first = wire[0]
+            length, unpack_at = _ALONE[first]
+            if len(wire) == length:
+                append(unpack_at(wire, 2)[0])
+            elif first == _SHORT_A:
+                append(wire[2:].decode("latin-1"))
+            elif first == _SHORT_B:
+                append(wire[2:])
+            else:
+                append(_item(part).to_python())
         return values
 
     def __len__(self) -> int:
@@ -160,30 +203,40 @@ class L(BaseItem, _Base):
     def __getitem__(self, index: slice) -> L: ...
     def __getitem__(self, index: SupportsIndex | slice) -> Item | L:
         if isinstance(index, slice):
-            return L(*self._parts[index])
-        return self._parts[index]
+            return L(*map(_item, self._parts[index]))
+        return self._all()[index]
 
     def __iter__(self) -> Iterator[Item]:
-        return iter(self._parts)
+        return iter(self._all())
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, L):
             return NotImplemented
-        return self._parts == other._parts
+        if self._items is None and other._items is None:
+            return self._parts == other._parts
+        return self._all() == other._all()
 
     def __hash__(self) -> int:
-        return hash((L, self._parts))
+        return hash((L, self._all()))
 
     def __repr__(self) -> str:
-        some = map(repr, self._parts[:REPR_VALUES])
+        some = (repr(_item(part)) for part in self._parts[:REPR_VALUES])
         return f"L({shortened(some, len(self), 'items')})"
 
     def _spread(self, append: Callable[[Buffer], None]) -> None:
         parts = self._parts
         count = len(parts)
         append(_SHORT[count] if count <= 0xFF else header(0, count))
+        if self._depth == 1:
+            try:
+                built = parts is self._items
+                append(b"".join([part._wire for part in parts] if built else parts))
+                return
+            except TypeError:
+                # A large leaf, which is not in one piece, is among them.
+                pass
         for part in parts:
-            wire = part._wire
+            wire = part if type(part) is bytes else part._wire
             if wire is not None:
                 append(wire)
             else:

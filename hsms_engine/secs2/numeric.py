@@ -115,9 +115,9 @@ class Numeric(Leaf, Generic[_T]):
     _numbers: ClassVar[tuple[type, ...]]
     # For an item of one value, by far the most frequent: its header as a number, its length, and
     # the function that packs that number and the value.
-    _head_one: ClassVar[int]
+    head_one: ClassVar[int]
     length_one: ClassVar[int]
-    _pack_one: ClassVar[_Pack]
+    pack_one: ClassVar[_Pack]
     unpack_at: ClassVar[Unpack]
 
     @classmethod
@@ -126,9 +126,9 @@ class Numeric(Leaf, Generic[_T]):
         cls.letter = _LETTERS[cls.kind]
         one = Struct(">H" + cls.letter)
         cls.size = one.size - 2
-        cls._head_one = (cls.code << 2 | 1) << 8 | cls.size
+        cls.head_one = (cls.code << 2 | 1) << 8 | cls.size
         cls.length_one = one.size
-        cls._pack_one = one.pack
+        cls.pack_one = one.pack
         cls.unpack_at = Struct(">" + cls.letter).unpack_from
 
     @property
@@ -244,7 +244,7 @@ class Numeric(Leaf, Generic[_T]):
 
     def _fits(self, value: object) -> bool:
         try:
-            self._pack_one(self._head_one, value)
+            self.pack_one(self.head_one, value)
         except (error, OverflowError):
             return False
         return True

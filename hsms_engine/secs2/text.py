@@ -28,7 +28,6 @@ _JIS8: Final = "".join(
 _JIS8_BYTES: Final = {ord(character): byte for byte, character in enumerate(_JIS8)}
 
 _SHORT_HEADERS: Final = short_headers(0o20)
-_SHORT_A: Final = _SHORT_HEADERS[0][0]
 
 ENCODINGS: Final = {
     1: "utf-16-be",
@@ -118,13 +117,6 @@ class A(Text):
     def value(self) -> str:
         """The text; a byte above 127 is the character of the same number."""
         return self.raw.decode("latin-1")
-
-    def to_python(self) -> str:
-        # The most frequent item of all: this saves two calls.
-        wire = self._wire
-        if wire is not None and wire[0] == _SHORT_A:
-            return str(wire[2:], "latin-1")
-        return self.value
 
     def _again(self, text: str) -> Self:
         payload = text.encode("latin-1")

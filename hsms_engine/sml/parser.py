@@ -14,18 +14,19 @@ the next statement. Counts are compared with the number of elements.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from hsms_engine.secs2 import MAX_DEPTH, Item, L
+from hsms_engine.secs2 import MAX_DEPTH, Item, L, Leaf
 from hsms_engine.sml.errors import SmlError
-from hsms_engine.sml.lexer import Token, tokens
+from hsms_engine.sml.lexer import PLAIN_LIST, Token, next_token
 from hsms_engine.sml.nodes import Node, Pattern, Reference, Repeat, Statement, Template
-from hsms_engine.sml.values import MAKERS, ValueTokenError
+from hsms_engine.sml.values import MAKERS, ValueTokenError, plain_leaves
 
 _HEADER: Final = re.compile(r"[Ss]([0-9]{1,3})[Ff]([0-9]{1,3})")
 _MAX_STREAM: Final = 127
 _MAX_FUNCTION: Final = 255
+_ITEM: Final = (L, Leaf)
 _VALUES: Final = frozenset({"string", "number", "word"})
 
 
@@ -58,8 +59,7 @@ def parse_templates(text: str) -> list[Template]:
 class _Parser:
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tokens = tokens(text)
-        self._token = next(self._tokens)
+        self._token = next_token(text, 0)
         # How many lists are open around the token.
         self._depth = 0
         # Whether this is an answer, which may have references and ellipses.
@@ -89,7 +89,7 @@ class _Parser:
                     start,
                 )
             begins = self._token.text == "<" or self._token.kind == "refer"
-            node = self._node() if begins else None
+            [node] = self._nodes(1) if begins else (None,)
             if self._loose:
                 raise self._error(
                     "$* stands only in an item that an ellipsis repeats", self._loose[0]
@@ -98,7 +98,7 @@ class _Parser:
             yield Template(stream, function, node, start.offset)
 
     def item(self) -> Item:
-        node = self._node()
+        [node] = self._nodes(1)
         assert isinstance(node, Item)  # other nodes are refused at their first token
         return node
 
@@ -131,6 +131,11 @@ class _Parser:
         if self._token.kind == "refer" and self._open:
             return self._reference(self._take())
         start = self._token
+        begin = PLAIN_LIST.match(self._text, start.offset)
+        if begin is not None:
+            self._token = next_token(self._text, begin.end())
+            count = None if begin[1] is None else Token("count", begin[1], begin.start(1))
+            return self._list(start, count)
         if not self._skip("<"):
             raise self._error(f"expected an item, found {start}")
         kind = self._take()
@@ -162,10 +167,10 @@ class _Parser:
             raise self._error(f"lists are nested more than {MAX_DEPTH} deep", start)
         nodes: list[Node | Repeat] = []
         while self._token.text == "<" or (self._token.kind == "refer" and self._open):
-            nodes.append(self._element())
+            nodes += self._elements()
         self._depth -= 1
         self._close(start, "an item")
-        items = [node for node in nodes if isinstance(node, Item)]
+        items = [node for node in nodes if isinstance(node, _ITEM)]
         if len(items) == len(nodes):
             self._check(count, len(items))
             return L(*items)
@@ -173,14 +178,23 @@ class _Parser:
             self._check(count, len(nodes))
         return Pattern(tuple(nodes))
 
-    def _element(self) -> Node | Repeat:
+    def _elements(self) -> Sequence[Node | Repeat]:
+        """The nodes that come next; the last one may be repeated."""
         before = len(self._loose)
-        node = self._node()
+        nodes = self._nodes()
         if self._token.kind != "repeat" or not self._open:
-            return node
+            return nodes
         token = self._take()
         del self._loose[before:]
-        return Repeat(node, self._reference(token))
+        return (*nodes[:-1], Repeat(nodes[-1], self._reference(token)))
+
+    def _nodes(self, most: int | None = None) -> Sequence[Node]:
+        """As many plain leaves as come next, up to ``most``, or else one node."""
+        leaves, offset = plain_leaves(self._text, self._token.offset, most)
+        if not leaves:
+            return (self._node(),)
+        self._token = next_token(self._text, offset)
+        return leaves
 
     def _reference(self, token: Token) -> Reference:
         path = token.text[token.text.find("$") + 1 :] if "$" in token.text else ""
@@ -194,7 +208,7 @@ class _Parser:
         return Reference(indices, each)
 
     def _check(self, count: Token | None, length: int) -> None:
-        if count is None:
+        if count is None or count.text == f"[{length}]":
             return
         least, dots, most = (part.strip() for part in count.text[1:-1].partition(".."))
         low = int(least) if least else 0
@@ -211,11 +225,11 @@ class _Parser:
     def _take(self) -> Token:
         token = self._token
         if token.kind != "end":
-            self._token = next(self._tokens)
+            self._token = next_token(self._text, token.offset + len(token.text))
         return token
 
     def _skip(self, sign: str) -> bool:
-        if self._token.kind != "sign" or self._token.text != sign:
+        if self._token.text != sign:
             return False
         self._take()
         return True

@@ -61,7 +61,8 @@ def _lines(item: Item, indent: str) -> Iterator[str]:
 def _pieces(item: Item, limit: int) -> Iterator[str]:
     if isinstance(item, L):
         yield f"<L [{len(item)}]"
-        for one in item:
+        # A decoded list makes all its items when it is iterated, a slice of it only those shown.
+        for one in item if len(item) <= limit else item[:limit]:
             yield " "
             yield from _pieces(one, limit)
         yield ">"

@@ -2,17 +2,21 @@
 
 Nothing is changed silently: a number that its type cannot hold is an error, and so is a fraction in
 an integer.
+
+``MAKERS`` take tokens and know every form and every error. ``plain_leaves`` takes the text of plain
+leaves at once, and leaves the rest to them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from math import isinf, isnan
+from itertools import repeat
+from math import isfinite, isinf, isnan
 from typing import Final
 
-from hsms_engine.secs2 import BOOLEAN, INTEGERS, REALS, A, B, C, Integer, Item, J, Real
-from hsms_engine.sml.lexer import Token
+from hsms_engine.secs2 import BOOLEAN, INTEGERS, REALS, A, B, C, Integer, Item, J, Leaf, Real
+from hsms_engine.sml.lexer import PLAIN, Token
 
 _TRUTHS: Final = {"T": True, "TRUE": True, "1": True, "F": False, "FALSE": False, "0": False}
 _MAX_ENCODING: Final = 0xFFFF
@@ -172,3 +176,64 @@ MAKERS: Final[Mapping[str, Callable[[Sequence[Token]], Item]]] = {
     **{kind.__name__: _reals(kind) for kind in REALS},
 }
 """By type name: the function that makes an item from the tokens of its values."""
+
+
+def plain_leaves(text: str, offset: int, most: int | None) -> tuple[list[Leaf], int]:
+    """The plain leaves from ``offset`` on, up to ``most``, and the offset of the end of the last.
+
+    They end where something else begins, and before a leaf that has something wrong with it.
+    """
+    leaves: list[Leaf] = []
+    while len(leaves) != most and (match := PLAIN.match(text, offset)):
+        name, count, values, double, single = match.groups()
+        try:
+            if values is not None:
+                leaf = _PLAIN_VALUES[name.upper()](values)
+            else:
+                leaf = _PLAIN_TEXT[name.upper()](single if double is None else double)
+        except (KeyError, ValueError):
+            break
+        if count is not None and int(count) != len(leaf):
+            break
+        leaves.append(leaf)
+        offset = match.end()
+    return leaves, offset
+
+
+def _plain_octets(kind: type[A | B | J]) -> Callable[[str], Leaf]:
+    return lambda values: kind(bytes(map(int, values.split(), repeat(0))))
+
+
+def _plain_integers(kind: type[Integer]) -> Callable[[str], Leaf]:
+    def make(values: str) -> Leaf:
+        pieces = values.split()
+        # Most leaves have one value.
+        if len(pieces) == 1:
+            return kind(int(pieces[0], 0))
+        return kind(*map(int, pieces, repeat(0)))
+
+    return make
+
+
+def _plain_reals(kind: type[Real]) -> Callable[[str], Leaf]:
+    def make(values: str) -> Leaf:
+        numbers = list(map(float, values.split()))
+        # An infinity may be a number that is too large.
+        if not all(map(isfinite, numbers)):
+            raise ValueError(values)
+        return kind(*numbers)
+
+    return make
+
+
+# Each raises ``ValueError`` or ``KeyError`` for values that SML does not have, and for some that it
+# has: those are not plain.
+_PLAIN_VALUES: Final[Mapping[str, Callable[[str], Leaf]]] = {
+    "A": _plain_octets(A),
+    "B": _plain_octets(B),
+    "BOOLEAN": lambda values: BOOLEAN([_TRUTHS[value] for value in values.upper().split()]),
+    "J": _plain_octets(J),
+    **{kind.__name__: _plain_integers(kind) for kind in INTEGERS},
+    **{kind.__name__: _plain_reals(kind) for kind in REALS},
+}
+_PLAIN_TEXT: Final[Mapping[str, Callable[[str], Leaf]]] = {"A": A, "C": C, "J": J}
