@@ -1,1 +1,1 @@
-"""Measurements, side by side with others. ``python -m benchmarks`` runs them all."""
+"""Measurements, side by side with others: ``make bench`` runs ``benchmarks.side_by_side``."""

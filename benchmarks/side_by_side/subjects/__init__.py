@@ -1,0 +1,1 @@
+"""One file for each subject: a process that listens and echoes, and a process that asks."""
