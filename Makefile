@@ -10,11 +10,12 @@ PYTEST := pytest -q --numprocesses 2 --dist loadfile
 
 # There the rest of a test that is skipped is unreachable, and these need Linux.
 ELSEWHERE := --no-warn-unreachable --cache-dir .mypy_cache/elsewhere --exclude \
-    '^(benchmarks/(faults/|doors\.py)|tests/(attacks/(attacks|run|victim|__main__)\.py|(test_)?real_network))'
+    '^(benchmarks/(faults/|side_by_side/|doors\.py)|tests/(test_side_by_side|attacks/(attacks|run|victim|__main__)\.py|(test_)?real_network))'
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check diagrams prove prove-all mutants simulate soak fuzz attacks \
-    soak-attacks network soak-network interop-short interop put-back bench bench-faults clean tools
+    soak-attacks instructions network soak-network interop-short interop put-back bench \
+    bench-quick bench-faults clean tools
 
 help:
 	@echo 'make demo          two processes, a lost link, the breaker, and the link back: under 30 s'
@@ -29,12 +30,14 @@ help:
 	@echo 'make fuzz          FUZZ_SECONDS=60 seconds of chance for the whole engine, guided by coverage'
 	@echo 'make attacks       hostile peers beside an honest session: under three minutes'
 	@echo 'make soak-attacks  the same with 10,000 reconnects, and a table of the figures'
+	@echo 'make instructions  count the machine instructions of small pieces of work: one minute'
 	@echo 'make network       faults on a real network, held against the bounds; as root: three minutes'
 	@echo 'make soak-network  all of these faults: ten minutes'
 	@echo 'make interop-short other engines of PyPI and npm beside this one: two minutes'
 	@echo 'make interop       more of that, and docs/interop.md: three minutes'
 	@echo 'make put-back      twelve faults of the past put back: each must be found; as root: ten minutes'
-	@echo 'make bench         measure the speed of items, beside another implementation'
+	@echo 'make bench         this engine, others and bare trio side by side, with plots: over half an hour'
+	@echo 'make bench-quick   the shortest of it: under a minute'
 	@echo 'make bench-faults  what slow, hostile and late peers cost the others: under two minutes'
 	@echo 'make clean         remove everything that the other targets made, also .venv'
 
@@ -68,7 +71,7 @@ demo: $(DEMO)
 # CI runs the test command of the README and must check everything: there `test` runs all that takes
 # minutes.
 ifeq ($(CI),true)
-test: check prove simulate fuzz attacks network interop-short
+test: check instructions prove simulate fuzz attacks network interop-short
 else
 test: $(INSTALLED) tools
 	@$(PY) -X warn_default_encoding -m $(PYTEST)
@@ -123,6 +126,9 @@ attacks: $(INSTALLED)
 soak-attacks: $(INSTALLED)
 	@$(PY) -m tests.attacks --table
 
+instructions: $(INSTALLED) tools
+	@$(PY) -m tests.instructions
+
 network: $(INSTALLED) tools
 	@$(PY) -m tests.real_network --short --seed $(SEED)
 
@@ -138,8 +144,13 @@ interop: $(INSTALLED) tools
 put-back: $(INSTALLED) tools
 	@$(PY) -m tests.put_back
 
+# For example BENCH="--rounds 7 --subjects engine,floor --cases 'sequential;64 in flight'".
 bench: $(INSTALLED)
-	@$(PY) -m benchmarks
+	@$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	@$(PY) -m benchmarks.side_by_side $(BENCH)
+
+bench-quick: $(INSTALLED)
+	@$(PY) -m benchmarks.side_by_side --quick $(BENCH)
 
 bench-faults: $(INSTALLED)
 	@$(PY) -m benchmarks.faults

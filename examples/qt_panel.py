@@ -46,8 +46,11 @@ class Feed(QObject):
         super().__init__()
         self.link = link
         self._threads = threads
-        threads.submit(self._follow)
-        threads.submit(self._receive)
+
+    def begin(self) -> None:
+        """Emit from now on. What is emitted before a widget is connected is lost."""
+        self._threads.submit(self._follow)
+        self._threads.submit(self._receive)
 
     def enable(self) -> None:
         self._threads.submit(self.link.enable)
@@ -225,7 +228,9 @@ def run(app: QApplication, settings: Settings) -> int:
     """Show the panel until its window is closed. The link is separated then."""
     # Left from right to left: the end of the link ends what the threads wait for.
     with ThreadPoolExecutor() as threads, blocking.open_link(settings) as link:
-        panel = Panel(Feed(link, threads))
+        feed = Feed(link, threads)
+        panel = Panel(feed)
+        feed.begin()
         panel.show()
         return app.exec()
 

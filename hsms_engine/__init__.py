@@ -10,8 +10,10 @@ without I/O), ``driver/driver.py`` (trio), ``messaging.py`` (what a user calls).
 from hsms_engine import interrupt  # noqa: F401
 
 # isort: split
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from hsms_engine import events
-from hsms_engine.breaker import CircuitBreaker
 from hsms_engine.connection import HsmsConnection, open_hsms
 from hsms_engine.driver.tls import PeerCertificate
 from hsms_engine.driver.tls_files import TlsFiles
@@ -37,15 +39,46 @@ from hsms_engine.errors import (
     TransactionError,
     WrongLoopError,
 )
-from hsms_engine.link import HsmsLink, open_link
 from hsms_engine.message import Message
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.protocol.traffic import Traffic
-from hsms_engine.server import HsmsServer, serve_hsms
-from hsms_engine.server_statistics import ServerStatistics
 from hsms_engine.settings import Settings, SettingsChanges
+
+if TYPE_CHECKING:
+    from hsms_engine import bounds as bounds
+    from hsms_engine import link as link
+    from hsms_engine import secs2 as secs2
+    from hsms_engine import server as server
+    from hsms_engine import sml as sml
+    from hsms_engine.breaker import CircuitBreaker
+    from hsms_engine.link import HsmsLink, open_link
+    from hsms_engine.server import HsmsServer, serve_hsms
+    from hsms_engine.server_statistics import ServerStatistics
+else:
+    # What one connection does without: modules, and names of a module, imported when first named.
+    _MODULES = {"bounds", "link", "secs2", "server", "sml"}
+    _LATE = {
+        "CircuitBreaker": "breaker",
+        "HsmsLink": "link",
+        "HsmsServer": "server",
+        "ServerStatistics": "server_statistics",
+        "open_link": "link",
+        "serve_hsms": "server",
+    }
+
+    # A type checker that saw it would take any name for one of the package.
+    def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
+        if name not in _LATE:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found: object = getattr(import_module(f"{__name__}.{_LATE[name]}"), name)
+        # So that this is asked once for each name.
+        globals()[name] = found
+        return found
+
 
 __version__ = "0.1.0"
 
@@ -90,3 +123,7 @@ __all__ = [
     "open_link",
     "serve_hsms",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

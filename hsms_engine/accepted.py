@@ -41,7 +41,7 @@ class Place:
     host: str
     driver: Driver
     connection: HsmsConnection
-    # Around everything that is done for this connection.
+    # Around everything that is done for this connection: that of its nursery, once it has begun.
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     # Around its handshake, and when that began.
     handshake: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -54,6 +54,12 @@ class Place:
     @property
     def peer(self) -> str:
         return self.driver.engine.peer
+
+    def begin(self, scope: trio.CancelScope) -> None:
+        """All that is done for this connection is done in ``scope``, from now on."""
+        if self.scope.cancel_called:
+            scope.cancel()
+        self.scope = scope
 
     # TLS
 

@@ -17,15 +17,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from hsms_engine.settings import Settings
+from hsms_engine.settings import ONE_WAY_DELAY, Settings
 
 _ROUNDING = 1e-9
-
-ONE_WAY_DELAY = 0.05
-"""Seconds; the longest time of a frame on its way in one direction, when nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from random import Random
+from random import Random, SystemRandom
+from types import TracebackType
 from typing import Any, Unpack, overload
 
 import trio
@@ -30,6 +31,9 @@ from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
 from hsms_engine.traffic import write_logs
 from statecharts.hsms import ACTIVE_LINK
 
+# One for all links: each other ``Random`` is 2.5 kB, and a program that forks would repeat it.
+_RANDOM = SystemRandom()
+
 
 class HsmsConnection(Messaging):
     """One selected connection, active or passive. Iterating yields the primaries received."""
@@ -39,13 +43,15 @@ class HsmsConnection(Messaging):
 
     async def __anext__(self) -> Primary:
         """The next primary, as ``receive`` gives it. Ends when the peer has separated."""
-        try:
-            return await self.receive()
-        except ConnectionLostError:
-            separated = self._engine.session_ended_by == "separate_req_received"
-            if separated and self._engine.dropped() is None:
-                raise StopAsyncIteration from None
-            raise
+        self._loop.check_task(self, "receive()")
+        primary = await self._driver.next_primary()
+        if primary is not None:
+            return primary
+        dropped, over = self._engine.dropped(), self._engine.unusable()
+        separated = self._engine.session_ended_by == "separate_req_received"
+        if separated and dropped is None and isinstance(over, ConnectionLostError):
+            raise StopAsyncIteration
+        raise dropped or over
 
     async def receive(self) -> Primary:
         """The next primary. When cancelled, none is lost.
@@ -54,7 +60,7 @@ class HsmsConnection(Messaging):
         or is over and primaries that waited were dropped (``server_inbox_bytes``), ``ClosedError``
         when you closed it.
         """
-        self._check_task("receive()")
+        self._loop.check_task(self, "receive()")
         primary = await self._driver.next_primary()
         if primary is not None:
             return primary
@@ -104,10 +110,15 @@ async def open_hsms(
     expect_trio("open_hsms()")
     driver, _ = make_driver(chosen_settings(given, changes), dial, random, tls, single_use=True)
     async with running(driver):
+        await trio.lowlevel.checkpoint()
         connection = HsmsConnection(driver)
         async with closing(connection):
             await _connect(driver)
             yield connection
+
+
+def _peer(settings: Settings) -> str:
+    return address_text((settings.host, settings.port))
 
 
 def make_driver(
@@ -124,44 +135,51 @@ def make_driver(
     Raises ``SettingsError`` when the files of TLS cannot be used.
     """
 
-    def peer(current: Settings) -> str:
-        return address_text((current.host, current.port))
-
     engine = Engine(
         ACTIVE_LINK,
         settings,
         # trio's, but also for other threads, which ask for statistics.
         clock=trio.lowlevel.current_clock().current_time,
-        random=random or Random(),
-        peer=peer,
+        random=random or _RANDOM,
+        peer=_peer,
         single_use=single_use,
         kept=kept,
     )
 
     choice = TlsChoice(tls, listens=False)
     choice.check(settings)
+    dialling = _Dialling(engine, dial, choice)
+    driver = dialling.driver = Driver(engine, dialling.dial)
+    write_logs(driver)
+    return driver, choice
 
-    async def dial_settings(began: Began) -> tuple[trio.abc.Stream, GiveBack]:
-        # The settings are read at each attempt, because the address may have changed.
-        return await dial_tcp(engine.settings.host, engine.settings.port, began)
 
-    async def dial_at_once(began: Began) -> tuple[trio.abc.Stream, GiveBack]:
-        assert dial is not None
-        began({})
-        return await dial(), lambda: None
+class _Dialling:
+    """How a driver dials: over TCP or as the program wants, with TLS or without."""
 
-    plain = dial_at_once if dial else dial_settings
+    __slots__ = ("_choice", "_engine", "_given", "driver")
 
-    async def dial_secured(began: Began) -> tuple[trio.abc.Stream, GiveBack]:
-        driver.certificate = None
-        stream, give_back, driver.certificate = await dial_tls(
-            plain, began, choice, engine.settings
+    driver: Driver
+
+    def __init__(self, engine: Engine, given: Dial | None, choice: TlsChoice) -> None:
+        self._engine = engine
+        self._given = given
+        self._choice = choice
+
+    async def dial(self, began: Began) -> tuple[trio.abc.Stream, GiveBack]:
+        self.driver.certificate = None
+        stream, give_back, self.driver.certificate = await dial_tls(
+            self._plain, began, self._choice, self._engine.settings
         )
         return stream, give_back
 
-    driver = Driver(engine, dial_secured)
-    write_logs(driver)
-    return driver, choice
+    async def _plain(self, began: Began) -> tuple[trio.abc.Stream, GiveBack]:
+        if self._given is not None:
+            began({})
+            return await self._given(), lambda: None
+        # The settings are read at each attempt, because the address may have changed.
+        settings = self._engine.settings
+        return await dial_tcp(settings.host, settings.port, began)
 
 
 async def _connect(driver: Driver) -> None:
@@ -174,42 +192,65 @@ async def _connect(driver: Driver) -> None:
         raise engine.last_error
 
 
-@asynccontextmanager
-async def running(driver: Driver) -> AsyncIterator[trio.Nursery]:
-    """Run ``driver`` for a block, which gets a nursery for other tasks.
+class running:  # noqa: N801  # it is used like a function
+    """Run ``driver`` for a block, which gets a nursery for other tasks, from the first checkpoint.
 
     A cancellation from outside reaches the block and the tasks, not the driver: a block may need
     many steps to unwind, and what it does at its end needs the connection.
     """
-    scope = trio.CancelScope(shield=True)
 
-    async def run() -> None:
-        with scope:
-            await driver.run()
+    __slots__ = ("_block", "_driver", "_nursery", "_scope")
 
-    async with open_bare_nursery() as nursery:
-        nursery.start_soon(run)
-        try:
-            await trio.lowlevel.checkpoint()
-            yield nursery
-        finally:
-            scope.cancel()
-        nursery.cancel_scope.cancel()
+    _nursery: trio.Nursery
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._scope = trio.CancelScope(shield=True)
+        self._block = open_bare_nursery()
+
+    async def _run(self) -> None:
+        with self._scope:
+            await self._driver.run()
+
+    async def __aenter__(self) -> trio.Nursery:
+        self._nursery = await self._block.__aenter__()
+        self._nursery.start_soon(self._run)
+        return self._nursery
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        self._scope.cancel()
+        if error is None:
+            self._nursery.cancel_scope.cancel()
+        return await self._block.__aexit__(kind, error, traceback)
 
 
-@asynccontextmanager
-async def closing(messaging: Messaging) -> AsyncIterator[None]:
+class closing:  # noqa: N801  # it is used like a function
     """Close at the exit of a block, as ``aclose`` does. An exception of the block comes out bare.
 
     The exit waits also when the block has raised. When it is cancelled, it does not wait:
     Separate.req is sent if that is possible at once.
     """
-    try:
-        yield
-    except BaseException as error:
-        messaging.close_soon()
+
+    __slots__ = ("_messaging",)
+
+    def __init__(self, messaging: Messaging) -> None:
+        self._messaging = messaging
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(
+        self, _kind: object, error: BaseException | None, _traceback: object
+    ) -> None:
+        if error is None:
+            await self._messaging.aclose()
+            return
+        self._messaging.close_soon()
         if not is_cancellation(error):
             with contextlib.suppress(trio.Cancelled):
-                await messaging.until_closed()
-        raise
-    await messaging.aclose()
+                await self._messaging.until_closed()

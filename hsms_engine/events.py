@@ -22,9 +22,10 @@ class Happened:
     epoch: int
 
 
-@dataclass(frozen=True, slots=True)
 class Idle(Happened):
     """Disabled: nothing is attempted."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +35,28 @@ class Connecting(Happened):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
 class Selecting(Happened):
     """TCP is open and our Select.req is unanswered; T6 runs."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class NotSelected(Happened):
     """TCP is open and the session is not selected; T7 runs."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class Selected(Happened):
     """The session is selected: data messages may be sent."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class Separating(Happened):
     """The last frame is queued; TCP closes when the peer has read it, or after ``linger``."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,24 +97,28 @@ class BreakerOpened(Happened):
     retry_after: float
 
 
-@dataclass(frozen=True, slots=True)
 class BreakerHalfOpen(Happened):
     """The open time is over: one attempt may begin, as a probe."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class BreakerProbing(Happened):
     """The one attempt of the half-open breaker has begun."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class BreakerClosed(Happened):
     """Attempts may begin; the count of failures is 0."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class BreakerIsolated(Happened):
     """The breaker was opened by hand and stays open until it is released."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,47 +143,48 @@ class Missed(Happened):
 
 
 @dataclass(frozen=True, slots=True)
-class PeerAccepted(Happened):
+class PeerHappened(Happened):
+    """The base of the events of a server about one connection."""
+
+    peer: str
+
+
+class PeerAccepted(PeerHappened):
     """A server has given a place to a connection of ``peer``, which is not selected yet."""
 
-    peer: str
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PeerSelected(Happened):
+class PeerSelected(PeerHappened):
     """The connection of ``peer`` is selected."""
 
-    peer: str
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PeerDeselected(Happened):
+class PeerDeselected(PeerHappened):
     """The session of ``peer`` was closed with Deselect; its connection stays, and T7 runs."""
 
-    peer: str
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
-class PeerRefused(Happened):
+class PeerRefused(PeerHappened):
     """``peer`` has asked for a session, and others have all of them: Select.rsp 3."""
 
-    peer: str
     max_sessions: int
 
 
 @dataclass(frozen=True, slots=True)
-class PeerTurnedAway(Happened):
+class PeerTurnedAway(PeerHappened):
     """A connection of ``peer`` was closed at once, and ``why``. ``epoch`` is 0."""
 
-    peer: str
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class PeerEnded(Happened):
+class PeerEnded(PeerHappened):
     """The connection of ``peer`` is over, and ``why``; its handler may run on."""
 
-    peer: str
     was_selected: bool
     why: str
 

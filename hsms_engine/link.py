@@ -44,11 +44,10 @@ class HsmsLink(Messaging):
         tls: TlsChoice,
     ) -> None:
         super().__init__(driver)
-        engine = driver.engine
         self._nursery = nursery
         self._tls = tls
         self._configuration = Configuration(
-            driver.loop, lambda: engine.settings, self._expect_usable, driver.use
+            driver.loop, driver.engine, self._expect_usable, driver.use
         )
         self._wall_clock = wall_clock
 
@@ -67,7 +66,7 @@ class HsmsLink(Messaging):
 
         Raises ``ClosedError`` when the link is closed.
         """
-        self._check_task("receive()")
+        self._loop.check_task(self, "receive()")
         primary = await self._driver.next_primary()
         if primary is None:
             raise self._engine.unusable()
@@ -83,7 +82,7 @@ class HsmsLink(Messaging):
         takes it away, and so does the end of the block. Any number of tasks may be given. Raises
         ``ClosedError`` when the link is closed.
         """
-        self._check("on_selected()")
+        self._loop.check(self, "on_selected()")
         if self._engine.is_closing:
             raise self._engine.unusable()
         session_task = SessionTask(self._driver, partial(task, self))
@@ -92,7 +91,7 @@ class HsmsLink(Messaging):
 
     def enable(self) -> None:
         """Connect, and reconnect from now on. Raises ``LocalProtocolError`` when it is enabled."""
-        self._check("enable()")
+        self._loop.check(self, "enable()")
         self._call(self._engine.enable)
 
     def disable(self) -> None:
@@ -101,7 +100,7 @@ class HsmsLink(Messaging):
         An abandoned attempt counts neither as a success nor as a failure. Raises
         ``LocalProtocolError`` when it is disabled.
         """
-        self._check("disable()")
+        self._loop.check(self, "disable()")
         self._call(self._engine.disable)
 
     async def wait_selected(self) -> None:
@@ -109,7 +108,7 @@ class HsmsLink(Messaging):
 
         Raises ``ClosedError`` when the link is closed meanwhile.
         """
-        self._check_task("wait_selected()")
+        self._loop.check_task(self, "wait_selected()")
         engine = self._engine
         await self._driver.until(lambda: engine.is_selected)
         if not engine.is_selected:
@@ -123,7 +122,7 @@ class HsmsLink(Messaging):
         when the link is disabled, ``LinkDownError`` when it is disabled meanwhile, or
         ``ClosedError``.
         """
-        self._check_task("connect()")
+        self._loop.check_task(self, "connect()")
         engine = self._engine
         failed_before = engine.failed_attempts
         if engine.phase == "idle":
@@ -169,7 +168,7 @@ class HsmsLink(Messaging):
         A connection is not saved: the link comes back without one. It may be called at any time,
         also after a close: then the link comes back enabled.
         """
-        self._check("save()")
+        self._loop.check(self, "save()")
         return write(self._engine.kept(), self._wall_clock())
 
     def isolate(self) -> None:
@@ -177,12 +176,12 @@ class HsmsLink(Messaging):
 
         A selected connection stays.
         """
-        self._check("isolate()")
+        self._loop.check(self, "isolate()")
         self._call(self._engine.isolate)
 
     def release(self) -> None:
         """Close the breaker that was isolated. Raises ``LocalProtocolError`` when it was not."""
-        self._check("release()")
+        self._loop.check(self, "release()")
         self._call(self._engine.release)
 
     def reset_breaker(self) -> None:
@@ -190,7 +189,7 @@ class HsmsLink(Messaging):
 
         A running attempt is withdrawn when the breaker was half-open.
         """
-        self._check("reset_breaker()")
+        self._loop.check(self, "reset_breaker()")
         self._call(self._engine.reset_breaker)
 
 
@@ -248,6 +247,7 @@ async def open_link(
         kept = read(restore, wall_clock(), peer=peer, threshold=settings.breaker_threshold)
     driver, choice = make_driver(settings, dial, random, tls, single_use=False, kept=kept)
     async with running(driver) as nursery:
+        await trio.lowlevel.checkpoint()
         link = HsmsLink(driver, nursery, wall_clock, choice)
         async with closing(link):
             if kept is None or kept.is_enabled:

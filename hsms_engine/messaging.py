@@ -36,6 +36,7 @@ class Messaging:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
+        self._loop = driver.loop
         self._engine = driver.engine
         # Whether a call of ``aclose`` has raised because messages were lost.
         self._told = False
@@ -86,7 +87,7 @@ class Messaging:
         ``events_size`` events behind gets ``Missed`` with the number of dropped events. The loop
         ends when the link is over.
         """
-        self._check("events()")
+        self._loop.check(self, "events()")
         return self._driver.events()
 
     def on_step(self, recorder: Callable[[Step], None]) -> None:
@@ -95,7 +96,7 @@ class Messaging:
         It is called at once, in the task of the step, and the link waits for it. One that raises is
         removed, which ``hsms_engine.link`` logs at ERROR, and the link lives on.
         """
-        self._check("on_step()")
+        self._loop.check(self, "on_step()")
         self._driver.recorders.append(recorder)
 
     def on_message(self, callback: Callable[[Traffic], None]) -> None:
@@ -104,7 +105,7 @@ class Messaging:
         It is called in the thread of the event loop, in order, and the link waits for it: put slow
         work elsewhere. One that raises is removed, as for ``on_step``.
         """
-        self._check("on_message()")
+        self._loop.check(self, "on_message()")
         self._driver.watchers.append(callback)
         self._driver.watch()
 
@@ -118,9 +119,12 @@ class Messaging:
         and the connection stays, ``LocalProtocolError`` when the message cannot be sent (nothing is
         sent), and the error of the connection when it is not selected, or is lost before the reply.
         """
-        self._check_task("request()")
+        self._loop.check_task(self, "request()")
         _expect_request(message)
-        await self._until_room()
+        if self._engine.is_full:
+            await self._driver.until_room()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
         transaction = self._engine.request(message)
         self._driver.turn_soon()
         await self._driver.until_settled(transaction)
@@ -131,9 +135,12 @@ class Messaging:
 
         Waits while more than ``outbox_size`` bytes are queued. Raises like ``request``.
         """
-        self._check_task("send()")
+        self._loop.check_task(self, "send()")
         _expect_event(message)
-        await self._until_room()
+        if self._engine.is_full:
+            await self._driver.until_room()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
         self._engine.send(message)
         self._driver.turn_soon()
         # So that a program which only sends lets the reader have its turn.
@@ -146,8 +153,11 @@ class Messaging:
         the primary wants no reply or has had one, ``ConnectionLostError`` when the connection over
         which it came is over, whether or not there is another, ``ClosedError`` when you closed it.
         """
-        self._check_task("reply()")
-        await self._until_room()
+        self._loop.check_task(self, "reply()")
+        if self._engine.is_full:
+            await self._driver.until_room()
+        else:
+            await trio.lowlevel.checkpoint_if_cancelled()
         if self._driver.share.count_message():
             await self._driver.share.pause()
         self._engine.reply(primary, reply)
@@ -161,7 +171,7 @@ class Messaging:
         Raises ``ReplyTimeoutError`` when none came within T6 and the link may go on
         (``linktest_threshold``), ``RejectedError``, or the error of the connection.
         """
-        self._check_task("linktest()")
+        self._loop.check_task(self, "linktest()")
         await self._ask(self._engine.linktest)
 
     async def deselect(self) -> None:
@@ -170,7 +180,7 @@ class Messaging:
         Raises ``TransactionError`` when the peer stays selected, ``LocalProtocolError`` when this
         is not possible now, or the error of the connection.
         """
-        self._check_task("deselect()")
+        self._loop.check_task(self, "deselect()")
         await self._ask(self._engine.deselect)
 
     async def select(self) -> None:
@@ -178,7 +188,7 @@ class Messaging:
 
         Raises ``LocalProtocolError`` when this is not possible now, or the error of the connection.
         """
-        self._check_task("select()")
+        self._loop.check_task(self, "select()")
         await self._ask(self._engine.select)
 
     async def aclose(self) -> None:
@@ -189,7 +199,7 @@ class Messaging:
         peer. Raises ``ConnectionLostError`` when accepted messages could not be written, with the
         number of bytes. When cancelled, it closes without waiting.
         """
-        self._check_task("aclose()")
+        self._loop.check_task(self, "aclose()")
         told_already = self._told and self._engine.is_closed
         await self.until_closed()
         if (unsent := self._engine.unsent) is not None and not told_already:
@@ -199,7 +209,7 @@ class Messaging:
 
     async def until_closed(self) -> None:
         """Like ``aclose``, for a caller who does not want to know whether all was written."""
-        self._check_task("until_closed()")
+        self._loop.check_task(self, "until_closed()")
         self.close_soon()
         try:
             await self._driver.until(lambda: self._engine.is_closed)
@@ -209,7 +219,7 @@ class Messaging:
 
     def close_soon(self) -> None:
         """Begin to close, without waiting; ``aclose`` also waits until it is closed."""
-        self._check("close_soon()")
+        self._loop.check(self, "close_soon()")
         self._call(self._engine.close)
 
     # For the doors, which have no task of trio for these
@@ -259,14 +269,6 @@ class Messaging:
 
     # Inside
 
-    def _check(self, call: str) -> None:
-        """Raise ``WrongLoopError`` in another thread than that of this loop."""
-        self._driver.loop.check(self, call)
-
-    def _check_task(self, call: str) -> None:
-        """The same, and also outside of a task of trio."""
-        self._driver.loop.check_task(self, call)
-
     def _call(self, call: Callable[[], None]) -> None:
         """Make a local call, and do at once what the engine then asks for."""
         call()
@@ -282,14 +284,9 @@ class Messaging:
         if transaction.error is not None:
             raise transaction.error
 
-    async def _until_room(self) -> None:
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self._engine.is_full:
-            await self._driver.until_room()
-
 
 def _expect_request(message: Message) -> None:
-    if not message.is_primary or not message.wait:
+    if not message._wait or not message._function & 1:
         raise LocalProtocolError(
             f"{message.name} {'without W' if message.is_primary else 'is a secondary'}: only a "
             "primary with W has a reply; use send() or reply()"
@@ -297,7 +294,7 @@ def _expect_request(message: Message) -> None:
 
 
 def _expect_event(message: Message) -> None:
-    if not message.is_primary or message.wait:
+    if message._wait or not message._function & 1:
         raise LocalProtocolError(
             f"{message.name} {'asks for a reply' if message.wait else 'is a secondary'}: use "
             "request() or reply()"

@@ -122,9 +122,7 @@ class HsmsServer:
         # trio's clock, but also for other threads.
         self._clock = trio.lowlevel.current_clock().current_time
         self._loop = Loop()
-        self._configuration = Configuration(
-            self._loop, lambda: self.settings, self._expect_fit, self._use
-        )
+        self._configuration = Configuration(self._loop, self, self._expect_fit, self._use)
         self._is_closing = False
         self._closed: Closed | None = None
         # Weak: a reader that its user does not keep is not kept here either.
@@ -236,9 +234,7 @@ class HsmsServer:
         behind gets ``Missed``. The loop ends with ``Closed``.
         """
         self._loop.check(self, "events()")
-        reader: EventReader[ServerEvent] = EventReader(
-            self._loop, lambda: self.settings, lambda: f"server on {self.address}"
-        )
+        reader: EventReader[ServerEvent] = EventReader(self._loop, _Told(self))
         latest = (place.latest for place in self._open.values())
         for event in (each for each in latest if each is not None):
             reader.put(event)
@@ -451,10 +447,10 @@ class HsmsServer:
         driver = Driver(engine, None, lambda: self._contest(place))
         driver.shared_watchers = self._watchers
         # This also has it look whether there are watchers.
-        write_logs(driver, lambda: self._sparing_lives.before(self._clock()))
+        write_logs(driver, self._left_out)
         self.accepted += 1
         place = Place(self.accepted, party(host_of(peer)), driver, HsmsConnection(driver))
-        driver.followers.append(lambda event: self._follow(place, event))
+        driver.followers.append(partial(self._follow, place))
         place.latest = PeerAccepted(self._clock(), place.number, peer)
         self._report(place.latest)
         self._tally = self._tally.begun(place)
@@ -462,6 +458,10 @@ class HsmsServer:
         self._of_address[place.host] += 1
         self._unselected.setdefault(place.host, {})[place] = None
         return place
+
+    def _left_out(self) -> int | None:
+        """How many lives were left out before this one, which begins; None: it is too."""
+        return self._sparing_lives.before(self._clock())
 
     def _contest(self, asking: Place) -> None:
         """A peer has asked for a session, and none is free for it: each that has one is told."""
@@ -506,14 +506,14 @@ class HsmsServer:
     async def _serve_one(self, handler: Handler, place: Place, stream: Stream) -> None:
         engine, driver = place.driver.engine, place.driver
         try:
-            with place.scope:
-                async with open_bare_nursery() as nursery:
-                    nursery.start_soon(self._run, place, stream)
-                    await driver.until(lambda: engine.times_selected > 0)
-                    self._forget_unselected(place)
-                    if engine.times_selected:
-                        await self._handle(handler, place)
-                        await _close(place.connection)
+            async with open_bare_nursery() as nursery:
+                place.begin(nursery.cancel_scope)
+                nursery.start_soon(self._run, place, stream)
+                await driver.until(lambda: engine.times_selected > 0)
+                self._forget_unselected(place)
+                if engine.times_selected:
+                    await self._handle(handler, place)
+                    await _close(place.connection)
         except* self._contained as errors:
             self.failed_connections += 1
             driver.teller.say_defect("ended, because it failed itself", errors)
@@ -604,6 +604,23 @@ class HsmsServer:
         count = greatest.driver.drop_inbox()
         self.dropped_primaries += count
         return count > 0
+
+
+class _Told:
+    """A server, as its events need it."""
+
+    __slots__ = ("_server",)
+
+    def __init__(self, server: HsmsServer) -> None:
+        self._server = server
+
+    @property
+    def settings(self) -> Settings:
+        return self._server.settings
+
+    @property
+    def peer(self) -> str:
+        return f"server on {self._server.address}"
 
 
 async def _close(connection: HsmsConnection) -> None:

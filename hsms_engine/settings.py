@@ -14,16 +14,30 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from os import PathLike
-from typing import Any, Literal, Self, TypedDict, TypeGuard, TypeVar, Unpack, get_args
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    Self,
+    TypedDict,
+    TypeGuard,
+    TypeVar,
+    Unpack,
+    get_args,
+)
 
-from hsms_engine import bounds
 from hsms_engine.admission import is_exposed, network, session_rule
-from hsms_engine.bounds import Bound
 from hsms_engine.errors import SettingsError
 from hsms_engine.logs import LINK, Teller, link_name
 from hsms_engine.spelling import hint
 from statecharts import Timer
 from statecharts.hsms import timers
+
+if TYPE_CHECKING:
+    from hsms_engine.bounds import Bound
+
+ONE_WAY_DELAY = 0.05
+"""Seconds; the longest time of a frame on its way in one direction, when nothing else is said."""
 
 _TIMERS = {
     "t3": timers.T3,
@@ -415,7 +429,7 @@ class Settings:
         return max(self.t5, min(grown, self.backoff_limit))
 
     def recovery_bound(
-        self, one_way_delay: float = bounds.ONE_WAY_DELAY, *, slot_wait: float = 0.0
+        self, one_way_delay: float = ONE_WAY_DELAY, *, slot_wait: float = 0.0
     ) -> Bound:
         """The longest time until both ends are selected, once the network is whole.
 
@@ -426,6 +440,9 @@ class Settings:
         them. ``hsms_engine.bounds`` has the other bounds. Raises ``ValueError`` when one of them
         is no number of seconds.
         """
+        # A connection does without.
+        from hsms_engine import bounds
+
         return bounds.recovery(self, one_way_delay, slot_wait)
 
     def detection_bound(self, *, request_open: bool = False, sending: bool = False) -> Bound:
@@ -433,6 +450,8 @@ class Settings:
 
         ``request_open``: a request is open all the time; ``sending``: messages are sent.
         """
+        from hsms_engine import bounds
+
         return bounds.detection(self, request_open=request_open, sending=sending)
 
 

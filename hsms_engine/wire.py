@@ -11,12 +11,14 @@ Invariants:
 - A length is checked as soon as its four bytes are known, before memory is used for the frame.
 - The decoder holds only the received bytes of the one frame in progress. It never allocates memory
   for a length alone: a peer must send the bytes that fill our memory.
-- Each byte of a frame is copied a fixed number of times, however small the chunks are.
+- Each byte of a frame is copied a fixed number of times, however small the chunks are: those of a
+  body into one buffer, which is the body when it is complete.
 """
 
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
+from io import BytesIO
 from typing import NamedTuple, Self
 
 HEADER_LENGTH = 10
@@ -33,14 +35,15 @@ SECS_II = 0
 
 _LENGTH_BYTES = 4
 _PREFIX = struct.Struct(">IHBBBBI")
-_PREFIX_BYTES = _LENGTH_BYTES + HEADER_LENGTH
+PREFIX_BYTES = _LENGTH_BYTES + HEADER_LENGTH
+"""Bytes of a frame before its body."""
 WAIT = 0x80
 """The W-bit in header byte 2 of a data message."""
 _MAX_STREAM = 0x7F
 _MAX_LENGTH = 0xFFFF_FFFF
 _SHOWN_BYTES = 16
-# Of a frame whose body is dropped: length, header, and some of the body.
-_KEPT_BYTES = 32
+# Bytes that are kept of a body that is dropped.
+_KEPT_BODY = 18
 
 
 class SType(IntEnum):
@@ -162,9 +165,11 @@ def data_frame(
 
     Raises `ValueError` if `stream` is not in 0..127; the other fields are checked by `encode`.
     """
-    return Frame(
-        session_id, _stream_byte(stream, wait), function, SECS_II, SType.DATA, system_bytes, body
-    )
+    # Header byte 2 can hold 255, but the highest bit of a stream would be read as the W-bit.
+    if not 0 <= stream <= _MAX_STREAM:
+        raise ValueError(f"stream {stream} is not in 0..{_MAX_STREAM}")
+    byte2 = stream | WAIT if wait else stream
+    return Frame(session_id, byte2, function, SECS_II, SType.DATA, system_bytes, body)
 
 
 def control_frame(
@@ -198,33 +203,26 @@ def encode(frame: Frame) -> bytes:
     try:
         prefix = _PREFIX.pack(length, session_id, byte2, byte3, ptype, stype, system_bytes)
     except struct.error:
-        raise _misfit(frame) from None
+        raise _misfit(frame, length) from None
     return prefix + body
 
 
-def encode_data(
-    session_id: int, stream: int, function: int, wait: bool, system_bytes: int, body: bytes
+def data_prefix(
+    session_id: int, byte2: int, byte3: int, system_bytes: int, body_length: int
 ) -> bytes:
-    """`encode(data_frame(...))` without the frame in between; raises the same errors."""
-    byte2 = _stream_byte(stream, wait)
-    length = HEADER_LENGTH + len(body)
+    """What comes before the body of a data message: its length and its header, 14 bytes.
+
+    Raises the errors of `encode`.
+    """
+    length = HEADER_LENGTH + body_length
     try:
-        prefix = _PREFIX.pack(length, session_id, byte2, function, SECS_II, _DATA, system_bytes)
+        return _PREFIX.pack(length, session_id, byte2, byte3, SECS_II, _DATA, system_bytes)
     except struct.error:
-        raise _misfit(
-            Frame(session_id, byte2, function, SECS_II, _DATA, system_bytes, body)
-        ) from None
-    return prefix + body
+        frame = Frame(session_id, byte2, byte3, SECS_II, _DATA, system_bytes, b"")
+        raise _misfit(frame, length) from None
 
 
-def _stream_byte(stream: int, wait: bool) -> int:
-    # Header byte 2 can hold 255, but the highest bit of a stream would be read as the W-bit.
-    if not 0 <= stream <= _MAX_STREAM:
-        raise ValueError(f"stream {stream} is not in 0..{_MAX_STREAM}")
-    return stream | WAIT if wait else stream
-
-
-def _misfit(frame: Frame) -> ValueError:
+def _misfit(frame: Frame, length: int) -> ValueError:
     fields = (
         ("session id", frame.session_id, 0xFFFF),
         ("header byte 2", frame.byte2, 0xFF),
@@ -232,7 +230,7 @@ def _misfit(frame: Frame) -> ValueError:
         ("PType", frame.ptype, 0xFF),
         ("SType", frame.stype, 0xFF),
         ("system bytes", frame.system_bytes, 0xFFFF_FFFF),
-        ("length", HEADER_LENGTH + len(frame.body), _MAX_LENGTH),
+        ("length", length, _MAX_LENGTH),
     )
     name, value, limit = next(field for field in fields if not 0 <= field[1] <= field[2])
     return ValueError(f"{name} {value} is not in 0..{limit}")
@@ -245,11 +243,26 @@ class Decoder:
     header and body, in bytes; `ValueError` if it is not in 10..4294967295.
     """
 
-    __slots__ = ("_buffer", "_cut", "_dropped", "_drops", "_max_frame", "_stopped", "_total")
+    __slots__ = (
+        "_body",
+        "_cut",
+        "_dropped",
+        "_drops",
+        "_head",
+        "_kept",
+        "_max_frame",
+        "_room",
+        "_stopped",
+        "_total",
+    )
 
-    # The bytes kept of the frame in progress: never more than one frame, and empty between frames.
-    _buffer: bytearray
-    # Whether the body of that frame is dropped, and how many bytes of it were.
+    # The first 14 bytes of the frame in progress, or those that have come; empty between frames.
+    _head: bytearray
+    # Its body so far, in the first ``_kept`` bytes of ``_room``.
+    _body: BytesIO | None
+    _kept: int
+    _room: int
+    # Whether its body is dropped, and how many bytes of it were.
     _drops: bool
     _dropped: int
     # The latest frame whose body was dropped, and how many bytes of it.
@@ -261,12 +274,16 @@ class Decoder:
 
     def __init__(self, max_frame: int = DEFAULT_MAX_FRAME) -> None:
         self.max_frame = max_frame
-        self._buffer = bytearray()
         self._cut = None
-        self._drops = False
-        self._dropped = 0
-        self._total = 0
         self._stopped = False
+        self._clear()
+
+    def _clear(self) -> None:
+        """No frame is in progress."""
+        self._head = bytearray()
+        self._body = None
+        self._drops = False
+        self._kept = self._room = self._dropped = self._total = 0
 
     @property
     def max_frame(self) -> int:
@@ -285,7 +302,7 @@ class Decoder:
 
         T8 and the frame deadline run exactly while this is true.
         """
-        return bool(self._buffer)
+        return bool(self._head)
 
     @property
     def pending_length(self) -> int | None:
@@ -298,14 +315,15 @@ class Decoder:
 
         0 between frames.
         """
-        if not self._buffer:
+        if not self._head:
             return 0
-        return (self._total or _LENGTH_BYTES) - len(self._buffer) - self._dropped
+        return (self._total or _LENGTH_BYTES) - len(self._head) - self._kept - self._dropped
 
     @property
     def last_bytes(self) -> bytes:
         """The last bytes kept of the frame in progress, at most 16; empty between frames."""
-        return bytes(self._buffer[-_SHOWN_BYTES:])
+        body = self._body.getvalue()[: self._kept] if self._body is not None else b""
+        return bytes(self._head + body)[-_SHOWN_BYTES:]
 
     def drop_body(self) -> None:
         """Keep no more of the frame in progress than its first bytes; `body` will end there.
@@ -313,10 +331,13 @@ class Decoder:
         For a frame that will be answered by its header alone. A body of a few bytes stays whole,
         and one that is dropped does not become empty.
         """
-        if self._total > _KEPT_BYTES:
+        if self._total > PREFIX_BYTES + _KEPT_BODY:
             self._drops = True
-            self._dropped += max(0, len(self._buffer) - _KEPT_BYTES)
-            del self._buffer[_KEPT_BYTES:]
+            self._dropped += max(self._kept - _KEPT_BODY, 0)
+            self._kept = min(self._kept, _KEPT_BODY)
+            if self._body is not None:
+                self._body = BytesIO(self._body.getvalue()[: self._kept])
+                self._room = self._kept
 
     def dropped_of(self, frame: Frame) -> int:
         """How many bytes of the body of this frame, the latest such one, were dropped."""
@@ -339,68 +360,74 @@ class Decoder:
         if self._stopped:
             raise RuntimeError("a decoder that met a bad length cannot be fed")
         frames: list[Frame] = []
-        if self._buffer:
-            start = self._complete_pending(data, start, frames)
+        if self._head:
+            start = self._take_pending(data, start, frames)
             most -= len(frames)
         end = len(data)
         # Locals, because this loop runs once per frame of every message on the wire.
         unpack, new, limit = _PREFIX.unpack_from, tuple.__new__, self._max_frame
-        while most > 0 and end - start >= _PREFIX_BYTES:
+        while most > 0 and end - start >= PREFIX_BYTES:
             length, session_id, byte2, byte3, ptype, stype, system_bytes = unpack(data, start)
             stop = start + _LENGTH_BYTES + length
             if stop > end or length < HEADER_LENGTH or length > limit:
                 break
-            body = data[start + _PREFIX_BYTES : stop]
+            body = data[start + PREFIX_BYTES : stop]
             # Frame(...) makes the same tuple with one more Python call: a third more time.
             frames.append(new(Frame, (session_id, byte2, byte3, ptype, stype, system_bytes, body)))
             start = stop
             most -= 1
         if most > 0 and start < end:
-            self._begin_pending(data, start, frames)
-            start = end
+            start = self._take_pending(data, start, frames)
         return frames, start
 
-    def _begin_pending(self, data: bytes, start: int, frames: list[Frame]) -> None:
-        """Keep the bytes of `data` that begin a frame and do not complete it."""
-        if len(data) - start >= _LENGTH_BYTES:
-            self._total = self._checked_total(data[start : start + _LENGTH_BYTES], frames)
-        self._buffer += memoryview(data)[start:]
-
-    def _complete_pending(self, data: bytes, start: int, frames: list[Frame]) -> int:
-        """Continue the frame in progress with `data[start:]`; return where the next one starts."""
-        buffer = self._buffer
-        if not self._total:
-            field = start + _LENGTH_BYTES - len(buffer)
-            buffer += data[start:field]
-            if len(buffer) < _LENGTH_BYTES:
-                return len(data)
-            start = field
-            self._total = self._checked_total(bytes(buffer), frames)
-        stop = start + self.missing
-        if self._drops:
-            kept = start + _KEPT_BYTES - len(buffer)
-            buffer += memoryview(data)[start : min(kept, stop)]
-            self._dropped += max(0, min(stop, len(data)) - kept)
-        else:
-            buffer += memoryview(data)[start:stop]
-        if stop > len(data):
-            return len(data)
-        header = _PREFIX.unpack_from(buffer)[1:]
-        # Deleting the front of a bytearray moves no bytes, so the body is copied once.
-        del buffer[:_PREFIX_BYTES]
-        frame = Frame._make((*header, bytes(buffer)))
-        frames.append(frame)
-        if self._drops:
-            self._cut = (frame, self._dropped)
-        self._buffer = bytearray()
-        self._drops = False
-        self._dropped = self._total = 0
+    def _take_pending(self, data: bytes, start: int, frames: list[Frame]) -> int:
+        """Begin a frame with `data[start:]`, or continue one; return where the next one starts."""
+        head = self._head
+        if len(head) < PREFIX_BYTES:
+            piece = data[start : start + PREFIX_BYTES - len(head)]
+            head += piece
+            start += len(piece)
+            if not self._total and len(head) >= _LENGTH_BYTES:
+                self._total = self._checked_total(bytes(head[:_LENGTH_BYTES]), frames)
+            if len(head) < PREFIX_BYTES:
+                return start
+        stop = min(start + self.missing, len(data))
+        self._keep(data[start:stop])
+        if not self.missing:
+            # All of its room is filled, and the value is that, without a copy.
+            body = b"" if self._body is None else self._body.getvalue()
+            frame = Frame._make((*_PREFIX.unpack_from(head)[1:], body))
+            frames.append(frame)
+            if self._drops:
+                self._cut = (frame, self._dropped)
+            self._clear()
         return stop
+
+    def _keep(self, piece: bytes) -> None:
+        """More of the body has come."""
+        if self._drops:
+            room = max(_KEPT_BODY - self._kept, 0)
+            self._dropped += max(len(piece) - room, 0)
+            piece = piece[:room]
+        if not piece:
+            return
+        if self._body is None:
+            self._body = BytesIO()
+        kept, self._kept = self._kept, self._kept + len(piece)
+        if self._kept > self._room:
+            # Never more than twice what has come. The room that it makes by itself is an eighth
+            # more, so a long body would be copied again and again.
+            most = _KEPT_BODY if self._drops else self._total - PREFIX_BYTES
+            self._room = min(2 * self._kept, most)
+            self._body.seek(self._room - 1)
+            self._body.write(b"\0")
+        self._body.seek(kept)
+        self._body.write(piece)
 
     def _checked_total(self, raw: bytes, frames: list[Frame]) -> int:
         length = int.from_bytes(raw)
         if HEADER_LENGTH <= length <= self._max_frame:
             return _LENGTH_BYTES + length
-        self._buffer = bytearray()
+        self._clear()
         self._stopped = True
         raise FrameLengthError(length, raw, self._max_frame, frames)

@@ -81,6 +81,9 @@ These features of python-statemachine are missing on purpose, because each is a 
   ``machine.snapshot(["half_open", "ready"], [0])``.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from .declare import (
     ADOPTED,
     Action,
@@ -97,11 +100,22 @@ from .declare import (
     Timer,
     Variable,
 )
-from .lint import ChartError, Problem, check, lint
 from .machine import Machine, NotAllowedError, Snapshot, Step
 from .native import ChartFaultError, native_class
 from .router import Hop, Router, System, SystemSnapshot, SystemStep
 from .saving import SavedError
+
+if TYPE_CHECKING:
+    from .linting import ChartError, Problem, check, lint
+else:
+    # Who runs charts that their package has linted needs none of these: imported when first named.
+    def __getattr__(name: str) -> object:
+        if name not in {"ChartError", "Problem", "check", "lint"}:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found: object = getattr(import_module(f"{__name__}.linting"), name)
+        globals()[name] = found
+        return found
+
 
 __all__ = [
     "ADOPTED",

@@ -28,8 +28,9 @@ ADOPTED = "parameters_changed"
 class Effect:
     """What a chart asks of its driver. Subclass it as a frozen, slotted dataclass.
 
-    An effect says what the driver must do; it has no behaviour of its own. Two effects are equal
-    when their classes and fields are equal.
+    One without fields needs only ``__slots__ = ()``, which takes less time at import. An effect
+    says what the driver must do; it has no behaviour of its own. Two effects are equal when their
+    classes and fields are equal.
     """
 
     def __str__(self) -> str:

@@ -38,7 +38,7 @@ from .declare import (
     Timer,
     Variable,
 )
-from .lint import check
+from .refusals import expect
 
 # The library takes transitions without an event until there is none to take. Lint refuses cycles
 # of them; this limit is for a cycle that lint does not find.
@@ -159,12 +159,26 @@ class StrictChart(StateChart[Any]):
     validate_final_reachability = False
 
 
+class _State(NativeState):
+    """A state without the callbacks that the library looks up by their names: the kit has none."""
+
+    def _setup(self) -> None:
+        """The library calls it when the class is made, and would then look for the callbacks."""
+
+
+class _Transition(Transition):
+    """A transition without the callbacks that the library looks up by their names."""
+
+    def _setup(self) -> None:
+        """As that of a state."""
+
+
 def _native_state(state: State, made: dict[str, NativeState], initial: bool) -> NativeState:
     children = [
         _native_state(child, made, initial=index == 0 and not state.parallel)
         for index, child in enumerate(state.children)
     ]
-    native = NativeState(
+    native = _State(
         name=state.name,
         initial=initial,
         parallel=state.parallel,
@@ -183,7 +197,16 @@ def native_class(chart: Chart) -> type[StrictChart]:
 
     Its instances need a ``Model``. Raises ``ChartError`` for a chart that lint refuses.
     """
+    # Who runs only charts that their packages have linted does without.
+    from .linting import check
+
     check(chart)
+    return linted_class(chart)
+
+
+def linted_class(chart: Chart) -> type[StrictChart]:
+    """``native_class`` of a chart that lint has nothing to say about."""
+    expect(chart, Chart)
     made: dict[str, NativeState] = {}
     tops = {
         state.id: _native_state(state, made, initial=index == 0)
@@ -192,7 +215,7 @@ def native_class(chart: Chart) -> type[StrictChart]:
     for index, on in enumerate(chart.transitions):
         source = made[on.source]
         source.transitions.add_transitions(
-            Transition(
+            _Transition(
                 source,
                 made[on.to] if on.to else None,
                 event=on.event,
@@ -202,7 +225,7 @@ def native_class(chart: Chart) -> type[StrictChart]:
         )
     # So that transitions without an event can be taken although no event of the chart has come.
     for state in chart.states:
-        nothing = Transition(made[state.id], None, event=ADOPTED)
+        nothing = _Transition(made[state.id], None, event=ADOPTED)
         made[state.id].transitions.add_transitions(nothing)
     namespace: dict[str, Any] = {"__module__": __name__, "__doc__": chart.title, **tops}
     made_class = StateMachineMetaclass(chart.id.title().replace("_", ""), (StrictChart,), namespace)

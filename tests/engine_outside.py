@@ -317,7 +317,10 @@ class End:
                     assert (self.tcp, self.finished) == ("open", False)
                     self.unwritten += len(output)
                     self.sent += self._talk.said(
-                        output, sessions=self.sessions, is_equipment=self.was_equipment
+                        output,
+                        more=self.engine.has_bytes,
+                        sessions=self.sessions,
+                        is_equipment=self.was_equipment,
                     )
                 case protocol.Transaction() | protocol.ControlTransaction():
                     assert output.is_settled
@@ -371,7 +374,7 @@ class End:
         if epoch is not None:
             oldest = epoch.transactions.oldest_start()
             dues += [] if oldest is None else [oldest + engine.settings.t3]
-            queued = sum(map(len, context.outputs.frames))
+            queued = sum(map(len, context.outputs.pieces))
             assert epoch.outbox.backlog == self.unwritten + queued >= 0
             self._hold_bounds(epoch)
         assert engine.next_due() <= min(dues, default=math.inf)
@@ -387,7 +390,7 @@ class End:
     def _hold_bounds(self, epoch: Epoch) -> None:
         """What a connection keeps of what its peer sends."""
         decoder, outbox = epoch.decoder, epoch.outbox
-        kept = len(decoder._buffer)
+        kept = len(decoder._head) + decoder._kept
         assert kept <= 4 + (decoder.pending_length or 0)
         if not self.engine.is_selected:
             assert kept <= _FEW_BYTES, "no body is kept before it is selected"

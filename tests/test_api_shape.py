@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 import re
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import FrozenInstanceError, fields
 from functools import partial
 from pathlib import Path
 from textwrap import indent
@@ -144,6 +146,30 @@ def test_the_events_are_a_module_of_their_own() -> None:
     assert importlib.import_module("hsms_engine.events") is hsms_engine.events
     for event in get_args(hsms_engine.events.LinkEvent):
         assert getattr(hsms_engine.events, event.__name__) is event
+
+
+@pytest.mark.parametrize(
+    "event",
+    sorted(
+        {*get_args(hsms_engine.events.LinkEvent), *get_args(hsms_engine.events.ServerEvent)},
+        key=str,
+    ),
+)
+def test_an_event_is_a_record_that_cannot_change(event: Any) -> None:
+    values = range(len(fields(event)))
+    made = event(*values)
+    assert made == event(*values) == pickle.loads(pickle.dumps(made))
+    assert hash(made) == hash(event(*values))
+    assert repr(made).startswith(f"{event.__name__}(at=0, epoch=1")
+    assert not hasattr(made, "__dict__")
+    with pytest.raises(FrozenInstanceError):
+        made.at = 1.0
+
+
+def test_events_of_two_kinds_are_never_equal() -> None:
+    events: Any = hsms_engine.events
+    assert events.Idle(1.0, 1) != events.Selected(1.0, 1)
+    assert events.PeerAccepted(1.0, 1, "p") != events.PeerSelected(1.0, 1, "p")
 
 
 HEAD = """

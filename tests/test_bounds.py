@@ -33,7 +33,7 @@ from tests.support.engines import (
     text_of,
 )
 from tests.support.one_way import OneWay
-from tests.support.pair import server_end
+from tests.support.pair import Told, server_end
 from tests.support.raw_peer import (
     RawPeer,
     data,
@@ -195,9 +195,7 @@ async def read(reader: EventReader[LinkEvent]) -> list[LinkEvent]:
 
 
 def reading(happened: list[LinkEvent], **changes: Any) -> EventReader[LinkEvent]:
-    reader: EventReader[LinkEvent] = EventReader(
-        Loop(), lambda: Settings(**changes), lambda: "tool"
-    )
+    reader: EventReader[LinkEvent] = EventReader(Loop(), Told(Settings(**changes), "tool"))
     for each in happened:
         reader.put(each)
     return reader

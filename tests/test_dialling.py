@@ -444,7 +444,7 @@ async def test_the_kernel_holds_a_bounded_number_of_unsent_bytes(
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):
         stream, other = await tcp_pair()
         unsent = stream._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
-        assert unsent == 16_384
+        assert unsent == 131_072
         stream.close()
         other.close()
         monkeypatch.delattr(socket, "TCP_NOTSENT_LOWAT")

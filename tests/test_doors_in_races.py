@@ -22,6 +22,7 @@ from hsms_engine.events import Missed, PeerAccepted
 from hsms_engine.fake.equipment import serve_fake
 from hsms_engine.fake.threaded import ThreadedEquipment, run_in_thread
 from tests.support.blocking_peer import trio_held, trio_rests
+from tests.support.pair import Told
 from tests.support.raw_peer import deselect_req, deselect_rsp, select_req, select_rsp
 
 HOST = "127.0.0.1"
@@ -301,7 +302,7 @@ async def test_all_watchers_see_the_messages_in_one_order() -> None:
 
 async def test_missed_comes_where_the_events_are_missing() -> None:
     settings = Settings(events_size=16)
-    reader: EventReader[PeerAccepted] = EventReader(Loop(), lambda: settings, lambda: "a server")
+    reader: EventReader[PeerAccepted] = EventReader(Loop(), Told(settings, "a server"))
     reader.put(PeerAccepted(0.0, 0, "a"))
     taken = await reader.receive()
     for number in range(1, 21):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import check_half_closeable_stream, memory_stream_pair, wait_all_tasks_blocked
 
 from hsms_engine import ClosedError, ConnectionLostError, Message, Settings, open_hsms
 from hsms_engine.driver.driver import Driver
@@ -61,6 +61,8 @@ class FragileSocket(DirectStream):
         self.broken: set[str] = set()
         # The most bytes it takes at once; 0 without waiting means that all have to wait.
         self.takes = 1_000_000
+        # How many bytes it was given, each time.
+        self.written: list[int] = []
         # Called when the writer's bytes have been taken, before it knows.
         self.meanwhile: Callable[[], object] = lambda: None
 
@@ -70,6 +72,7 @@ class FragileSocket(DirectStream):
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         self._meet("send_nowait")
+        self.written.append(len(data))
         return super().send_nowait(data[: self.takes]) if self.takes else 0
 
     async def send_some(self, data: memoryview) -> int:
@@ -327,6 +330,109 @@ async def test_everything_is_sent_through_a_small_kernel_buffer() -> None:
     await theirs.aclose()
 
 
+async def test_a_long_body_and_what_is_before_it_are_given_to_the_kernel_together() -> None:
+    ours, theirs = pair()
+    assert ours.send_pieces_nowait([b"before", bytes(40_000), b"behind"]) == 40_012
+    got = bytearray()
+    while len(got) < 40_012:
+        got += await theirs.receive_some()
+    assert bytes(got) == b"before" + bytes(40_000) + b"behind"
+    await theirs.aclose()
+    with pytest.raises(trio.BrokenResourceError, match="Broken pipe"):
+        ours.send_pieces_nowait([b"x", b"y"])
+    await ours.aclose()
+
+
+async def test_more_pieces_than_the_kernel_takes_at_once_are_taken_in_part() -> None:
+    ours, theirs = pair()
+    assert 0 < ours.send_pieces_nowait([b"x"] * 5_000) < 5_000
+    await ours.aclose()
+    await theirs.aclose()
+
+
+@pytest.mark.parametrize("takes", [1_000_000, 1])
+async def test_long_and_short_messages_leave_in_order_whatever_is_taken_at_once(takes: int) -> None:
+    async with fragile(**QUIET) as (connection, stream, peer):
+        sizes = [0, 40_000, 3, 0, 200_000, 100_000, 1, 0]
+
+        stream.takes = takes
+        for size in sizes:
+            await connection.send(Message(6, 11, body=bytes([size % 251]) * size))
+        stream.takes = 1_000_000
+        frames = [await peer.frame() for _ in sizes]
+        assert [frame.body for frame in frames] == [bytes([n % 251]) * n for n in sizes]
+
+
+async def test_many_requests_at_once_do_not_wait_until_all_are_queued() -> None:
+    async with fragile(**QUIET) as (connection, stream, peer), trio.open_nursery() as nursery:
+        stream.written.clear()
+        for _ in range(40):
+            nursery.start_soon(connection.request, S1F1)
+        for _ in range(40):
+            request = await peer.frame()
+            await peer.send(data(1, 2, request.system))
+        # The first goes alone, as nobody else waits; the others in two writes.
+        assert stream.written == [14, 32 * 14, 7 * 14]
+
+
+async def test_a_long_message_does_not_wait_for_others() -> None:
+    async with fragile(**QUIET) as (connection, _, peer):
+        engine = connection._engine
+        engine.request(S1F1)
+        assert not engine.is_worth_writing
+        engine.request(Message(7, 3, wait=True, body=bytes(32_769)))
+        assert engine.is_worth_writing
+        connection._driver.turn()
+        assert [len((await peer.frame()).body) for _ in range(2)] == [0, 32_769]
+
+
+async def test_a_wait_for_bytes_that_are_not_there_after_all_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = pair()
+    take, taken = ours.receive_nowait, list[int]()
+
+    def once_nothing(_: DirectStream, size: int) -> bytes | None:
+        taken.append(size)
+        return None if len(taken) == 1 else take(size)
+
+    monkeypatch.setattr(DirectStream, "receive_nowait", once_nothing)
+    await theirs.send_all(b"here")
+    assert await ours.receive_some(10) == b"here"
+    assert taken == [10, 10]
+    await ours.aclose()
+    await theirs.aclose()
+
+
+async def test_a_wait_to_read_that_is_stopped_ends_and_the_stream_lives_on() -> None:
+    ours, theirs = pair()
+    while ours.send_nowait(bytes(100_000)):
+        pass
+    ended: list[str] = []
+
+    async def read() -> None:
+        await ours.wait_readable()
+        ended.append("read")
+
+    async def write() -> None:
+        await ours.send_some(memoryview(b"x"))
+        ended.append("write")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read)
+        nursery.start_soon(write)
+        await wait_all_tasks_blocked()
+        assert ended == []
+        ours.stop_waiting()
+    # Who waits to write tries again, and is told that nothing was taken.
+    assert sorted(ended) == ["read", "write"]
+    await theirs.send_all(b"y")
+    await ours.wait_readable()
+    assert ours.receive_nowait(10) == b"y"
+    await theirs.aclose()
+    await ours.aclose()
+
+
 async def test_half_closing_what_is_not_connected_is_a_broken_resource() -> None:
     lone = direct(socket.socket())
     with pytest.raises(trio.BrokenResourceError, match="not connected"):
@@ -363,6 +469,39 @@ async def test_waiting_to_send_on_a_closed_stream_is_an_error_of_trio() -> None:
         await ours.wait_send_all_might_not_block()
     with pytest.raises((trio.BrokenResourceError, trio.ClosedResourceError)):
         await ours.receive_some()
+    await theirs.aclose()
+
+
+async def test_our_stream_is_one_by_the_tests_of_trio() -> None:
+    async def made() -> tuple[DirectStream, DirectStream]:
+        await trio.lowlevel.checkpoint()
+        return pair()
+
+    await check_half_closeable_stream(made, None)
+
+
+async def test_who_receives_waits_on_when_woken_for_nothing_and_has_no_rival() -> None:
+    ours, theirs = pair()
+    got: list[bytes | bytearray] = []
+
+    async def receive() -> None:
+        got.append(await ours.receive_some())
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await ours.receive_some()
+        with pytest.raises(ValueError, match="max_bytes=0 must be 1 or more"):
+            await ours.receive_some(0)
+        ours.stop_waiting()
+        await wait_all_tasks_blocked()
+        assert got == []
+        await theirs.send_all(b"abc")
+    assert got == [b"abc"]
+    ours.close()
+    with pytest.raises(trio.ClosedResourceError):
+        ours.receive_nowait(1)
     await theirs.aclose()
 
 

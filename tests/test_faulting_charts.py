@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from hsms_engine import DefectError, HsmsConnection, Message, events
 from hsms_engine.protocol.engine import Engine
 from statecharts import ChartFaultError, Machine, Router, Step
-from tests.support.engines import End
+from tests.support.engines import End, selected
 from tests.support.pair import Switchboard, failing, link_end, server_end
 from tests.support.raw_peer import LINKTEST_REQ, linktest_req, select_req, select_rsp
 from tests.support.virtual import virtual_time
@@ -152,7 +152,7 @@ async def test_a_defect_while_no_tcp_is_open_is_told() -> None:
         assert trio.current_time() >= 10
 
 
-@pytest.mark.parametrize("event", ["write_progressed", "write_drained"])
+@pytest.mark.parametrize("event", ["write_caught_up", "write_drained"])
 def test_nothing_is_told_to_charts_that_have_failed(event: str) -> None:
     end = End()
     end.engine.enable()
@@ -167,3 +167,12 @@ def test_nothing_is_told_to_charts_that_have_failed(event: str) -> None:
     while not end.engine.is_closed:
         end.engine.wrote(114)
     assert f"spoilt {event}" in str(end.engine.unusable())
+
+
+def test_nothing_is_told_of_a_frame_that_begins_behind_one_whose_end_is_a_defect() -> None:
+    end = selected()
+    frame = linktest_req(7)
+    end.engine.receive(frame[:5])
+    spoil(end.engine, "receiver", "frame_completed")
+    end.engine.receive(frame[5:] + frame[:5])
+    assert "spoilt frame_completed" in str(end.engine.unusable())

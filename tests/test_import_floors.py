@@ -6,7 +6,9 @@ a module no name matches is allowed exactly if it belongs to the standard librar
 """
 
 import ast
+import json
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +16,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+
+import hsms_engine
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("statecharts", "hsms_engine")
@@ -138,6 +142,8 @@ FLOORS = (
     Floor("hsms_engine/interrupt.py", frozenset(), PURE | PROGRAMS | DRIVER),
     # The wall clock, which the user may replace, ages what another program has saved.
     Floor("hsms_engine/link.py", ENGINE | {"time.time"}, OUTSIDE),
+    # The generator of all who inject none.
+    Floor("hsms_engine/connection.py", ENGINE | {"random.SystemRandom"}, OUTSIDE),
     # The doors: threads around the API. The blocking one measures the patience of its callers.
     Floor(
         "hsms_engine/doors/*",
@@ -333,3 +339,100 @@ def test_an_import_that_points_up_or_acts_is_refused(path: str, source: str) -> 
 )
 def test_an_import_that_points_down_is_allowed(path: str, source: str) -> None:
     assert offences(path, source) == []
+
+
+# What a program that connects imports, by the first two parts of its name. What proves, draws,
+# exports and makes tests is missing, and so are the other end, links, SECS-II and SML.
+CONNECTION = {
+    *(
+        f"hsms_engine.{name}"
+        for name in (
+            "admission connection driver errors events interrupt logs message messaging nursery "
+            "protocol settings spelling traffic wire"
+        ).split()
+    ),
+    *(
+        f"statecharts.{name}"
+        for name in "declare hsms machine native refusals router saving".split()
+    ),
+}
+# What is no part of trio or python-statemachine, which bring asyncio and ssl, or of either's needs.
+OF_PYTHON = {"_json", "json", "encodings", "stringprep"}
+
+CONNECTS = """
+import json, socket, sys, threading
+import trio, statemachine
+before = set(sys.modules)
+import hsms_engine
+imported = set(sys.modules) - before
+
+listener = socket.create_server(("127.0.0.1", 0))
+
+def answer():
+    with listener.accept()[0] as peer:
+        request = peer.recv(14, socket.MSG_WAITALL)
+        # Select.rsp 0, and then Separate.req comes.
+        peer.sendall(request[:9] + b"\\2" + request[10:])
+        peer.recv(14, socket.MSG_WAITALL)
+
+async def connect():
+    port = listener.getsockname()[1]
+    async with hsms_engine.open_hsms("127.0.0.1", port) as connection:
+        assert connection.is_selected
+
+thread = threading.Thread(target=answer)
+thread.start()
+trio.run(connect)
+thread.join()
+print(json.dumps([sorted(imported), sorted(set(sys.modules) - before - {"json"})]))
+"""
+
+
+def loaded(program: str) -> list[list[str]]:
+    """The lists that a program prints, which a new interpreter runs."""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, cwd=ROOT, encoding="utf-8"
+    )
+    found: list[list[str]] = json.loads(run.stdout)
+    return found
+
+
+def test_a_program_that_connects_imports_only_what_a_connection_needs() -> None:
+    for found in loaded(CONNECTS):
+        ours = {name for name in found if name.partition(".")[0] in PACKAGES}
+        below = {".".join(name.split(".")[:2]) for name in ours} - set(PACKAGES)
+        assert below == CONNECTION
+        assert {name for name in ours if name.startswith("hsms_engine.traffic.")} == {
+            "hsms_engine.traffic.logs"
+        }
+        assert {name.partition(".")[0] for name in set(found) - ours} <= OF_PYTHON
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("serve_hsms", ["accepted", "server", "server_statistics"]),
+        ("open_link", ["link", "session_task"]),
+        ("CircuitBreaker", ["breaker"]),
+        ("bounds", ["bounds"]),
+        ("link", ["link", "session_task"]),
+    ],
+)
+def test_what_a_connection_does_without_is_imported_when_it_is_named(
+    name: str, more: list[str]
+) -> None:
+    program = (
+        "import json, sys, hsms_engine; before = set(sys.modules); "
+        f"hsms_engine.{name}; print(json.dumps([sorted(set(sys.modules) - before)]))"
+    )
+    assert loaded(program) == [[f"hsms_engine.{each}" for each in more]]
+
+
+def test_every_name_of_the_package_is_there_and_no_other() -> None:
+    assert set(hsms_engine.__all__) <= set(dir(hsms_engine))
+    for name in hsms_engine.__all__:
+        assert getattr(hsms_engine, name) is not None
+    for name in ("bounds", "link", "secs2", "server", "sml"):
+        assert getattr(hsms_engine, name).__name__ == f"hsms_engine.{name}"
+    with pytest.raises(AttributeError, match=r"^module 'hsms_engine' has no attribute 'open_hsm'$"):
+        hsms_engine.open_hsm  # type: ignore[attr-defined]  # noqa: B018  # that is the point

@@ -25,6 +25,8 @@ from hsms_engine import (
     open_hsms,
     open_link,
 )
+from hsms_engine.driver.driver import Driver
+from hsms_engine.protocol.engine import Engine
 from tests.support.one_way import OneWay
 from tests.support.pair import Switchboard, link_end, server_end
 from tests.support.raw_peer import (
@@ -296,3 +298,23 @@ async def test_a_peer_that_never_stops_sending_is_judged_after_t6() -> None:
         assert isinstance(outcomes[0], ReplyTimeoutError)
         assert connection.is_selected
         nursery.cancel_scope.cancel()
+
+
+async def test_a_timer_that_judges_and_is_over_while_others_are_looked_at_waits_its_ten_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passes: list[int] = []
+    judges = iter([False, True])
+    monkeypatch.setattr(Engine, "judges", lambda _: next(judges, True))
+    catch_up = Driver._catch_up
+
+    async def counted(self: Driver, count: int = 10) -> None:
+        passes.append(count)
+        await catch_up(self, count)
+
+    monkeypatch.setattr(Driver, "_catch_up", counted)
+    board = Switchboard()
+    board.refuse()
+    async with link_end(board, t5=1):
+        await trio.sleep(2.5)
+    assert passes[:2] == [3, 10]

@@ -43,6 +43,18 @@ class Unframed(Effect):
     """Not a dataclass of its own."""
 
 
+class Bare(Effect):
+    """It has no fields."""
+
+    __slots__ = ()
+
+
+class Below(Unframed):
+    """It adds nothing to a class that is no dataclass."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Unequal(Effect):
     """Two of them are never the same."""
@@ -628,6 +640,9 @@ CASES = {
     "an effect that is no dataclass": Case(
         acting(Unframed()), "state two", "Unframed is not a frozen dataclass", "make it one"
     ),
+    "an effect below one that is no dataclass": Case(
+        acting(Below()), "state two", "Below is not a frozen dataclass", "make it one"
+    ),
     "an effect compared by identity": Case(
         acting(Unequal()), "state two", "Unequal is not a frozen dataclass", "compared by value"
     ),
@@ -1098,6 +1113,7 @@ GOOD = {
         ],
         variables=N,
     ),
+    "an effect without fields": acting(Bare()),
     "bounds by parameters": chart(
         ["one"],
         [On("count", "one", do=(Set("n", 1),), when="n < most")],

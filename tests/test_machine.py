@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
+import statecharts
 from statecharts import (
     Action,
     Chart,
@@ -791,3 +792,23 @@ def test_chart_says_its_parts() -> None:
     assert str(On(None, "one")) == "one: (at once)"
     assert (str(Set("n", 1)), str(Increment("n"))) == ("n := 1", "n += 1")
     assert (str(T), T.expired, str(Start(T))) == ("T", "t_expired", "Start(T)")
+
+
+@pytest.mark.parametrize("chart", CHARTS, ids=lambda chart: chart.id)
+def test_a_machine_of_a_linted_chart_is_the_machine_of_the_chart(chart: Chart) -> None:
+    known, machine = Machine.linted(chart), Machine(chart)
+    assert list(lint(chart)) == []
+    assert known.initial == machine.initial
+    assert known.initial_effects == machine.initial_effects
+    assert set(known.reachable()) == set(machine.reachable())
+
+
+def test_a_machine_of_a_linted_chart_refuses_parameters_as_any_other() -> None:
+    assert Machine.linted(BREAKER, threshold=7).parameters == {"threshold": 7}
+    with pytest.raises(ValueError, match="threshold=0 is not in"):
+        Machine.linted(BREAKER, threshold=0)
+
+
+def test_the_package_has_no_other_names_than_its_own() -> None:
+    with pytest.raises(AttributeError, match=r"^module 'statecharts' has no attribute 'machines'$"):
+        statecharts.machines  # type: ignore[attr-defined]  # noqa: B018  # that is the point

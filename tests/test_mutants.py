@@ -9,6 +9,7 @@ import pytest
 
 from statecharts import (
     Chart,
+    ChartError,
     Effect,
     Increment,
     Machine,
@@ -34,7 +35,6 @@ from statecharts.hsms import (
 )
 from statecharts.hsms.vocabulary import ResetTcp
 from statecharts.hsms.world import World
-from statecharts.lint import ChartError
 from statecharts.router import Router
 from tests.proof import mutation
 from tests.proof.binding import machine, with_chart

@@ -75,6 +75,39 @@ def test_a_dial_that_is_given_up_is_told() -> None:
     assert AbandonTcp() in end.out()
 
 
+def test_only_a_timer_that_waits_for_the_peer_judges() -> None:
+    end = End(connect_timeout=3, t5=10, linktest_interval=20, t6=5, t3=45)
+    engine = end.engine
+    engine.enable()
+    end.out()
+    engine.dial_began()
+    end.now = 2.9
+    assert not engine.judges()
+    end.now = 3
+    assert engine.judges(), "the connect timeout"
+    engine.tick()
+    end.out()
+    end.now = 10
+    assert engine.is_due()
+    assert not engine.judges(), "T5"
+    end = selected(linktest_interval=20, t6=5, t3=45)
+    engine = end.engine
+    end.now += 20
+    assert engine.is_due()
+    assert not engine.judges(), "the linktest interval"
+    engine.tick()
+    end.out()
+    end.now += 5
+    assert engine.judges(), "T6 of the linktest"
+    end = selected(t3=45)
+    end.engine.request(S1F1())
+    end.out()
+    end.now += 44
+    assert not end.engine.judges()
+    end.now += 1
+    assert end.engine.judges(), "T3"
+
+
 def test_time_is_an_answer() -> None:
     end = selected(t3=45)
     engine = end.engine

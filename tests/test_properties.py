@@ -15,9 +15,9 @@ from statecharts.hsms import (
     CHARTS,
     LINKTEST,
     PASSIVE,
-    RECEIVER,
     SECOND_HOST,
     TRANSACTION,
+    TRANSMITTER,
 )
 from statecharts.hsms.rules import CLAUSES, Clause, Condition
 from statecharts.hsms.systems import ACTIVE_LINK
@@ -188,9 +188,9 @@ def mutants_by_fault(id: str) -> dict[str, Chart]:
         (
             "started again",
             LINKS[0],
-            RECEIVER,
+            TRANSMITTER,
             "no target",
-            "receiving: frame_progressed -> receiving",
+            "backlogged: write_caught_up -> backlogged",
         ),
         (
             "started again",

@@ -188,6 +188,15 @@ def test_kit_enters_and_leaves_regions_in_document_order() -> None:
     assert words(left.effects) == "-r1 -right -l1 -left -both +left_out"
 
 
+def test_the_library_looks_for_no_callback_by_its_name() -> None:
+    made = native_class(REGIONS)
+    for state in made.states_map.values():
+        # Those into the initial states are the library's own.
+        ours = (each for each in state.transitions if not each.initial)
+        for specs in (state._specs, *(each._specs for each in ours)):
+            assert not specs.conventional_specs
+
+
 # 3. Time.
 
 
@@ -507,21 +516,18 @@ def test_library_takes_eventless_transitions_for_ever() -> None:
         Cycle().send("go")
 
 
-def test_kit_has_a_fuse_for_a_cycle_that_lint_did_not_find(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_kit_has_a_fuse_for_a_cycle_that_lint_did_not_find() -> None:
     toy = chart(
         [State("idle"), State("ping"), State("pong")],
         [On("go", "idle", to="ping"), On(None, "ping", to="pong"), On(None, "pong", to="ping")],
     )
     assert "without an event" in str(next(lint(toy)))
-    monkeypatch.setattr(native, "check", lambda _chart: None)
-    unchecked = Machine(toy)
+    unchecked = Machine.linted(toy)
     with pytest.raises(ChartFaultError, match=r"toy on 'go' in idle: 1000 .* eventless cycle"):
         unchecked.step(unchecked.initial, "go")
     assert len(unchecked._model.taken) == native.FUSE == 1_000
     with pytest.raises(ChartFaultError, match="eventless cycle"):
-        Machine(chart([State("ping")], [On(None, "ping", to="ping")]))
+        Machine.linted(chart([State("ping")], [On(None, "ping", to="ping")]))
 
 
 # 9. Order within a step.

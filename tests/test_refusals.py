@@ -172,6 +172,7 @@ KINDS: dict[str, tuple[Function, str, object]] = {
     "check": (check, "Chart", State("one")),
     "Machine": (Machine, "Chart", MACHINE),
     "native_class": (native_class, "Chart", Chart),
+    "Machine.linted": (Machine.linted, "Chart", Chart),
     "to_json": (to_json, "Chart", MACHINE),
     "machine_config": (machine_config, "Chart", SYSTEM),
     "to_promela": (to_promela, "Chart or System", ROUTER),

@@ -140,7 +140,7 @@ def _forgets_the_attempt(timers: Timers, attempt_age: float | None, open_age: fl
 def _answers_again(exchange: Exchange, epoch: Epoch, primary: Primary, reply: Message) -> None:
     """A second reply is sent."""
     assert primary.system_bytes is not None
-    exchange._queue(epoch, reply, primary.system_bytes)
+    epoch.outbox.put_message(exchange._encode(reply, primary.system_bytes))
     exchange.take(primary)
 
 

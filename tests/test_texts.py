@@ -104,7 +104,7 @@ from tests.test_link_log import TEXTS as LINK_TEXTS
 from tests.test_logging import STEP
 from tests.test_second_host import FOR_EVER
 from tests.test_session_task import NO_REPLY, TASK_ENDED, TASK_FAILED
-from tests.test_traffic import NO_SECS_II, PASSED_OVER, REMOVED, line, over
+from tests.test_traffic import NO_SECS_II, NOT_SHOWN, PASSED_OVER, REMOVED, line, over
 from tests.test_traffic_bodies import FAULTS
 from tests.test_traffic_engine import REASONS
 
@@ -1708,13 +1708,14 @@ SOURCES = [
     *sorted(Path("hsms_engine/driver").glob("*.py")),
     *sorted(Path("hsms_engine/traffic").glob("*.py")),
 ]
-# Words for states, a socket without a name, and a defect that test_driver_streams shows.
+# Words for states, a socket without a name, and two defects that test_driver_streams shows.
 OTHERS = {
     *(
         re.escape(each)
         for each in ("not selected", "tcp connect", "a Unix socket", "a peer that has reset")
     ),
     re.escape("no duration is known for timer ") + ".*",
+    "max_bytes=.*" + re.escape(" must be 1 or more"),
     # Parts of other texts: an indented traceback, a list, a name, and what stands before a text.
     *(r"\ \(_ssl", r"\ \ .*", r"<L\ \[.*\]", r"%s:\ .*"),
 }
@@ -1767,7 +1768,7 @@ def shown() -> list[str]:
         test_tls_stream,
     ):
         doors += [each for each in vars(tested).values() if isinstance(each, str)]
-    traffic = [answer, *passed_over, *REASONS.values(), NO_SECS_II, *FAULTS.values()]
+    traffic = [answer, *passed_over, *REASONS.values(), NO_SECS_II, NOT_SHOWN, *FAULTS.values()]
     return [*doors, *attempts, *losses, *logged, *texts, *links, *tasks, *traffic]
 
 

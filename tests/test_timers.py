@@ -391,6 +391,7 @@ async def test_t8_closes_when_a_frame_stops_in_the_middle(end: Any, part: int) -
         assert f"declared length {10 if part >= 4 else 'not complete'}" in text
 
 
+@pytest.mark.clause("judge/byte")
 @BOTH_ENDS
 async def test_every_byte_starts_t8_anew(end: Any) -> None:
     async with end(t8=5, **QUIET) as (connection, peer):
@@ -527,6 +528,7 @@ async def test_the_write_timeout_runs_however_busy_the_connection_is() -> None:
         assert lost == [80] * 20
 
 
+@pytest.mark.clause("judge/byte")
 async def test_a_slow_reader_is_no_dead_one() -> None:
     """A piece in 29 s, again and again: progress, and fast enough for its deadline."""
     slow = slow_reader(seconds=29, write_timeout=30, frame_deadline=400, **QUIET)

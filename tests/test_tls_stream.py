@@ -455,6 +455,23 @@ async def test_records_without_data_are_bounded(tmp_path: Path) -> None:
         assert why(caught.value) == WITHOUT_DATA
 
 
+@pytest.mark.parametrize("begun", [1, 10, 16_000])
+async def test_as_much_as_is_read_at_once_behind_a_part_of_a_record_is_data(
+    begun: int, tmp_path: Path
+) -> None:
+    async with raw_end(tmp_path) as (raw, other), trio.open_nursery() as nursery:
+        raw.ssl.write(bytes(300_000))
+        wire = raw.out.read()
+        raw.below.send_nowait(wire[:begun])
+        with trio.move_on_after(1) as scope:
+            await other.receive_some()
+        assert scope.cancelled_caught
+        nursery.start_soon(raw.below.send_all, wire[begun:])
+        # All that one read takes is there before it.
+        await trio.sleep(1)
+        assert await read(other, 300_000) == bytes(300_000)
+
+
 WITHOUT_DATA = "the peer sent more than 65536 bytes of TLS without data"
 UNREAD = "the peer wants answers of TLS and does not read them"
 

@@ -46,12 +46,7 @@ class Bytes:
             if not self._engine.is_selected:
                 self._connect()
             self._cause(event)
-        hop = self._hops.popleft()
-        if event == "write_caught_up":
-            # This is also progress.
-            assert hop.event == "write_progressed"
-            hop = self._hops.popleft()
-        return hop
+        return self._hops.popleft()
 
     def _cause(self, event: str) -> None:
         self._end.now += 1
@@ -60,15 +55,11 @@ class Bytes:
         match event:
             case "frame_began":
                 self._come(COMING, 1)
-            case "frame_progressed":
-                self._come(self._coming, 1)
             case "frame_completed":
                 self._come(self._coming, len(self._coming))
             case "write_blocked":
                 engine.send(GOING)
                 self._end.is_read = False
-            case "write_progressed":
-                engine.wrote(1)
             case "write_caught_up":
                 engine.send(GOING)
                 engine.wrote(queued)
@@ -78,6 +69,13 @@ class Bytes:
                 engine.tcp_closed()
             case _:
                 self._life.timers.started[event.removesuffix("_expired")] -= 1_000_000
+                epoch = engine._context.epoch
+                assert epoch is not None
+                # T8 and the write timeout run from these.
+                if event == "t8_expired":
+                    epoch.last_received -= 1_000_000
+                if event == "write_timeout_expired":
+                    epoch.outbox.taken_at -= 1_000_000
                 self._life.timers.retime()
                 engine.tick()
         self._collect()

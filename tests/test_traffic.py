@@ -63,6 +63,10 @@ NO_SECS_II = (
     "memory peer 1 passive received S6F11 system=00000001 body: no SECS-II, at byte 0: read format "
     "code 0o77, expected one of SEMI E5's fifteen: ff ff ff"
 )
+NOT_SHOWN = (
+    "memory peer 1 passive received S6F11 system=00000001 body: not shown, because a module cannot "
+    "be imported: import of hsms_engine.traffic.bodies halted; None in sys.modules"
+)
 REMOVED = "memory peer 1 passive: a callback is removed, because it raised: <function "
 NAMED = encode(L(A("tool"), U1(7)))
 
@@ -322,6 +326,18 @@ async def test_a_body_that_is_no_secs_ii_is_shown_as_bytes_and_reported_to_nobod
         (shown,) = lines(caplog, logging.DEBUG)
         assert shown == NO_SECS_II
         assert connection.statistics().counts["unreadable_bodies"] == 0
+
+
+async def test_a_body_that_no_module_can_show_costs_its_line_and_not_the_connection(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "hsms_engine.traffic.bodies", None)
+    async with passive_end(is_equipment=True, **QUIET) as (_, peer):
+        caplog.set_level(logging.DEBUG, TRAFFIC)
+        await peer.send(data(6, 11, 1, body=NAMED))
+        await peer.ping()
+        (shown,) = lines(caplog, logging.DEBUG)
+        assert shown == NOT_SHOWN
 
 
 # ``on_message``

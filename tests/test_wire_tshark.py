@@ -13,7 +13,6 @@ from hsms_engine.wire import (
     control_frame,
     data_frame,
     encode,
-    encode_data,
     reject_frame,
 )
 from tests.support.pcap import write_pcap
@@ -103,8 +102,8 @@ def test_tshark_finds_the_same_frames_in_any_segmentation(tmp_path: Path) -> Non
 
 
 def test_tshark_reads_both_directions_of_a_conversation(tmp_path: Path) -> None:
-    request = encode_data(0, 1, 1, True, 77, b"")
-    reply = encode_data(0, 1, 2, False, 77, b"\x01\x00")
+    request = encode(data_frame(0, 1, 1, True, 77, b""))
+    reply = encode(data_frame(0, 1, 2, False, 77, b"\x01\x00"))
     write_pcap(tmp_path / "both.pcap", [("active", request), ("passive", reply)])
     assert [(seen.title, seen.header["wbit"]) for seen in dissect(tmp_path / "both.pcap")] == [
         ("S01F01", 1),

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from hsms_engine import process
-from hsms_engine.bounds import ONE_WAY_DELAY, Bound, table
+from hsms_engine.bounds import Bound, table
 from hsms_engine.cli.command import Command, CommandError
 from hsms_engine.cli.options import (
     SECOND_HOST,
@@ -26,7 +26,7 @@ from hsms_engine.cli.options import (
     whole,
 )
 from hsms_engine.process import Process
-from hsms_engine.settings import Settings
+from hsms_engine.settings import ONE_WAY_DELAY, Settings
 from hsms_engine.spelling import hint
 from hsms_engine.worst import worst_run
 from statecharts.hsms import timers

@@ -124,6 +124,20 @@ class Dials:
 DIALS: trio.lowlevel.RunVar[Dials] = trio.lowlevel.RunVar("hsms_engine.dials")
 
 
+class _Slot:
+    """The right to dial, which is given back once, however often that is called."""
+
+    __slots__ = ("_slots",)
+
+    def __init__(self, slots: trio.CapacityLimiter) -> None:
+        self._slots: trio.CapacityLimiter | None = slots
+
+    def give_back(self) -> None:
+        slots, self._slots = self._slots, None
+        if slots is not None:
+            slots.release_on_behalf_of(self)
+
+
 def _dials() -> Dials:
     """Those of this trio run."""
     try:
@@ -146,19 +160,18 @@ async def dial(host: str, port: int, began: Began) -> tuple[trio.SocketStream, G
     """
     dials = _dials()
     found = _interleaved(await dials.addresses(host))
-    slot = ExitStack()
+    slot = _Slot(dials.slots)
     await dials.slots.acquire_on_behalf_of(slot)
-    slot.callback(dials.slots.release_on_behalf_of, slot)
     with ExitStack() as unless_connected:
-        unless_connected.callback(slot.close)
+        unless_connected.callback(slot.give_back)
         tried: dict[str, str] = {}
         began(tried)
         if len(found) == 1:
-            connected = await _connect(found[0], port, slot.close)
+            connected = await _connect(found[0], port, slot.give_back)
         else:
-            connected = await _connect_to_any(found, port, slot.close, tried)
+            connected = await _connect_to_any(found, port, slot.give_back, tried)
         unless_connected.pop_all()
-    return trio.SocketStream(trio.socket.from_stdlib_socket(connected)), slot.close
+    return trio.SocketStream(trio.socket.from_stdlib_socket(connected)), slot.give_back
 
 
 def _interleaved(found: Sequence[_Found]) -> list[_Found]:

@@ -29,7 +29,16 @@ from trio.lowlevel import reschedule
 from hsms_engine.driver.dialling import HELD, GiveBack
 from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.driver.loop import Loop
-from hsms_engine.driver.tcp import BROKEN, RECEIVE_SIZE, PatientDial, Stream, system_error
+from hsms_engine.driver.lot import Lot
+from hsms_engine.driver.reading import Readable, Reading
+from hsms_engine.driver.tcp import (
+    BROKEN,
+    LARGEST_RECEIVE_SIZE,
+    RECEIVE_SIZE,
+    PatientDial,
+    Stream,
+    system_error,
+)
 from hsms_engine.driver.tls import PeerCertificate
 from hsms_engine.driver.transport import Transport
 from hsms_engine.driver.turns import LITTLE_BYTES, LITTLE_FRAMES, new_share
@@ -76,8 +85,14 @@ _RECEIVE_UNSELECTED = 16_384
 # Passes of the event loop in which nothing must come before a timer judges: a dial that has its
 # answer needs several until it returns.
 _QUIET_PASSES = 10
+# The same before a timer that judges nobody, such as that of the next linktest: bytes that wait in
+# the system are read in these.
+_FEW_PASSES = 3
 # The messages that the program takes before a resting reader reads on.
 _TAKEN = 32
+# The inbox before the first primary: a deque is 0.7 kB, and many links never get one. Nothing can
+# be put into it.
+_NO_INBOX: deque[Primary] = deque(maxlen=0)
 
 
 async def _as_it_is(stream: Stream) -> Stream:
@@ -107,6 +122,53 @@ class Observer(Protocol):
 class Driver:
     """One link: an engine, its stream, and the tasks that wait for either."""
 
+    __slots__ = (
+        "_arrived",
+        "_breaker_event",
+        "_breaker_is_later",
+        "_chores",
+        "_clock",
+        "_closed",
+        "_contest",
+        "_dial",
+        "_dial_wanted",
+        "_epoch_scope",
+        "_first_reader",
+        "_has_events",
+        "_has_watchers",
+        "_inbox",
+        "_inbox_news",
+        "_inbox_taken",
+        "_is_handling",
+        "_is_resting",
+        "_is_turning",
+        "_moved",
+        "_observers",
+        "_phase_event",
+        "_readers",
+        "_reading",
+        "_receipts",
+        "_rested",
+        "_roomy",
+        "_taken",
+        "_taken_at",
+        "_taken_at_rest",
+        "_timer_scope",
+        "_transport",
+        "_waiting",
+        "_wakes_at",
+        "_wants_messages",
+        "_wants_steps",
+        "certificate",
+        "engine",
+        "followers",
+        "loop",
+        "recorders",
+        "share",
+        "shared_watchers",
+        "watchers",
+    )
+
     def __init__(
         self,
         engine: Engine,
@@ -116,6 +178,8 @@ class Driver:
         """``contest`` is called when the peer asks for a session and others have all of them."""
         self.engine = engine
         self.loop = Loop()
+        # The method itself, because it is called for every message.
+        self._clock = trio.lowlevel.current_clock().current_time
         self._contest = contest
         # The user's: for each step of the charts, and for each message, of this connection or of
         # all connections of its server.
@@ -132,42 +196,48 @@ class Driver:
         self._dial = dial
         # That of the peer of the latest connection, if it has TLS.
         self.certificate: PeerCertificate | None = None
-        # The task tree of the latest epoch, dial included; set when the next one must be dialled.
+        # The tasks of the latest epoch, or its dial; set when the next one must be dialled.
         self._epoch_scope = trio.CancelScope()
         self._dial_wanted = trio.Event()
         self._transport: Transport | None = None
         # The latest one that the engine has closed, until its tasks have stopped.
         self._closed: Transport | None = None
+        # The wait of the task for the timers, and its deadline.
         self._timer_scope = trio.CancelScope()
+        self._wakes_at = math.inf
         # What is to be done in a task of this connection, each once.
         self._chores: dict[Callable[[], None], None] = {}
         # Called when the transaction is settled; the primaries not taken yet, oldest first.
         self._waiting: dict[Transaction | ControlTransaction, Callable[[], object]] = {}
-        self._inbox: deque[Primary] = deque()
-        self._inbox_news = trio.lowlevel.ParkingLot()
+        self._inbox = _NO_INBOX
+        self._inbox_news = Lot()
         self._arrived = 0
         self._is_turning = False
         # How many primaries the program has taken; woken for each while the reader rests.
         self._taken = 0
-        self._inbox_taken = trio.lowlevel.ParkingLot()
+        self._inbox_taken = Lot()
         self._taken_at_rest = -1
         self._taken_at = -math.inf
         # How often the reader got bytes, whether it still handles them, and whether it rests.
         self._receipts = 0
         self._is_handling = False
         self._is_resting = False
-        self._rested = trio.lowlevel.ParkingLot()
+        # Who reads, if other tasks than the reader can.
+        self._reading: Reading | None = None
+        self._rested = Lot()
         self.share = new_share()
         # Woken each time the charts have moved, and when the outbox has room again.
-        self._moved = trio.lowlevel.ParkingLot()
-        self._roomy = trio.lowlevel.ParkingLot()
-        # Weak: a reader that its user does not keep is not kept here either.
-        self._readers: weakref.WeakSet[EventReader[LinkEvent]] = weakref.WeakSet()
+        self._moved = Lot()
+        self._roomy = Lot()
+        # Weak: a reader that its user does not keep is not kept here either. No set, which is 1 kB.
+        self._readers: list[weakref.ref[EventReader[LinkEvent]]] = []
         # Called for each event, at once. They must not raise.
         self.followers: list[Callable[[LinkEvent], None]] = []
         # The present state: the latest event of the phase, and that of a breaker that is not
-        # closed, in the order in which they happened.
-        self._present: dict[str, LinkEvent] = {}
+        # closed, and which of them happened later.
+        self._phase_event: LinkEvent | None = None
+        self._breaker_event: LinkEvent | None = None
+        self._breaker_is_later = False
         # The events until the first call of ``events``; None after it.
         self._first_reader: EventReader[LinkEvent] | None = self._new_reader()
 
@@ -209,8 +279,12 @@ class Driver:
                 while True:
                     await self._dial_wanted.wait()
                     self._dial_wanted = trio.Event()
+                    dialled = None
                     with self._epoch_scope as scope:
-                        await self._dial_epoch(scope)
+                        dialled = await self._dial_stream(scope)
+                    if dialled is not None:
+                        stream, give_back = dialled
+                        await self._run_epoch(stream, self.engine.tcp_opened, give_back)
         finally:
             self._stop()
 
@@ -220,12 +294,7 @@ class Driver:
             secured = await self._secured(stream, secure)
             if secured is None:
                 return
-            stream = secured
-            async with open_bare_nursery() as nursery:
-                nursery.start_soon(self._keep_time)
-                with self._epoch_scope:
-                    await self._run_epoch(stream, self.engine.tcp_accepted)
-                nursery.cancel_scope.cancel()
+            await self._run_epoch(secured, self.engine.tcp_accepted)
         finally:
             self._stop()
 
@@ -271,12 +340,12 @@ class Driver:
 
     def _do_soon(self, chore: Callable[[], None]) -> None:
         self._chores[chore] = None
-        self._timer_scope.deadline = -math.inf
+        self._wakes_at = self._timer_scope.deadline = -math.inf
 
     async def _keep_time(self) -> None:
         while True:
-            due = -math.inf if self._chores else self.engine.next_due()
-            with trio.CancelScope(deadline=due) as self._timer_scope:
+            self._wakes_at = -math.inf if self._chores else self.engine.next_due()
+            with trio.CancelScope(deadline=self._wakes_at) as self._timer_scope:
                 await trio.sleep_forever()
             if self._chores:
                 # What was acknowledged before a probe is no sign that the peer lives after it.
@@ -286,25 +355,30 @@ class Driver:
                 self.turn()
             if not self.engine.is_due():
                 continue
-            await self._catch_up()
+            judges = self.engine.judges()
+            await self._catch_up(_QUIET_PASSES if judges else _FEW_PASSES)
+            if not judges and self.engine.judges():
+                await self._catch_up()
             self.ask_handover()
             self.engine.tick()
             self.turn()
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self, passes: int = _QUIET_PASSES) -> None:
         """Let reader, writer and dial do what they could have done while this loop was late.
 
         For at most T6, because a peer may send without end; but while the reader rests, it is the
         program that is late, so that time does not count.
         """
-        quiet, latest = 0, trio.current_time() + self.engine.settings.t6
-        while quiet < _QUIET_PASSES and trio.current_time() < latest:
+        quiet, latest = 0, self._clock() + self.engine.settings.t6
+        while quiet < passes and self._clock() < latest:
             receipts = self._receipts
             while self._is_resting:
                 await self._rested.park()
-                latest = trio.current_time() + self.engine.settings.t6
+                latest = self._clock() + self.engine.settings.t6
             await trio.lowlevel.checkpoint()
-            quiet = 0 if self._is_handling or self._receipts != receipts else quiet + 1
+            has_left = self._reading is not None and self._reading.has_left
+            is_quiet = self._receipts == receipts and not (self._is_handling or has_left)
+            quiet = quiet + 1 if is_quiet else 0
 
     def ask_handover(self) -> None:
         """Tell the engine how much of what is written the peer's system has not acknowledged."""
@@ -347,13 +421,16 @@ class Driver:
                 case Primary():
                     # A task that waits for a primary gets the oldest one.
                     if not self._inbox:
+                        if self._inbox is _NO_INBOX:
+                            self._inbox = deque()
                         self._inbox_news.unpark_all()
+                        self._wake_who_reads()
                     self._arrived += 1
                     output.number = self._arrived
                     self._inbox.append(output)
                 case bytes():
                     if self._transport is not None:
-                        self._transport.write(output)
+                        self._transport.write(output, more=self.engine.has_bytes)
                 case Step():
                     self._record(output)
                     moved = True
@@ -365,12 +442,14 @@ class Driver:
                     self._contest()
                 case _:
                     self._report(output)
-        if moved or self.engine.is_closed:
+                    moved = True
+        if moved:
             for lot in (self._moved, self._roomy, self._inbox_news, self._inbox_taken):
                 lot.unpark_all()
+            self._wake_who_reads()
         # The time keeper must wake when the next timer is due.
-        if (due := self.engine.next_due()) < self._timer_scope.deadline:
-            self._timer_scope.deadline = due
+        if (due := self.engine.next_due()) < self._wakes_at:
+            self._wakes_at = self._timer_scope.deadline = due
 
     def _change_tcp(self, wish: OpenTcp | AbandonTcp | FinishTcp | CloseTcp | ResetTcp) -> None:
         match wish:
@@ -394,14 +473,19 @@ class Driver:
 
     def turn_soon(self) -> None:
         """Like ``turn``, for a message just queued, but later when more messages are likely."""
-        if self._transport is not None and (self._inbox or self._waiting):
-            self._transport.wake()
-        else:
+        transport = self._transport
+        likely = transport is not None and (self._inbox or self._waiting)
+        if transport is None or not likely or self.engine.is_worth_writing:
             self.turn()
+        else:
+            transport.wake()
 
     # One epoch
 
-    async def _dial_epoch(self, scope: trio.CancelScope) -> None:
+    async def _dial_stream(self, scope: trio.CancelScope) -> tuple[Stream, GiveBack] | None:
+        """The stream of a new epoch, and what to call when the attempt is decided; None when it has
+        failed, or was abandoned: ``scope`` is cancelled then.
+        """
         assert self._dial is not None
 
         def began(tried: Mapping[str, str]) -> None:
@@ -419,13 +503,13 @@ class Driver:
             if not scope.cancel_called:
                 self.engine.tcp_failed(system_error(error) or error)
                 self.turn()
-            return
+            return None
         if scope.cancel_called:
             give_back()
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
-            return
-        await self._run_epoch(stream, self.engine.tcp_opened, give_back)
+            return None
+        return stream, give_back
 
     async def _hold_slot(self, give_back: GiveBack) -> None:
         with trio.move_on_after(HELD):
@@ -438,12 +522,17 @@ class Driver:
         begin: Callable[[], None],
         give_back: GiveBack | None = None,
     ) -> None:
+        """Run one connection. That of a passive link is its only one, so its time is kept here."""
         try:
             async with open_bare_nursery() as nursery:
-                self._transport = transport = Transport(self.engine, stream)
+                self._epoch_scope = nursery.cancel_scope
+                if self._dial is None:
+                    nursery.start_soon(self._keep_time)
+                self._transport = transport = Transport(self.engine, stream, self.loop)
                 # The program may read a message in any thread, and the writer task reports it.
-                soon = trio.lowlevel.current_trio_token().run_sync_soon
-                self.engine.on_unreadable(partial(soon, transport.wake, idempotent=True))
+                self.engine.on_unreadable(transport.wake_from_anywhere)
+                if isinstance(stream, Readable):
+                    self._reading = Reading(stream, self._read_little)
                 begin()
                 self.turn()
                 nursery.start_soon(transport.run, self._write_turn, self._catch_up)
@@ -455,7 +544,7 @@ class Driver:
         finally:
             if give_back is not None:
                 give_back()
-            self._transport = self._closed = None
+            self._transport = self._closed = self._reading = None
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(stream)
 
@@ -468,34 +557,74 @@ class Driver:
         engine = self.engine
         try:
             while True:
-                try:
-                    data = await stream.receive_some(
-                        RECEIVE_SIZE if engine.is_selected else _RECEIVE_UNSELECTED
-                    )
-                except BROKEN as error:
-                    engine.tcp_closed(system_error(error) or error)
-                    self.turn()
-                    return
-                if not data:
-                    engine.tcp_closed()
+                data = await self._receive(stream)
+                if isinstance(data, Exception) or not data:
+                    engine.tcp_closed(data if isinstance(data, Exception) else None)
                     self.turn()
                     return
                 self._receipts += 1
                 self._is_handling = True
-                await self._handle(bytes(data))
+                one = await self._handle(data)
                 self._is_handling = False
+                if one and self._reading is not None:
+                    await self._reading.offer()
         finally:
             self._is_handling = False
             self.share.leave()
 
-    async def _handle(self, data: bytes) -> None:
-        """Give ``data`` to the engine, in slices, so that a flood of frames is not one turn."""
+    async def _receive(self, stream: Stream) -> bytes | Exception:
+        """What another task has left, or what comes next; empty at the end."""
+        left = self._reading.take_left() if self._reading is not None else None
+        if left is not None:
+            return left
+        try:
+            size = max(self._receive_size, min(self.engine.missing, LARGEST_RECEIVE_SIZE))
+            return bytes(await stream.receive_some(size))
+        except BROKEN as error:
+            return system_error(error) or error
+
+    @property
+    def _receive_size(self) -> int:
+        return RECEIVE_SIZE if self.engine.is_selected else _RECEIVE_UNSELECTED
+
+    def _wake_who_reads(self) -> None:
+        if self._reading is not None:
+            self._reading.wake()
+
+    def _read_little(self, stream: Readable) -> bytes | Exception | None:
+        """In a task of the program: read, and handle what is little. What is left, if so."""
+        try:
+            data = stream.receive_nowait(self._receive_size)
+        except BROKEN as error:
+            return system_error(error) or error
+        if data is None:
+            return None
+        self._receipts += 1
+        start = self._handle_little(data) if data else 0
+        return None if start == len(data) > 0 else data[start:]
+
+    def _handle_little(self, data: bytes) -> int:
+        """Give the first few frames to the engine, if that is little. Where the rest begins."""
+        engine, share, end = self.engine, self.share, len(data)
+        if end > LITTLE_BYTES or engine.room(end) < LITTLE_FRAMES or share.is_heavy:
+            return 0
+        start = engine.receive(data, 0, LITTLE_FRAMES)
+        self.turn()
+        share.handled_little(all_of_it=start == end)
+        return start
+
+    async def _handle(self, data: bytes) -> bool:
+        """Give ``data`` to the engine, in slices, so that a flood of frames is not one turn.
+
+        Returns whether it was one message for one task, and no other waits for one.
+        """
         engine, share = self.engine, self.share
-        start, end = 0, len(data)
-        if end <= LITTLE_BYTES and engine.room(end) >= LITTLE_FRAMES and not share.is_heavy:
-            start = engine.receive(data, 0, LITTLE_FRAMES)
-            self.turn()
-            share.handled_little(all_of_it=start == end)
+        waiting, arrived = len(self._waiting), self._arrived
+        start, end = self._handle_little(data), len(data)
+        if start == end:
+            share.leave()
+            came = waiting - len(self._waiting) + self._arrived - arrived
+            return came == 1 and not self._waiting
         while start < end:
             room = engine.room(end - start) or await self._rest(end - start)
             share.begin()
@@ -508,6 +637,7 @@ class Driver:
             if share.end() or start < end:
                 await share.wait()
         share.leave()
+        return False
 
     async def _rest(self, size: int) -> int:
         """Let a program that reads take primaries before more of them come, for at most T6 / 4.
@@ -518,7 +648,7 @@ class Driver:
         """
         engine, settings = self.engine, self.engine.settings
         while True:
-            reads = trio.current_time() - self._taken_at < settings.t3
+            reads = self._clock() - self._taken_at < settings.t3
             if not reads and self._taken == self._taken_at_rest:
                 return size
             before = self._taken_at_rest = self._taken
@@ -562,13 +692,32 @@ class Driver:
         if transaction.is_settled:
             await trio.lowlevel.checkpoint()
             return
-        self.when_settled(transaction, partial(reschedule, trio.lowlevel.current_task()))
+        reading = None if self._waiting else self._reading
+        if (
+            reading is not None
+            and reading.is_free
+            and await self._read_until_settled(reading, transaction)
+        ):
+            return
+        self._waiting[transaction] = partial(reschedule, trio.lowlevel.current_task())
 
         def abort(_: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
             self.abandon(transaction)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def _read_until_settled(
+        self, reading: Reading, transaction: Transaction | ControlTransaction
+    ) -> bool:
+        """Wait for ``transaction`` and read meanwhile. Whether it is settled."""
+        self.when_settled(transaction, reading.wake)
+        try:
+            await reading.read_until(lambda: transaction.is_settled)
+        except trio.Cancelled:
+            self.abandon(transaction)
+            raise
+        return transaction.is_settled
 
     def when_settled(
         self, transaction: Transaction | ControlTransaction, settled: Callable[[], object]
@@ -600,14 +749,18 @@ class Driver:
         while not self._inbox:
             if self.engine.is_closed:
                 return None
-            await self._inbox_news.park()
+            reading = self._reading
+            if reading is not None and reading.is_free:
+                await reading.read_until(lambda: bool(self._inbox) or self.engine.is_closed)
+            else:
+                await self._inbox_news.park()
             self.share.resume()
         primary = self._inbox.popleft()
         self.engine.take(primary)
         self._taken += 1
         if self._inbox:
             # It is behind: the reader may want to know whether it goes on.
-            self._taken_at = trio.current_time()
+            self._taken_at = self._clock()
         if self._is_resting:
             self._inbox_taken.unpark_all()
         return primary
@@ -634,11 +787,12 @@ class Driver:
         return self._new_reader()
 
     def _new_reader(self) -> EventReader[LinkEvent]:
-        reader: EventReader[LinkEvent] = EventReader(
-            self.loop, lambda: self.engine.settings, lambda: self.engine.peer
-        )
-        self._readers.add(reader)
-        reader._begin(self._present.values())
+        reader: EventReader[LinkEvent] = EventReader(self.loop, self.engine)
+        self._readers.append(weakref.ref(reader, self._readers.remove))
+        present = (self._phase_event, self._breaker_event)
+        if not self._breaker_is_later:
+            present = present[::-1]
+        reader._begin(event for event in present if event is not None)
         if self.engine.is_closed:
             reader.close()
         return reader
@@ -647,15 +801,13 @@ class Driver:
         """``event`` may be a part of the present state."""
         match event:
             case BreakerClosed():
-                self._present.pop("breaker", None)
+                self._breaker_event = None
             case BreakerOpened() | BreakerHalfOpen() | BreakerProbing() | BreakerIsolated():
-                self._present.pop("breaker", None)
-                self._present["breaker"] = event
+                self._breaker_event, self._breaker_is_later = event, True
             case UnexpectedSecondary() | Unsent() | Missed():
                 pass
             case _:
-                self._present.pop("phase", None)
-                self._present["phase"] = event
+                self._phase_event, self._breaker_is_later = event, False
 
     def _report(self, event: LinkEvent) -> None:
         self._remember(event)
@@ -664,7 +816,8 @@ class Driver:
         self._has_events = True
         for observer in self._observers:
             observer.happened(event)
-        for reader in self._readers:
+        # Those that their users still have.
+        for reader in [each for weak in list(self._readers) if (each := weak()) is not None]:
             if reader is self._first_reader and isinstance(event, UnexpectedSecondary):
                 # Perhaps nobody ever asks for events, so no message is kept for that.
                 reader.miss()

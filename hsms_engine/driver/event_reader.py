@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from collections.abc import Iterable
+from typing import Generic, Protocol, TypeVar
 
 import trio
 
-from hsms_engine.driver.loop import Loop
+from hsms_engine.driver.loop import HasSettings, Loop
+from hsms_engine.driver.lot import Lot
 from hsms_engine.errors import ClosedError
 from hsms_engine.events import Happened, Missed, UnexpectedSecondary
-from hsms_engine.settings import Settings
 
 E = TypeVar("E", bound=Happened)
+
+
+class Told(HasSettings, Protocol):
+    """What events are told of. ``peer`` is its name, for people."""
+
+    @property
+    def peer(self) -> str: ...
 
 
 def _bytes_in(event: Happened) -> int:
@@ -24,29 +31,39 @@ class EventReader(Generic[E]):
     """One reader of events: ordered and bounded; ``Missed`` says how many were dropped.
 
     At most ``events_size`` events wait, with ``inbox_bytes`` bytes of messages in them, by the
-    settings in force at that time. Beyond that the oldest are dropped. ``name`` gives whose events
-    they are, for people.
+    settings in force at that time. Beyond that the oldest are dropped. ``of`` is whose events they
+    are.
     """
 
-    def __init__(
-        self, loop: Loop, settings: Callable[[], Settings], name: Callable[[], str]
-    ) -> None:
+    __slots__ = (
+        "__weakref__",
+        "_ended",
+        "_held",
+        "_loop",
+        "_missed",
+        "_news",
+        "_of",
+        "_present",
+        "_returned",
+        "_waiting",
+    )
+
+    def __init__(self, loop: Loop, of: Told) -> None:
         self._loop = loop
-        self._settings = settings
-        self._name = name
+        self._of = of
         self._waiting: deque[E] = deque()
         # How many events of these told the present state when it began.
         self._present = 0
         # What was taken and put back, the earliest first.
-        self._returned: deque[E | Missed] = deque()
+        self._returned: list[E | Missed] = []
         # The bytes of messages in the events that wait.
         self._held = 0
         self._missed = 0
-        self._news = trio.lowlevel.ParkingLot()
+        self._news = Lot()
         self._ended = False
 
     def __repr__(self) -> str:
-        return f"<EventReader {self._name()}>"
+        return f"<EventReader {self._of.peer}>"
 
     def _begin(self, present: Iterable[E]) -> None:
         """Queue the events that tell the present state."""
@@ -63,7 +80,7 @@ class EventReader(Generic[E]):
         """Queue an event that has happened."""
         self._held += _bytes_in(event)
         self._waiting.append(event)
-        settings = self._settings()
+        settings = self._of.settings
         while len(self._waiting) > settings.events_size or (
             self._held > settings.inbox_bytes and len(self._waiting) > 1
         ):
@@ -109,10 +126,10 @@ class EventReader(Generic[E]):
         await trio.lowlevel.checkpoint()
         while not (self._waiting or self._returned):
             if self._ended:
-                raise ClosedError(f"{self._name()}: there are no more events: it is closed")
+                raise ClosedError(f"{self._of.peer}: there are no more events: it is closed")
             await self._news.park()
         if self._returned:
-            return self._returned.popleft()
+            return self._returned.pop(0)
         if self._missed:
             first, missed = self._waiting[0], self._missed
             self._missed = 0

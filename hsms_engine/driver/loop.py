@@ -12,6 +12,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from threading import get_ident
+from typing import Protocol
 
 import trio
 from trio.lowlevel import in_trio_task
@@ -22,6 +23,8 @@ from hsms_engine.settings import Settings, SettingsChanges
 
 class Loop:
     """The trio run, and the thread, in which this is made."""
+
+    __slots__ = ("_name", "_thread", "_token")
 
     def __init__(self) -> None:
         self._thread = get_ident()
@@ -44,9 +47,12 @@ class Loop:
             raise self._wrong(what, call)
 
     def soon(self, call: Callable[[], None]) -> None:
-        """Make ``call``, which must not raise, in this loop; never, when the loop is over."""
+        """Make ``call``, which must not raise, in this loop; never, when the loop is over.
+
+        Only once, when it is asked for again before that.
+        """
         with contextlib.suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(call)
+            self._token.run_sync_soon(call, idempotent=True)
 
     def _wrong(self, what: object, call: str) -> WrongLoopError:
         return WrongLoopError(
@@ -81,22 +87,32 @@ def _caller() -> str:
     return f"under asyncio in {thread}"
 
 
+class HasSettings(Protocol):
+    """What settings are in force for."""
+
+    @property
+    def settings(self) -> Settings: ...
+
+
 class Configuration:
     """Settings that may be changed from any thread: validated where they are given, used in the
     loop.
 
-    ``check`` raises when they cannot be used, in any thread; ``use`` uses them. It must not raise.
+    ``owner`` has those in force. ``check`` raises when they cannot be used, in any thread; ``use``
+    uses them. It must not raise.
     """
+
+    __slots__ = ("_check", "_lock", "_loop", "_owner", "_use", "_wanted")
 
     def __init__(
         self,
         loop: Loop,
-        in_force: Callable[[], Settings],
+        owner: HasSettings,
         check: Callable[[Settings], None],
         use: Callable[[Settings], None],
     ) -> None:
         self._loop = loop
-        self._in_force = in_force
+        self._owner = owner
         self._check = check
         self._use = use
         self._lock = threading.Lock()
@@ -110,7 +126,7 @@ class Configuration:
         """
         is_here = self._loop.is_here
         with self._lock:
-            base = settings or self._wanted or self._in_force()
+            base = settings or self._wanted or self._owner.settings
             wanted = base.replace(**changes)
             self._check(wanted)
             self._wanted = None if is_here else wanted

@@ -426,6 +426,11 @@ class TlsStream(trio.abc.HalfCloseableStream):
                 # have their turn.
                 await trio.lowlevel.checkpoint()
                 continue
+            # All that has come is looked at; a part of a record may be left, whose data is to come.
+            if self._without_data > _LONGEST_WITHOUT_DATA:
+                raise self._fail(
+                    f"the peer sent more than {_LONGEST_WITHOUT_DATA} bytes of TLS without data"
+                )
             received = await self._stream.receive_some(most)
             if not received:
                 raise self._fail(
@@ -433,10 +438,6 @@ class TlsStream(trio.abc.HalfCloseableStream):
                     "somebody between has cut the connection"
                 )
             self._without_data += len(received)
-            if self._without_data > _LONGEST_WITHOUT_DATA:
-                raise self._fail(
-                    f"the peer sent more than {_LONGEST_WITHOUT_DATA} bytes of TLS without data"
-                )
             self._received += received
 
     def _decrypt_all(self, most: int) -> bytes | None:

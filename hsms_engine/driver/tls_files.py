@@ -168,18 +168,24 @@ def _look(path: str) -> object:
 Tls = ssl.SSLContext | TlsFiles
 
 
+# The names of no files, and these.
+_NONE = (("",) * 4, TlsFiles())
+
+
 class TlsChoice:
     """Which TLS the connections of one end have: what was given, or else the files of its settings.
 
     A ``ssl.SSLContext`` is used as it is, but never renegotiates.
     """
 
+    __slots__ = ("_checked", "_given", "_listens", "_used")
+
     def __init__(self, given: Tls | None, *, listens: bool) -> None:
         self._given = given
         self._listens = listens
         # What the names are in the settings, and those files: of the latest connection, and of the
         # latest check.
-        self._used: tuple[tuple[str, ...], TlsFiles] = (("",) * 4, TlsFiles())
+        self._used: tuple[tuple[str, ...], TlsFiles] = _NONE
         self._checked: tuple[tuple[str, ...], TlsFiles] = self._used
 
     def context(self, settings: Settings) -> ssl.SSLContext | None:

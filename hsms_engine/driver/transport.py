@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from hsms_engine.driver.loop import Loop
 from hsms_engine.driver.tcp import BROKEN, Resettable, Stream, system_error
 from hsms_engine.protocol.engine import Engine
 
@@ -23,18 +24,39 @@ _PIECE = 65_536
 class Transport:
     """One stream and the bytes that are to be written to it."""
 
-    def __init__(self, engine: Engine, stream: Stream) -> None:
+    __slots__ = (
+        "_broken",
+        "_engine",
+        "_finished",
+        "_finishing",
+        "_loop",
+        "_pieces",
+        "_send_nowait",
+        "_send_pieces",
+        "_send_some",
+        "_stream",
+        "_waiting",
+        "_wanted",
+    )
+
+    def __init__(self, engine: Engine, stream: Stream, loop: Loop) -> None:
         self._engine = engine
+        self._loop = loop
         self._stream = stream
         self._send_nowait: Callable[[bytes | memoryview], int] | None = getattr(
             stream, "send_nowait", None
+        )
+        self._send_pieces: Callable[[list[bytes]], int] | None = getattr(
+            stream, "send_pieces_nowait", None
         )
         send_some: Callable[[memoryview], Awaitable[int]] | None = getattr(
             stream, "send_some", None
         )
         self._send_some = send_some or self._send_piece
-        # What the stream has not taken, in order.
-        self._waiting: deque[memoryview] = deque()
+        # What is to be sent with what comes next; and what the stream has not taken, in order. None
+        # when that is nothing: a deque is 0.7 kB.
+        self._pieces: list[bytes] = []
+        self._waiting: deque[memoryview] | None = None
         self._finishing = False
         # Whether the peer was told that no more bytes follow, which some systems count as a byte.
         self._finished = False
@@ -43,22 +65,43 @@ class Transport:
         # Set when there is something to do for the writer task.
         self._wanted = trio.Event()
 
-    def write(self, data: bytes) -> None:
-        """Send as much of ``data`` as the stream takes now; the writer task sends the rest."""
+    def write(self, data: bytes, *, more: bool) -> None:
+        """Send as much of ``data`` as the stream takes now; the writer task sends the rest.
+
+        ``more``: other bytes follow at once, which are sent together with these.
+        """
+        self._pieces.append(data)
+        if more:
+            return
+        pieces, self._pieces, send_pieces = self._pieces, [], None
+        if len(pieces) > 1:
+            send_pieces = self._send_pieces
+            if send_pieces is None:
+                data = b"".join(pieces)
+                pieces = [data]
         count = 0
-        if self._send_nowait is not None and not self._waiting and self._broken is None:
+        if self._send_nowait is not None and self._waiting is None and self._broken is None:
             try:
-                count = self._send_nowait(data)
+                count = send_pieces(pieces) if send_pieces is not None else self._send_nowait(data)
             except BROKEN as error:
                 self._broken = error
-        if count < len(data):
-            self._waiting.append(memoryview(data)[count:])
-            self._wanted.set()
+        taken = count
+        for piece in pieces:
+            if taken < len(piece):
+                if self._waiting is None:
+                    self._waiting = deque()
+                self._waiting.append(memoryview(piece)[taken:])
+                self._wanted.set()
+            taken = max(taken - len(piece), 0)
         self._engine.wrote(count)
 
     def wake(self) -> None:
         """Let the writer task have a turn after this one."""
         self._wanted.set()
+
+    def wake_from_anywhere(self) -> None:
+        """``wake``, to be called in any thread."""
+        self._loop.soon(self.wake)
 
     def finish(self) -> None:
         """Tell the peer, when all bytes are written, that no more follow, if the stream can."""
@@ -91,8 +134,8 @@ class Transport:
             self._wanted = trio.Event()
             turn()
             try:
-                while self._waiting and self._broken is None:
-                    self._took(await self._send_some(self._waiting[0]))
+                while self._waiting is not None and self._broken is None:
+                    self._took(await self._send_some(self._waiting[0]), self._waiting)
                     turn()
             except BROKEN as error:
                 self._broken = error
@@ -106,11 +149,13 @@ class Transport:
         await self._stream.send_all(bytes(data[:_PIECE]))
         return min(len(data), _PIECE)
 
-    def _took(self, count: int) -> None:
-        if count == len(self._waiting[0]):
-            self._waiting.popleft()
+    def _took(self, count: int, waiting: deque[memoryview]) -> None:
+        if count == len(waiting[0]):
+            waiting.popleft()
+            if not waiting:
+                self._waiting = None
         else:
-            self._waiting[0] = self._waiting[0][count:]
+            waiting[0] = waiting[0][count:]
         self._engine.wrote(count)
 
     async def _finish(self) -> None:

@@ -53,8 +53,22 @@ _FREE = 0.25
 class Share:
     """One connection's part of the time of its event loop."""
 
+    __slots__ = (
+        "_began",
+        "_clock",
+        "_debt",
+        "_left",
+        "_messages",
+        "_program_began",
+        "_settled_at",
+        "_slice",
+        "_turns",
+        "look",
+    )
+
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
+        self._clock = turns.clock
         self._debt = 0.0
         self._settled_at = 0.0
         # Of the reader: when its slice began, and the frames in it that are left.
@@ -71,18 +85,18 @@ class Share:
 
     def begin(self) -> None:
         """A slice begins."""
-        self._began = trio.current_time()
+        self._began = self._clock()
         self._slice = self._turns.slice_for(self, self._began)
         self.look, self._left = self._slice.look, self._slice.frames
 
     def handled(self) -> bool:
         """``look`` frames, or fewer, are handled. Returns whether the slice is over."""
         self._left -= self.look
-        return self._left <= 0 or trio.current_time() - self._began >= self._slice.seconds
+        return self._left <= 0 or self._clock() - self._began >= self._slice.seconds
 
     def end(self) -> bool:
         """The slice ends. Returns whether to ``wait``."""
-        now = trio.current_time()
+        now = self._clock()
         self._use(now, now - self._began)
         return self._slice is SHORT and self.is_heavy
 
@@ -97,7 +111,7 @@ class Share:
         They cost too little to be measured.
         """
         if all_of_it:
-            self._turns.had_little(self, trio.current_time())
+            self._turns.had_little(self, self._clock())
 
     def _use(self, now: float, seconds: float) -> None:
         owed = self._debt - _FREE * (now - self._settled_at)
@@ -126,7 +140,7 @@ class Share:
         self._messages += 1
         if self._messages % _MESSAGES:
             return False
-        now = trio.current_time()
+        now = self._clock()
         if self._messages == _MESSAGES:
             # Most programs have waited again by now, and no clock was read for them.
             self._program_began = now
@@ -136,7 +150,7 @@ class Share:
 
     async def pause(self) -> None:
         """The program's slice is over: let others have a turn."""
-        now = trio.current_time()
+        now = self._clock()
         self._use(now, now - self._program_began)
         await self.wait()
         self.leave()
@@ -147,6 +161,8 @@ class Turns:
     """The connections of one event loop that wait for a slice."""
 
     def __init__(self) -> None:
+        # The method itself, because it is called for every few messages.
+        self.clock = trio.lowlevel.current_clock().current_time
         # The earliest first: when it began to wait plus its debt, so that nobody waits for ever.
         self._waiting: list[tuple[float, int, trio.lowlevel.Task]] = []
         self._numbers = itertools.count()
@@ -168,7 +184,7 @@ class Turns:
     @property
     def are_short(self) -> bool:
         """Whether some connection has little to do at a time."""
-        return trio.current_time() - self._latest_at < _LATELY
+        return self.clock() - self._latest_at < _LATELY
 
     def slice_for(self, share: Share, now: float) -> Slice:
         """The slice of ``share``, which begins now."""
@@ -184,7 +200,7 @@ class Turns:
 
     async def _wait(self, debt: float) -> None:
         task = trio.lowlevel.current_task()
-        entry = (trio.current_time() + debt, next(self._numbers), task)
+        entry = (self.clock() + debt, next(self._numbers), task)
         if self._holder is None or self._holder is task:
             first = heapq.heappushpop(self._waiting, entry)
             self._holder = first[2]

@@ -20,6 +20,23 @@ from hsms_engine.wire import SECS_II, Frame, SType
 class Context:
     """The shared data of one engine; its parts read and change it."""
 
+    __slots__ = (
+        "_name_peer",
+        "clock",
+        "counters",
+        "epoch",
+        "epochs",
+        "outputs",
+        "peer",
+        "random",
+        "session_ids",
+        "settings",
+        "tell_unreadable",
+        "tried",
+        "watched",
+        "watching",
+    )
+
     def __init__(
         self,
         settings: Settings,

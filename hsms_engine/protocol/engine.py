@@ -40,7 +40,7 @@ from hsms_engine.protocol.entity import Entity
 from hsms_engine.protocol.epoch import Epoch, Primary
 from hsms_engine.protocol.lifecycle import Lifecycle
 from hsms_engine.protocol.outbox import Outbox
-from hsms_engine.protocol.outputs import Output
+from hsms_engine.protocol.outputs import LONG_PIECE, Output
 from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.refusals import misplaced, refused, unusable
 from hsms_engine.protocol.saving import Kept
@@ -53,6 +53,10 @@ from statecharts import System
 from statecharts.hsms.timers import T6, T6_LINKTEST
 
 _DATA = int(SType.DATA)
+# The state in which messages pass, which is asked for with each of them.
+_SELECTED = "selected"
+# Pieces of frames that are worth a write of their own, while a program may queue more.
+_MANY_PIECES = 32
 # By the SType of a response: the timer that runs from the moment its request is wholly written.
 _ANSWER_TO = {
     SType.SELECT_RSP: T6.id,
@@ -70,6 +74,17 @@ class Engine:
     what another engine has kept, perhaps in another program: this one begins with it, disabled.
     Raises ``LocalProtocolError`` when there is no such thing for it: see ``kept``.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_context",
+        "_entity",
+        "_exchange",
+        "_life",
+        "next_due",
+        "next_output",
+        "take",
+    )
 
     def __init__(
         self,
@@ -92,6 +107,7 @@ class Engine:
             self._life.restore(kept)
         # The methods themselves, without a wrapper: they are called for every message.
         self.next_output = self._context.outputs.next
+        self.next_due = self._life.timers.next_due
         self.take = self._exchange.take
 
     # What comes out
@@ -99,14 +115,17 @@ class Engine:
     next_output: Callable[[], Output | None]
     """The next output; None when there is none now."""
 
-    def next_due(self) -> float:
-        """When to call ``tick``, on the clock; perhaps too early, never too late, or infinite."""
-        return self._life.timers.next_due()
+    next_due: Callable[[], float]
+    """When to call ``tick``, on the clock; perhaps too early, never too late, or infinite."""
 
     def is_due(self) -> bool:
         """Whether ``tick`` has something to do now."""
         self._life.timers.retime()
         return self.next_due() <= self._context.clock()
+
+    def judges(self) -> bool:
+        """Whether ``tick`` now ends a wait for the peer, and does not just begin something."""
+        return self._life.timers.judges()
 
     # What happens: TCP, bytes, time
 
@@ -156,7 +175,7 @@ class Engine:
             life.timers.expect(now + context.settings.t3)
         was_blocked = "backlogged" in life.snapshot
         if outbox.backlog:
-            self._wrote_in_part(outbox, count, was_blocked=was_blocked)
+            self._wrote_in_part(outbox, was_blocked=was_blocked)
             return
         if was_blocked:
             life.tell("write_drained")
@@ -204,7 +223,7 @@ class Engine:
             bad_length = FrameLengthError(error.length, error.raw, error.limit)
         context.counters["bytes_received"] += stop - start
         context.counters["frames_received"] += len(frames)
-        selected = self.is_selected
+        selected = _SELECTED in life.snapshot.states
         for index, frame in enumerate(frames):
             if selected and frame.stype == _DATA and frame.ptype == SECS_II:
                 problem = self._exchange.receive(epoch, frame)
@@ -222,8 +241,9 @@ class Engine:
         if bad_length is not None:
             life.tell("communication_failed", bad_length)
             return stop
-        self._tell_receiver(epoch, completed=bool(frames))
-        if not selected and epoch.decoder.partial:
+        is_partial = epoch.decoder.partial
+        self._tell_receiver(completed=bool(frames), is_partial=is_partial)
+        if is_partial and not selected:
             # What is not selected is answered by its header, so no body takes memory.
             epoch.decoder.drop_body()
         return stop
@@ -231,7 +251,7 @@ class Engine:
     def watch(self, watched: Callable[[], bool]) -> None:
         """From now on each message comes out as ``Traffic`` while ``watched()`` is true.
 
-        It is asked once for each call of ``receive`` and once for each frame that is sent.
+        It is asked once for each call of ``receive``, and for frames that come out together.
         """
         self._context.watched = watched
 
@@ -240,7 +260,15 @@ class Engine:
 
         0: a driver lets the program take some first. Beyond the whole inbox, TCP is closed.
         """
-        return self._exchange.room(size) if self.is_selected else size
+        is_selected = _SELECTED in self._life.snapshot.states
+        return self._exchange.room(size) if is_selected else size
+
+    @property
+    def missing(self) -> int:
+        """How many bytes of the frame in progress are to come, as far as known; 0 before it is
+        selected, when a peer may take little memory."""
+        epoch = self._context.epoch
+        return epoch.decoder.missing if epoch is not None and self.is_selected else 0
 
     def serving(self, *, begins: bool) -> None:
         """Passive: the program begins to serve this connection, or has ended."""
@@ -354,7 +382,10 @@ class Engine:
 
     def request(self, message: Message) -> Transaction:
         """Queue a primary with W. The transaction comes out when it is settled."""
-        return self._exchange.request(self._selected_epoch(), message)
+        epoch = self._context.epoch
+        if epoch is None or _SELECTED not in self._life.snapshot.states:
+            raise self.unusable()
+        return self._exchange.request(epoch, message)
 
     def send(self, message: Message) -> None:
         """Queue a primary that wants no reply."""
@@ -432,7 +463,7 @@ class Engine:
     @property
     def is_selected(self) -> bool:
         """Whether data messages may pass (E37: SELECTED)."""
-        return "selected" in self._life.snapshot
+        return _SELECTED in self._life.snapshot.states
 
     @property
     def is_closed(self) -> bool:
@@ -474,7 +505,21 @@ class Engine:
         """Whether so much is queued (``outbox_size``) that senders are to wait."""
         context = self._context
         epoch = context.epoch
-        return epoch is not None and epoch.outbox.backlog > context.settings.outbox_size
+        if epoch is None:
+            return False
+        outbox = epoch.outbox
+        return outbox.queued - outbox.written > context.settings.outbox_size
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether the next output is bytes."""
+        return bool(self._context.outputs.pieces)
+
+    @property
+    def is_worth_writing(self) -> bool:
+        """Of a message just queued: whether so much is to come out that a driver is not to wait."""
+        pieces = self._context.outputs.pieces
+        return len(pieces) >= _MANY_PIECES or len(pieces[-1]) > LONG_PIECE
 
     def may_overflow(self, size: int) -> bool:
         """Whether what is in ``size`` bytes may close the connection, because the inbox is full."""
@@ -541,7 +586,7 @@ class Engine:
 
     def _selected_epoch(self) -> Epoch:
         epoch = self._context.epoch
-        if epoch is None or "selected" not in self._life.snapshot:
+        if epoch is None or _SELECTED not in self._life.snapshot.states:
             raise self.unusable()
         return epoch
 
@@ -560,25 +605,20 @@ class Engine:
         if (error := misplaced(self._life, self._context, event)) is not None:
             raise error
 
-    def _wrote_in_part(self, outbox: Outbox, count: int, *, was_blocked: bool) -> None:
+    def _wrote_in_part(self, outbox: Outbox, *, was_blocked: bool) -> None:
         if not was_blocked:
             outbox.begin_batch()
             self._life.tell("write_blocked")
-        elif count:
-            self._life.tell("write_progressed")
-            if outbox.written >= outbox.batch_end:
-                outbox.begin_batch()
-                self._life.tell("write_caught_up")
+        elif outbox.written >= outbox.batch_end:
+            outbox.begin_batch()
+            self._life.tell("write_caught_up")
 
-    def _tell_receiver(self, epoch: Epoch, *, completed: bool) -> None:
+    def _tell_receiver(self, *, completed: bool, is_partial: bool) -> None:
         was_partial = "in_frame" in self._life.snapshot
-        is_partial = epoch.decoder.partial
         if was_partial and completed:
             self._life.tell("frame_completed")
-        elif was_partial:
-            self._life.tell("frame_progressed")
-            return
-        if is_partial:
+            was_partial = False
+        if is_partial and not was_partial:
             self._life.tell("frame_began")
 
     def _receive_control(self, epoch: Epoch, frame: Frame) -> str | None:

@@ -7,7 +7,6 @@ primary knows its epoch, so that a reply cannot go to another connection.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from hsms_engine.message import Message
@@ -30,7 +29,7 @@ class Unreadable:
 
     def __init__(self) -> None:
         self.tell: Callable[[], None] | None = None
-        self._found: deque[Frame] = deque()
+        self._found: list[Frame] = []
 
     def __reduce__(self) -> tuple[type[Unreadable], tuple[()]]:
         return Unreadable, ()
@@ -44,7 +43,7 @@ class Unreadable:
 
     def next(self) -> Frame | None:
         """The header of the next one, None when there is none."""
-        return self._found.popleft() if self._found else None
+        return self._found.pop(0) if self._found else None
 
 
 def _header(message: Message) -> Frame:
@@ -59,14 +58,16 @@ def _header(message: Message) -> Frame:
 class Primary(Message):
     """A received primary, with what ``reply`` needs to know.
 
-    ``answered``: its one reply is queued. ``taken``: the program has it, so it does not count
-    against ``inbox_size`` any more. ``told``: its connection knows that it is no SECS-II.
-    ``received_at`` is the clock in seconds, ``number`` counts the primaries in the inbox of a link.
+    ``size`` is that of its body in bytes. ``answered``: its one reply is queued. ``taken``: the
+    program has it, so it does not count against ``inbox_size`` any more. ``told``: its connection
+    knows that it is no SECS-II. ``received_at`` is the clock in seconds, ``number`` counts the
+    primaries in the inbox of a link.
     """
 
-    __slots__ = ("answered", "epoch", "number", "received_at", "taken", "told")
+    __slots__ = ("answered", "epoch", "number", "received_at", "size", "taken", "told")
 
     epoch: Epoch
+    size: int
     answered: bool
     taken: bool
     told: bool
@@ -94,6 +95,19 @@ class Secondary(Message):
 
 class Epoch:
     """One TCP connection, from open to closed. Times are seconds of the clock."""
+
+    __slots__ = (
+        "decoder",
+        "last_received",
+        "met_foreign",
+        "not_taken",
+        "number",
+        "outbox",
+        "own",
+        "transactions",
+        "unreadable",
+        "was_selected",
+    )
 
     def __init__(self, number: int, now: float, *, max_frame: int, first_system_bytes: int) -> None:
         self.number = number

@@ -32,15 +32,13 @@ from hsms_engine.protocol.stream_nine import FAULTS, header_of, report, reported
 from hsms_engine.protocol.timers import Timers
 from hsms_engine.protocol.traffic import FOREIGN, NO_ROOM, NOT_ALLOWED, UNEXPECTED
 from hsms_engine.protocol.transactions import Transaction
-from hsms_engine.wire import HEADER_LENGTH, Frame, data_frame, encode_data
+from hsms_engine.wire import PREFIX_BYTES, SECS_II, WAIT, Frame, SType, data_prefix
 
 # The most bytes of answers to what a peer asks that wait for it to read them. No program waits for
 # these, so a peer that asks and does not read would take memory without end. Before the session is
 # selected, a peer may take little memory of any kind.
 RESERVE = 1_048_576
 RESERVE_UNSELECTED = 16_384
-# Where the header of a frame is, in its bytes.
-_HEADER = slice(4, 4 + HEADER_LENGTH)
 # A waiting primary takes about this much more memory than its body, which counts for
 # ``server_inbox_bytes``: otherwise headers alone would be free.
 OVERHEAD = 200
@@ -48,6 +46,8 @@ OVERHEAD = 200
 
 class Exchange:
     """Carries data messages between the program and the open connection."""
+
+    __slots__ = ("_context", "_entity", "_timers", "_waiting_bytes", "waiting")
 
     def __init__(self, context: Context, timers: Timers, entity: Entity | None) -> None:
         self._context = context
@@ -61,34 +61,42 @@ class Exchange:
 
     def request(self, epoch: Epoch, message: Message) -> Transaction:
         """Queue a primary with W and open its transaction."""
-        number, before = epoch.transactions.take_system_bytes(), epoch.outbox.queued
-        frame = self._queue(epoch, message, number)
-        transaction = epoch.transactions.open(
-            message.stream, message.function, before, epoch.outbox.queued, number
+        transactions, outbox = epoch.transactions, epoch.outbox
+        number, before = transactions.take_system_bytes(), outbox.queued
+        outbox.put_message(self._encode(message, number))
+        transaction = Transaction(
+            number,
+            message._stream,
+            message._function,
+            self._context.settings.session_id,
+            before,
+            outbox.queued,
+            epoch.not_taken.count,
         )
-        transaction.header = frame[_HEADER]
-        transaction.not_taken_before = epoch.not_taken.count
+        transactions.open(transaction)
         return transaction
 
     def send(self, epoch: Epoch, message: Message) -> None:
         """Queue a primary that opens no transaction."""
-        self._queue(epoch, message, epoch.transactions.take_system_bytes())
+        epoch.outbox.put_message(self._encode(message, epoch.transactions.take_system_bytes()))
 
     def reply(self, epoch: Epoch, primary: Primary, reply: Message) -> None:
         """Queue the reply to a primary of this connection.
 
         Raises ``LocalProtocolError`` when it does not answer that primary.
         """
-        if not primary.wait or primary.answered:
+        if not primary._wait or primary.answered:
             why = "was answered already" if primary.answered else "does not want a reply"
             raise LocalProtocolError(f"{primary.name} {why}")
-        if reply.function not in (primary.function + 1, 0) or reply.stream != primary.stream:
+        answers = reply._function == primary._function + 1 or not reply._function
+        if not answers or reply._stream != primary._stream:
             raise LocalProtocolError(
                 f"{reply.name} does not answer {primary.name}: "
                 f"S{primary.stream}F{primary.function + 1} or S{primary.stream}F0 does"
             )
-        assert primary.system_bytes is not None
-        self._queue(epoch, reply, primary.system_bytes, primary.received_at)
+        number = primary._system_bytes
+        assert number is not None
+        epoch.outbox.put_message(self._encode(reply, number, primary.received_at))
         primary.answered = True
         if not primary.taken:
             self.take(primary)
@@ -107,7 +115,7 @@ class Exchange:
         if not primary.taken:
             primary.taken = True
             self.waiting -= 1
-            size = len(primary.body)
+            size = primary.size
             self._waiting_bytes -= size
             if self._entity is not None:
                 self._entity.waiting_bytes -= size + OVERHEAD
@@ -169,6 +177,7 @@ class Exchange:
                 self._receive_report(epoch, frame)
             primary = Primary.received(stream, function, wait, body, session_id, system_bytes)
             primary.epoch = epoch
+            primary.size = len(body)
             primary.received_at = epoch.last_received
             primary.answered = primary.taken = primary.told = False
             problem = self._receive_primary(primary)
@@ -285,39 +294,25 @@ class Exchange:
 
     def _report(self, epoch: Epoch, function: int, header: bytes) -> None:
         """Queue an equipment's report about a message, S9F1 or another of stream 9."""
-        frame = self._encode(report(function, header), epoch.transactions.take_system_bytes())
-        epoch.outbox.put_answer(len(frame))
+        number = epoch.transactions.take_system_bytes()
+        epoch.outbox.put_answer(self._encode(report(function, header), number))
 
-    def _queue(
-        self, epoch: Epoch, message: Message, system_bytes: int, asked_at: float | None = None
-    ) -> bytes:
-        frame = self._encode(message, system_bytes, asked_at)
-        epoch.outbox.put_message(len(frame))
-        return frame
-
-    def _encode(self, message: Message, system_bytes: int, asked_at: float | None = None) -> bytes:
-        context = self._context
-        frame = encode_data(
-            context.settings.session_id,
-            message.stream,
-            message.function,
-            message.wait,
-            system_bytes,
-            message.body,
-        )
-        context.outputs.frames.append(frame)
+    def _encode(self, message: Message, system_bytes: int, asked_at: float | None = None) -> int:
+        """Put out the frame of ``message``. Returns its size in bytes."""
+        context, body = self._context, message.body
+        session_id, function = context.settings.session_id, message._function
+        byte2 = message._stream | WAIT if message._wait else message._stream
+        pieces = context.outputs.pieces
+        if not pieces:
+            context.watching = context.watched()
+        pieces.append(data_prefix(session_id, byte2, function, system_bytes, len(body)))
+        if body:
+            pieces.append(body)
         context.counters["messages_sent"] += 1
-        if context.watched():
-            header = data_frame(
-                context.settings.session_id,
-                message.stream,
-                message.function,
-                message.wait,
-                system_bytes,
-                message.body,
-            )
-            context.note(header, message, sent=True, since=asked_at)
-        return frame
+        if context.watching:
+            frame = Frame(session_id, byte2, function, SECS_II, SType.DATA, system_bytes, body)
+            context.note(frame, message, sent=True, since=asked_at)
+        return PREFIX_BYTES + len(body)
 
     def _settle(
         self, epoch: Epoch, transaction: Transaction, event: str, outcome: Message | HsmsError
@@ -331,7 +326,7 @@ class Exchange:
     def _receive_primary(self, primary: Primary) -> str | None:
         context = self._context
         settings, waiting = context.settings, self.waiting
-        size = self._waiting_bytes + len(primary.body)
+        size = self._waiting_bytes + primary.size
         if waiting >= settings.inbox_size or (waiting and size > settings.inbox_bytes):
             context.counters["primaries_without_room"] += 1
             return (
@@ -339,7 +334,7 @@ class Exchange:
                 f"nobody takes them (inbox_size, inbox_bytes); {primary.name} did not fit"
             )
         if (shared := self._entity) is not None:
-            more = len(primary.body) + OVERHEAD
+            more = primary.size + OVERHEAD
             if not shared.make_room(more, settings.server_inbox_bytes, self.held_bytes):
                 context.counters["primaries_without_room"] += 1
                 return (

@@ -214,12 +214,14 @@ class Lifecycle:
         """``tell``, for an event of every turn: a step that changes nothing is not recorded."""
         if self.defect is not None:
             return
+        snapshot = self.snapshot
         try:
-            step = self.router.step(self.snapshot, event)
+            # It is known already, but for the first time.
+            step = snapshot.moves.get(event) or self.router.step(snapshot, event)
         except _DEFECTS as fault:
             self._break_off(event, fault)
             return
-        if step.snapshot is not self.snapshot or step.effects:
+        if step.snapshot is not snapshot or step.effects:
             self.tell(event)
 
     def ask(self, request: ControlRequest) -> ControlTransaction:
@@ -422,7 +424,7 @@ class Lifecycle:
             case _:
                 pass
         encoded = encode(frame)
-        self._context.outputs.frames.append(encoded)
+        self._context.outputs.pieces.append(encoded)
         if (timer := _TIMED.get(kind)) is not None:
             epoch.outbox.put_marked(len(encoded), timer)
         else:

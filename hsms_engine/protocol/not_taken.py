@@ -7,7 +7,6 @@ requests for which nobody waits any more are kept too: what answers one of them 
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from hsms_engine.errors import NotTaken
@@ -33,9 +32,11 @@ class _GivenUp:
 class NotTakenMessages:
     """The headers of one connection. Their number never goes backwards."""
 
+    __slots__ = ("_given_up", "_latest", "count")
+
     def __init__(self) -> None:
         self.count = 0
-        self._latest: deque[tuple[int, NotTaken]] = deque(maxlen=_KEPT)
+        self._latest: list[tuple[int, NotTaken]] = []
         # By system bytes, the oldest first.
         self._given_up: dict[int, _GivenUp] = {}
 
@@ -81,6 +82,7 @@ class NotTakenMessages:
             named.misfit = note
         else:
             self._latest.append((self.count, note))
+            del self._latest[:-_KEPT]
 
     def of(self, request: Transaction) -> tuple[NotTaken, ...]:
         """Those that came while ``request`` was open and may have been meant for it."""

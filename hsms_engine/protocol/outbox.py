@@ -33,9 +33,30 @@ class Mark:
 class Outbox:
     """Positions on one connection. Times are seconds of the clock."""
 
+    __slots__ = (
+        "_answers",
+        "_answers_before",
+        "_unwritten",
+        "_written_then",
+        "_written_when_heard",
+        "acknowledged",
+        "asked_at",
+        "batch_end",
+        "batch_start",
+        "marks",
+        "messages_end",
+        "moved_at",
+        "queued",
+        "slow_since",
+        "taken_at",
+        "written",
+    )
+
     def __init__(self) -> None:
         self.queued = 0
         self.written = 0
+        # When the stream took some last.
+        self.taken_at = -math.inf
         # The end of the last data message that is queued.
         self.messages_end = 0
         # By the id of the timer.
@@ -88,7 +109,9 @@ class Outbox:
 
     def wrote(self, count: int, now: float) -> bool:
         """The stream has taken ``count`` more bytes. Whether a marked frame is wholly written."""
-        self.written += count
+        if count:
+            self.written += count
+            self.taken_at = now
         if self.written == self.queued:
             self._answers_before = self._answers = 0
         reached = False

@@ -6,7 +6,6 @@ TCP also come out before it.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import NamedTuple
 
 from hsms_engine.events import LinkEvent
@@ -58,19 +57,40 @@ message that somebody watches; what to do about TCP; that others have the sessio
 for; an event of the link."""
 
 
+# Bytes of a body that is not joined with what comes before it.
+LONG_PIECE = 32_768
+
+
 class Outputs:
     """The outputs that are not taken yet."""
 
+    __slots__ = ("_next", "_others", "pieces", "put")
+
     def __init__(self) -> None:
-        # The encoded frames, in order, that come out as one piece; and all other outputs.
-        self.frames: list[bytes] = []
-        self._others: deque[Output] = deque()
+        # The parts of the encoded frames, in order; and all other outputs.
+        self.pieces: list[bytes] = []
+        self._others: list[Output] = []
+        # Those that were put before these, the next one last. A deque would be 0.7 kB of each link.
+        self._next: list[Output] = []
         self.put = self._others.append
 
     def next(self) -> Output | None:
         """The next output; None when there is none."""
-        if frames := self.frames:
-            data = frames[0] if len(frames) == 1 else b"".join(frames)
-            frames.clear()
+        if pieces := self.pieces:
+            # A long one comes out as it is, because to join it would cost a copy.
+            for index, piece in enumerate(pieces):
+                if len(piece) > LONG_PIECE:
+                    data = b"".join(pieces[:index]) if index else piece
+                    del pieces[: index or 1]
+                    return data
+            data = b"".join(pieces)
+            pieces.clear()
             return data
-        return self._others.popleft() if self._others else None
+        if self._next:
+            return self._next.pop()
+        others = self._others
+        if len(others) > 1:
+            self._next[:] = reversed(others)
+            others.clear()
+            return self._next.pop()
+        return others.pop() if others else None

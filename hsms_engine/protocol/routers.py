@@ -26,19 +26,21 @@ _SYSTEMS = {system.id: system for system in (ACTIVE_LINK, PASSIVE_LINK)}
 
 
 @lru_cache(maxsize=_KEPT)
-def _machine(chart: str, parameter: str, value: int) -> Machine:
-    return Machine(_CHARTS[chart], **{parameter: value})
+def _machine(chart: str, *bound: tuple[str, int]) -> Machine:
+    return Machine.linted(_CHARTS[chart], **dict(bound))
 
 
 def machine_for(chart: Chart, parameter: str, value: int) -> Machine:
     """The machine of ``chart`` with this value of its parameter, made once and shared."""
-    return _machine(chart.id, parameter, value)
+    return _machine(chart.id, (parameter, value))
 
 
 @lru_cache(maxsize=_KEPT)
 def _router(system: str, bound: tuple[tuple[str, str, int], ...]) -> Router:
-    charts = {chart.id for chart in _SYSTEMS[system].charts}
-    machines = {each[0]: _machine(*each) for each in bound if each[0] in charts}
+    values = {chart: [(parameter, value)] for chart, parameter, value in bound}
+    machines = {
+        chart.id: _machine(chart.id, *values.get(chart.id, ())) for chart in _SYSTEMS[system].charts
+    }
     return Router(_SYSTEMS[system], machines)
 
 

@@ -12,13 +12,27 @@ from collections.abc import Callable
 
 from hsms_engine.protocol.context import Context
 from hsms_engine.protocol.epoch import Epoch
+from statecharts.hsms.timers import LINKTEST_INTERVAL, OPEN_TIME, T5
 
+# The timers that wait for nobody.
+_PAUSES = frozenset((T5.id, OPEN_TIME.id, LINKTEST_INTERVAL.id))
 # The slowest rate at which long frames may come or go, in bytes a second.
 SLOWEST_RATE = 64 * 1024
 
 
 class Timers:
     """The timers of one engine. ``failures`` gives the failures in a row, for the backoff."""
+
+    __slots__ = (
+        "_attempt_began",
+        "_context",
+        "_earliest",
+        "_failures",
+        "_jitter",
+        "_open_jitter",
+        "_waits_for_slot",
+        "started",
+    )
 
     def __init__(self, context: Context, failures: Callable[[], int]) -> None:
         self._context = context
@@ -70,7 +84,11 @@ class Timers:
 
     def expect_linktest(self, epoch: Epoch) -> None:
         """All is written, or no reply is awaited any more, so a linktest may be due again."""
-        if (interval := self._context.settings.linktest_interval) is not None:
+        interval, earliest = self._context.settings.linktest_interval, self._earliest
+        if interval is None or earliest is None:
+            return
+        # It is due no earlier than this, so mostly there is nothing to compute.
+        if epoch.last_received + interval / 2 < earliest:
             due = epoch.last_received + interval
             look = due - self._sight(interval)
             self.expect(look if epoch.outbox.asked_at < look else due)
@@ -112,14 +130,14 @@ class Timers:
             case "t7":
                 return started + settings.t7
             case "t8":
-                return started + settings.t8
+                return max(started, self._open_epoch().last_received) + settings.t8
             case "connect_timeout":
                 # The peer is not to blame for the time before it was dialled.
                 if self._waits_for_slot:
                     return math.inf
                 return started + settings.connect_timeout
             case "write_timeout":
-                return started + settings.write_timeout
+                return max(started, self._open_epoch().outbox.taken_at) + settings.write_timeout
             case "write_deadline":
                 outbox = self._open_epoch().outbox
                 length = outbox.batch_end - outbox.batch_start
@@ -190,6 +208,14 @@ class Timers:
         now = self._context.clock()
         dues = [(self.due(timer), timer) for timer in self.started]
         return [timer for due, timer in sorted(dues) if due <= now]
+
+    def judges(self) -> bool:
+        """Whether a timer is due that waits for the peer, T3 included."""
+        now, epoch = self._context.clock(), self._context.epoch
+        oldest = epoch.transactions.oldest_start() if epoch is not None else None
+        if oldest is not None and oldest + self._context.settings.t3 <= now:
+            return True
+        return any(self.due(timer) <= now for timer in self.started.keys() - _PAUSES)
 
     def next_due(self) -> float:
         """A time not later than the next deadline, that of T3 and looks included, or infinite."""

@@ -8,16 +8,54 @@ All have the same T3, so the one that was written first expires first.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
+from typing import NamedTuple
 
 from hsms_engine.errors import HsmsError, NotTaken
 from hsms_engine.message import Message
+from hsms_engine.wire import WAIT, data_prefix
 from statecharts import Machine, Snapshot, Start, Stop
 from statecharts.hsms import TRANSACTION
+from statecharts.hsms.vocabulary import SettleTransaction
 
-MACHINE = Machine(TRANSACTION)
+MACHINE = Machine.linted(TRANSACTION)
 
 SYSTEM_BYTES = 2**32
+
+
+class _Turn(NamedTuple):
+    """What one step of the chart asks of the table."""
+
+    steps: _Steps
+    starts: bool
+    stops: bool
+    settles: bool
+
+
+class _Steps(dict[str, _Turn]):
+    """The steps from one snapshot of the chart, by event; each is decided when first needed."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+
+    def __missing__(self, event: str) -> _Turn:
+        """Raises ``NotAllowedError`` when no step is allowed."""
+        after, effects, _ = MACHINE.step(self.snapshot, event)
+        starts = any(isinstance(effect, Start) for effect in effects)
+        stops = any(isinstance(effect, Stop) for effect in effects)
+        turn = _Turn(_STEPS[after], starts, stops, SettleTransaction() in effects)
+        self[event] = turn
+        return turn
+
+
+class _AllSteps(dict[Snapshot, _Steps]):
+    def __missing__(self, snapshot: Snapshot) -> _Steps:
+        steps = self[snapshot] = _Steps(snapshot)
+        return steps
+
+
+_STEPS = _AllSteps()
+_FIRST = _STEPS[MACHINE.initial]
 
 
 class Transaction:
@@ -26,32 +64,41 @@ class Transaction:
     __slots__ = (
         "__weakref__",
         "function",
-        "header",
         "misfit",
         "not_taken_before",
         "outcome",
         "queued_at_mark",
-        "snapshot",
+        "session_id",
         "started_at",
+        "steps",
         "stream",
         "system_bytes",
         "written_at_mark",
     )
 
-    def __init__(self, system_bytes: int, stream: int, function: int) -> None:
+    def __init__(
+        self,
+        system_bytes: int,
+        stream: int,
+        function: int,
+        session_id: int,
+        queued_at_mark: int,
+        written_at_mark: int,
+        not_taken_before: int,
+    ) -> None:
         self.system_bytes = system_bytes
         self.stream = stream
         self.function = function
-        self.snapshot: Snapshot = MACHINE.initial
-        # The header of the primary, as it was sent.
-        self.header = b""
+        # That with which the primary was sent.
+        self.session_id = session_id
+        self.steps = _FIRST
+        # How many bytes were queued on this connection before the primary, and with it.
+        self.queued_at_mark = queued_at_mark
+        self.written_at_mark = written_at_mark
         # How many messages this connection had not taken before; the latest of them since then that
         # has these system bytes.
-        self.not_taken_before = 0
+        self.not_taken_before = not_taken_before
         self.misfit: NotTaken | None = None
-        # How many bytes were queued on this connection before the primary, and with it.
-        self.queued_at_mark = 0
-        self.written_at_mark = 0
         # When T3 was started; unset until the primary is wholly written.
         self.started_at: float | None = None
         self.outcome: Message | HsmsError | None = None
@@ -62,9 +109,10 @@ class Transaction:
         return f"S{self.stream}F{self.function}"
 
     @property
-    def session_id(self) -> int:
-        """The session id with which the primary was sent."""
-        return int.from_bytes(self.header[:2])
+    def header(self) -> bytes:
+        """The header of the primary, as it was sent."""
+        byte2 = self.stream | WAIT
+        return data_prefix(self.session_id, byte2, self.function, self.system_bytes, 0)[4:]
 
     @property
     def is_settled(self) -> bool:
@@ -83,13 +131,15 @@ class Transaction:
 class Transactions:
     """The table of one connection, and the one source of its system bytes."""
 
+    __slots__ = ("_awaiting", "_next", "_open", "_unwritten")
+
     def __init__(self, first: int) -> None:
         self._open: dict[int, Transaction] = {}
         self._next = first % SYSTEM_BYTES
         # In the order in which they were written, which is the order of expiry.
         self._awaiting: OrderedDict[int, Transaction] = OrderedDict()
         # Those whose primary is not wholly written, in the order of queueing.
-        self._unwritten: deque[Transaction] = deque()
+        self._unwritten: list[Transaction] = []
 
     def __len__(self) -> int:
         return len(self._open)
@@ -102,16 +152,10 @@ class Transactions:
         self._next = (number + 1) % SYSTEM_BYTES
         return number
 
-    def open(
-        self, stream: int, function: int, before: int, mark: int, system_bytes: int
-    ) -> Transaction:
-        """A new transaction; its primary is what is queued from byte ``before`` to ``mark``."""
-        transaction = Transaction(system_bytes, stream, function)
-        transaction.queued_at_mark = before
-        transaction.written_at_mark = mark
+    def open(self, transaction: Transaction) -> None:
+        """A new transaction, whose primary is queued."""
         self._open[transaction.system_bytes] = transaction
         self._unwritten.append(transaction)
-        return transaction
 
     def find(self, system_bytes: int) -> Transaction | None:
         return self._open.get(system_bytes)
@@ -121,13 +165,17 @@ class Transactions:
 
         Returns whether it started for any.
         """
-        unwritten = self._unwritten
-        started = False
-        while unwritten and unwritten[0].written_at_mark <= total:
-            transaction = unwritten.popleft()
+        started, count = False, 0
+        for transaction in self._unwritten:
+            if transaction.written_at_mark > total:
+                break
+            count += 1
             if transaction.outcome is None:
                 self._advance(transaction, "primary_written", now)
                 started = True
+        # All at once: a list is small, but each deletion at its front moves all the rest.
+        if count:
+            del self._unwritten[:count]
         return started
 
     def settle(self, transaction: Transaction, event: str, outcome: Message | HsmsError) -> None:
@@ -141,16 +189,14 @@ class Transactions:
 
         Raises ``NotAllowedError`` when the transaction is settled already.
         """
-        transaction.snapshot, effects, _ = MACHINE.step(transaction.snapshot, event)
-        for effect in effects:
-            match effect:
-                case Start():
-                    transaction.started_at = now
-                    self._awaiting[transaction.system_bytes] = transaction
-                case Stop():
-                    del self._awaiting[transaction.system_bytes]
-                case _:
-                    del self._open[transaction.system_bytes]
+        transaction.steps, starts, stops, settles = transaction.steps[event]
+        if starts:
+            transaction.started_at = now
+            self._awaiting[transaction.system_bytes] = transaction
+        if stops:
+            del self._awaiting[transaction.system_bytes]
+        if settles:
+            del self._open[transaction.system_bytes]
 
     def all_open(self) -> list[Transaction]:
         """The open transactions, the oldest first."""

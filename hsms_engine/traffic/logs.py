@@ -17,9 +17,10 @@ from hsms_engine.driver.driver import Driver
 from hsms_engine.errors import AbortedError, HsmsError, TransactionError
 from hsms_engine.events import LinkEvent
 from hsms_engine.logs import LINK, Teller, escaped, hand_over, say
+from hsms_engine.message import Message
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.protocol.traffic import FOREIGN, NOT_ALLOWED, Traffic
-from hsms_engine.traffic.bodies import body_text, hex_text
+from hsms_engine.settings import Settings
 
 _TRAFFIC = logging.getLogger("hsms_engine.traffic")
 _CHARTS = logging.getLogger("hsms_engine.charts")
@@ -38,6 +39,9 @@ ALARMING = frozenset(
         "write_timeout_expired",
     }
 )
+# One for all connections.
+_WANTS_MESSAGES = partial(_TRAFFIC.isEnabledFor, logging.INFO)
+_WANTS_STEPS = partial(_CHARTS.isEnabledFor, logging.DEBUG)
 # The lines of one connection that say that it is selected, or not selected now.
 _CHANGES = 20
 # How many connections were left out before this one; None when it is left out too.
@@ -52,13 +56,28 @@ def write_logs(driver: Driver, left_out: LeftOut | None = None) -> None:
     """
     driver.observe(
         Logs(driver, left_out),
-        wants_messages=partial(_TRAFFIC.isEnabledFor, logging.INFO),
-        wants_steps=partial(_CHARTS.isEnabledFor, logging.DEBUG),
+        wants_messages=_WANTS_MESSAGES,
+        wants_steps=_WANTS_STEPS,
     )
 
 
 class Logs:
     """Writes what one driver tells."""
+
+    __slots__ = (
+        "_changes",
+        "_changes_epoch",
+        "_driver",
+        "_epoch",
+        "_foreign_epoch",
+        "_is_told",
+        "_left_out",
+        "_lines",
+        "_name",
+        "_own_name",
+        "_peer",
+        "_told",
+    )
 
     def __init__(self, driver: Driver, left_out: LeftOut | None) -> None:
         self._driver = driver
@@ -131,11 +150,7 @@ class Logs:
         message = traffic.message
         if message is None or not _TRAFFIC.isEnabledFor(logging.DEBUG) or not message.body:
             return
-        limit = settings.log_body_bytes
-        texts = {"body": body_text(message, limit)}
-        if settings.log_hex:
-            texts["hex"] = hex_text(message.body, limit)
-        for kind, shown in texts.items():
+        for kind, shown in _texts(message, settings).items():
             parts = (link, direction, name, header.system_bytes, kind, escaped(shown))
             text = "%s %s %s system=%08X %s: %s"
             hand_over(_TRAFFIC, logging.DEBUG, text, parts, {**facts, kind: shown})
@@ -272,6 +287,21 @@ class Logs:
                     "breaker_threshold": statistics.breaker_threshold,
                 },
             )
+
+
+def _texts(message: Message, settings: Settings) -> dict[str, str]:
+    """The body of a message as its lines have it."""
+    try:
+        # Only who logs bodies needs SECS-II and SML.
+        from hsms_engine.traffic.bodies import body_text, hex_text
+    except (ImportError, OSError) as error:
+        # The level may be chosen when the program can open no file any more.
+        return {"body": f"not shown, because a module cannot be imported: {error}"}
+    limit = settings.log_body_bytes
+    texts = {"body": body_text(message, limit)}
+    if settings.log_hex:
+        texts["hex"] = hex_text(message.body, limit)
+    return texts
 
 
 def _until(seconds: float) -> str:

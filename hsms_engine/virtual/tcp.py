@@ -124,6 +124,8 @@ class Socket(trio.abc.HalfCloseableStream):
         self._expected = 0
         self._told_edge: float = 0
         self._peer_ended = False
+        # Whether the latest wait for bytes was stopped.
+        self._is_stopped = False
         # Sending again.
         self._again: Due | None = None
         self._tries = 0
@@ -186,16 +188,35 @@ class Socket(trio.abc.HalfCloseableStream):
             self._network.advance()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        await self.wait_readable()
+        return self._take(max_bytes)
+
+    async def wait_readable(self) -> None:
+        """Wait until there is something to take, or an end, or ``stop_waiting``."""
         await trio.lowlevel.checkpoint_if_cancelled()
         self._network.advance()
-        waited = False
-        while not (self._received or self._peer_ended) and self._can_work():
+        waited = self._is_stopped = False
+        while not (self._received or self._peer_ended or self._is_stopped) and self._can_work():
             waited = True
             await self._news.park()
             self._network.advance()
         if not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
             self._network.advance()
+
+    def stop_waiting(self) -> None:
+        """Let ``wait_readable`` return."""
+        self._is_stopped = True
+        self._news.unpark_all()
+
+    def receive_nowait(self, max_bytes: int) -> bytes | None:
+        """What has come; None when nothing has, empty at the end."""
+        self._network.advance()
+        if not (self._received or self._peer_ended) and self._can_work():
+            return None
+        return self._take(max_bytes)
+
+    def _take(self, max_bytes: int | None) -> bytes:
         if not self._received:
             if self._is_closed or not (self._peer_ended or self._is_told):
                 self._expect_open()

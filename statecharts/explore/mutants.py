@@ -14,7 +14,7 @@ from itertools import chain
 
 from ..declare import Action, Chart, On, Set, State, Tell
 from ..guards import parse
-from ..lint import check
+from ..linting import check
 from ..router import System
 
 

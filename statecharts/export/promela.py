@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from statecharts.declare import Action, Chart, Effect, Increment, On, Set, Start, State, Stop, Tell
 from statecharts.guards import render
-from statecharts.lint import Problem, check
+from statecharts.linting import Problem, check
 from statecharts.machine import Machine
 from statecharts.refusals import expect
 from statecharts.router import Router, System, SystemSnapshot, told_by

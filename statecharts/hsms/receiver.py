@@ -1,8 +1,9 @@
 """The receiver: T8 and the frame deadline run exactly while a frame has begun and is not complete.
 
-Every byte starts T8 again. No byte starts the frame deadline again; without it, one byte every few
-seconds could hold a connection for years. The driver adds the length of the frame at 64 KiB/s to
-it, so that a long frame has the time it needs. Between frames, the first byte has no deadline.
+T8 runs from the latest byte, which is no event here: its deadline is computed from the time of that
+byte. The frame deadline runs from the first; without it, one byte every few seconds could hold a
+connection for years. The driver adds the length of the frame at 64 KiB/s to it, so that a long
+frame has the time it needs. Between frames, the first byte has no deadline.
 
 Diagram: ``diagrams/receiver.svg``.
 """
@@ -19,7 +20,7 @@ _FAILED = Tell("communication_failed")
 RECEIVER = Chart(
     id="receiver",
     title="Receiver of frames",
-    reported=("frame_began", "frame_progressed", "frame_completed", "receiving_ended"),
+    reported=("frame_began", "frame_completed", "receiving_ended"),
     states=(
         State("between_frames", "Between frames"),
         State(
@@ -32,7 +33,6 @@ RECEIVER = Chart(
     ),
     transitions=(
         rule("receive/begins", "frame_began", "between_frames", "in_frame"),
-        rule("receive/byte", "frame_progressed", "receiving", "receiving"),
         rule("receive/complete", "frame_completed", "in_frame", "between_frames"),
         # ``communication_failed`` is taken in ``connected.py``: the connection ends there.
         rule("receive/late-ns receive/late-s", T8.expired, "receiving", "broken_off", _FAILED),

@@ -1,9 +1,10 @@
 """The transmitter: its two timers run exactly while bytes are queued that the peer has not taken.
 
-The write timeout starts again with every byte that the peer takes. The write deadline does not;
-without it, a peer that takes one byte every few seconds could hold a connection for years. The
-driver adds the length of what was queued when it started, at 64 KiB/s. When all of that is taken
-and newer bytes are queued, it starts again for these.
+The write timeout runs from the latest byte that the peer has taken, which is no event here: its
+deadline is computed from the time of that byte. The write deadline does not; without it, a peer
+that takes one byte every few seconds could hold a connection for years. The driver adds the length
+of what was queued when it started, at 64 KiB/s. When all of that is taken and newer bytes are
+queued, it starts again for these.
 
 Diagram: ``diagrams/transmitter.svg``.
 """
@@ -23,7 +24,6 @@ TRANSMITTER = Chart(
     title="Transmitter of frames",
     reported=(
         "write_blocked",
-        "write_progressed",
         "write_caught_up",
         "write_drained",
         "transmitting_ended",
@@ -40,7 +40,6 @@ TRANSMITTER = Chart(
     ),
     transitions=(
         rule("send/waits", "write_blocked", "drained", "backlogged"),
-        rule("send/progress", "write_progressed", "writing", "writing"),
         rule("send/caught-up", "write_caught_up", "backlogged", "backlogged"),
         rule("send/drained", "write_drained", "backlogged", "drained"),
         rule(_STUCK, WRITE_TIMEOUT.expired, "writing", "stalled", _FAILED),

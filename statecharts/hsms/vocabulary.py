@@ -63,52 +63,61 @@ class Count(Effect):
         return f"Count({self.counter.value})"
 
 
-@dataclass(frozen=True, slots=True)
 class OpenTcp(Effect):
     """Begin to connect. Only while TCP is closed and no attempt is running."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class AbandonTcp(Effect):
     """Give up the attempt that is running."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class FinishTcp(Effect):
     """Tell the peer that no more bytes follow (FIN) and go on reading."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class CloseTcp(Effect):
     """Close the open TCP connection and everything that belongs to it."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class ResetTcp(Effect):
     """The connection that this step has closed had failed: close its socket with a reset (RST).
 
     So the peer hears of it even where its data, or ours, is stuck.
     """
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class ContestSession(Effect):
     """Tell each connection that has a session of this entity that another one asked for it."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class OpenGate(Effect):
     """Let data messages pass: SELECTED begins."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class CloseGate(Effect):
     """Let no data message pass and settle every open transaction as lost: SELECTED is over."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class SettleTransaction(Effect):
     """Give the outcome to the caller that waits for the reply. The entered state names it."""
+
+    __slots__ = ()
 
 
 DriverEffect = (

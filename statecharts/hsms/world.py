@@ -58,6 +58,14 @@ _TCP_AFTER = {"tcp_opened": Tcp.OPEN, "tcp_accepted": Tcp.OPEN, "tcp_failed": Tc
 _TCP_BEFORE = {"tcp_opened": Tcp.OPENING, "tcp_accepted": Tcp.CLOSED, "tcp_failed": Tcp.OPENING}
 
 
+# All links together have a few sets of timers, and one set is larger than all the rest of a world.
+_SETS: dict[frozenset[str], frozenset[str]] = {}
+
+
+def _one(timers: frozenset[str]) -> frozenset[str]:
+    return _SETS.setdefault(timers, timers)
+
+
 def informed(world: World, event: str) -> World:
     """The world after ``event``. Raises ``ImpossibleEffectError`` when it cannot have happened."""
     if event not in _TCP_AFTER:
@@ -81,10 +89,10 @@ def after(world: World, effect: Effect) -> World:
     match effect:
         case Start(timer):
             _need(timer.id not in world.timers, effect, "the timer stopped", world)
-            return world._replace(timers=world.timers | {timer.id})
+            return world._replace(timers=_one(world.timers | {timer.id}))
         case Stop(timer):
             _need(timer.id in world.timers, effect, "the timer running", world)
-            return world._replace(timers=world.timers - {timer.id})
+            return world._replace(timers=_one(world.timers - {timer.id}))
         case Send(frame):
             _need(world.tcp is Tcp.OPEN, effect, "TCP open", world)
             _need(not world.separated, effect, "nothing sent after Separate.req", world)

@@ -27,6 +27,7 @@ from itertools import product
 from random import Random
 from typing import Any, Generic
 
+from statecharts import ChartError
 from statecharts.declare import Chart, Effect, Start, Stop, Tell
 from statecharts.explore.alone import Alone, Here, May, WorldState
 from statecharts.explore.checking import Checker, Outcome
@@ -37,7 +38,6 @@ from statecharts.explore.obligations import Examiner
 from statecharts.explore.properties import Always, EveryStep, Possible, Property
 from statecharts.hsms.systems import ACTIVE_LINK, CHARTS, PASSIVE_LINK
 from statecharts.hsms.world import World
-from statecharts.lint import ChartError
 from statecharts.machine import Machine, NotAllowedError, Snapshot, Step
 from statecharts.native import ChartFaultError
 from statecharts.router import System

@@ -27,10 +27,8 @@ _WHILE_OPEN = {
 _TRAFFIC = dict.fromkeys(
     (
         "frame_began",
-        "frame_progressed",
         "frame_completed",
         "write_blocked",
-        "write_progressed",
         "write_caught_up",
         "write_drained",
     ),

@@ -247,8 +247,7 @@ def _counts_misses(before: LinkState, move: Move, after: LinkState) -> bool:
 # When a timer that runs, and goes on to run, is started again. The interval may be: an answer is a
 # byte that came, and from that byte it runs in any case.
 _AGAIN: dict[str, frozenset[str]] = {
-    "t8": events("frame_progressed"),
-    "write_timeout": events("write_progressed", "write_caught_up"),
+    "write_timeout": events("write_caught_up"),
     "write_deadline": events("write_caught_up"),
     "t6_linktest": events("linktest_interval_expired"),
 }
@@ -351,10 +350,8 @@ REASONS: tuple[Property[LinkState], ...] = (
 # What bytes do to receiver and transmitter, and where they can do it.
 _BYTES = {
     "frame_began": ("between_frames", "receiving"),
-    "frame_progressed": ("receiving", "receiving"),
     "frame_completed": ("receiving", "between_frames"),
     "write_blocked": ("drained", "writing"),
-    "write_progressed": ("writing", "writing"),
     "write_caught_up": ("writing", "writing"),
     "write_drained": ("writing", "drained"),
 }

@@ -97,8 +97,7 @@ FAULTS = (
         (
             Edit(
                 TURNS,
-                "return self._left <= 0 or trio.current_time() - self._began >= "
-                "self._slice.seconds",
+                "return self._left <= 0 or self._clock() - self._began >= self._slice.seconds",
                 "return False",
             ),
             Edit(TURNS, "return self._slice is SHORT and self.is_heavy", "return False"),
@@ -146,7 +145,7 @@ FAULTS = (
         (
             Edit(
                 ENGINE,
-                "return self._exchange.room(size) if self.is_selected else size",
+                "return self._exchange.room(size) if is_selected else size",
                 "return size",
             ),
         ),

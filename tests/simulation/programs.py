@@ -290,7 +290,8 @@ class Programs:
                 Message(1, 4),
                 Message(6, 11, body=self._calls.body(Action(0, "send"))),
             ):
-                engine._exchange._queue(epoch, message, primary.system_bytes)
+                size = engine._exchange._encode(message, primary.system_bytes)
+                epoch.outbox.put_message(size)
             messaging._driver.turn()
 
     async def _dial(self, number: int) -> Socket:

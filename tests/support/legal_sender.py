@@ -130,13 +130,16 @@ class Conversation:
         elif got.stype == SEPARATE_REQ and not got.size:
             self._become(selected=False)
 
-    def said(self, data: bytes, *, sessions: set[int], is_equipment: bool) -> list[Header]:
+    def said(
+        self, data: bytes, *, more: bool, sessions: set[int], is_equipment: bool
+    ) -> list[Header]:
         """It has queued these bytes; the frames that they are.
 
-        ``sessions`` are the session ids that its data messages may have.
+        ``more``: other bytes follow at once. ``sessions`` are the session ids that its data
+        messages may have.
         """
         frames = self._said.feed(data, 2**32 - 1)
-        assert self._said.is_whole, f"half a frame was queued: {data[-40:].hex(' ')}"
+        assert more or self._said.is_whole, f"half a frame was queued: {data[-40:].hex(' ')}"
         for header, body in frames:
             assert not self.is_over, f"{header} was said after the last frame"
             if header.stype == _DATA:

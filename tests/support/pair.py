@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from random import Random
 from typing import Any, TypeVar
 
@@ -28,9 +29,11 @@ from hsms_engine import (
 )
 from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.driver.tls_files import Tls
-from hsms_engine.events import Happened
+from hsms_engine.errors import TransactionError
+from hsms_engine.events import Happened, LinkEvent
 from hsms_engine.messaging import Messaging
 from hsms_engine.protocol.outputs import Step
+from hsms_engine.protocol.traffic import Traffic
 from tests.support.one_way import OneWay
 from tests.support.raw_peer import RawPeer
 
@@ -66,11 +69,35 @@ def direct_pair() -> tuple[trio.abc.Stream, trio.abc.Stream]:
     return _Direct(here, home, there), _Direct(back, there, home)
 
 
+@dataclass
+class Told:
+    """What a reader of events is made for."""
+
+    settings: Settings
+    peer: str
+
+
+class _Failing:
+    def __init__(self, record: Callable[[Step], None]) -> None:
+        self.stepped = record
+
+    def happened(self, event: LinkEvent) -> None:
+        pass
+
+    def passed(self, traffic: Traffic) -> None:
+        pass
+
+    def failed(self, error: TransactionError) -> None:
+        pass
+
+
 def failing(messaging: Messaging, record: Callable[[Step], None]) -> None:
     """From now on the driver itself calls ``record`` for each step: what that raises is a defect of
     the driver, where what a callback raises is contained.
     """
-    messaging._driver._record = record  # type: ignore[method-assign, assignment]  # of this one driver
+    driver = messaging._driver
+    driver._observers.append(_Failing(record))
+    driver._wants_steps = lambda: True
 
 
 class MemoryListener:

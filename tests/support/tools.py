@@ -20,6 +20,7 @@ PACKAGES = {
     "spin": "spin",
     "systemd-analyze": "systemd",
     "tshark": "tshark",
+    "valgrind": "valgrind",
 }
 
 # The libraries of Linux that Qt is not shipped with.

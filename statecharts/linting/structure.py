@@ -98,11 +98,14 @@ def _shadowed(chart: Chart) -> Iterator[Finding]:
     declared = by_source(chart)
     seen: set[tuple[str, str | None, str]] = set()
     alive: set[int] = set()
+    events = {on.event for on in chart.transitions}
     for leaf in chart.leaves:
-        for event in {on.event for on in chart.transitions}:
+        outwards = chart.path(leaf.id)[::-1]
+        for event in events:
             # From the innermost state outwards, up to the first that no guard can refuse.
-            for state in reversed(chart.path(leaf.id)):
-                here = declared.get((state.id, event), [])
+            for state in outwards:
+                if (here := declared.get((state.id, event))) is None:
+                    continue
                 free = next((i for i, on in enumerate(here, start=1) if not on.when), None)
                 alive.update(id(on) for on in here[:free])
                 if free is not None:
@@ -137,12 +140,13 @@ def _eventless(chart: Chart) -> Iterator[Finding]:
 def _unreachable(chart: Chart) -> Iterator[Finding]:
     first = On(None, chart.states[0].id, to=chart.states[0].id)
     reached = {each.id for each in entered(chart, first)}
+    leads = [(on.source, {each.id for each in entered(chart, on)}) for on in chart.transitions]
     grown = -1
     while grown != len(reached):
         grown = len(reached)
-        for on in chart.transitions:
-            if on.source in reached:
-                reached.update(each.id for each in entered(chart, on))
+        for source, inside in leads:
+            if source in reached:
+                reached |= inside
     for state in chart.walk():
         if state.id not in reached:
             yield f"state {state.id}", "no transition ever enters it", "remove it or lead there"

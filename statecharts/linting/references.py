@@ -70,7 +70,13 @@ def _domains(chart: Chart) -> Iterator[Finding]:
 
 
 def _effect_finding(effect: Effect) -> tuple[str, str] | None:
-    declared = type(effect).__dict__.get("__dataclass_params__")
+    # A class with "__slots__ = ()" adds no field: what its base is, it is too.
+    kind = next(
+        each
+        for each in type(effect).__mro__
+        if "__dataclass_params__" in vars(each) or vars(each).get("__slots__") != ()
+    )
+    declared = vars(kind).get("__dataclass_params__")
     if declared is None or not (declared.frozen and declared.eq):
         return (
             f"{type(effect).__name__} is not a frozen dataclass",

@@ -1,0 +1,218 @@
+"""A task that waits for a message reads it itself, over TCP in memory and over loopback."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from hsms_engine import (
+    ClosedError,
+    HsmsConnection,
+    HsmsError,
+    Message,
+    ReplyTimeoutError,
+    open_hsms,
+)
+from hsms_engine.driver.reading import Reading
+from hsms_engine.driver.tcp import DirectStream
+from hsms_engine.virtual import Socket
+from tests.support.leaks import leak_check, no_task_left
+from tests.support.raw_peer import RawPeer, data, linktest_req, linktest_rsp
+from tests.support.virtual import tcp_pair, virtual_time
+
+__all__ = ["leak_check", "no_task_left", "virtual_time"]
+
+S1F1 = Message(1, 1, wait=True)
+
+
+@asynccontextmanager
+async def asked(**changes: Any) -> AsyncIterator[tuple[HsmsConnection, RawPeer, Socket]]:
+    """A selected connection, its peer, and the peer's socket."""
+    ours, theirs = await tcp_pair()
+    peer = RawPeer(theirs)
+
+    async def dial() -> Socket:
+        return ours
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.select_by_answering)
+        changes = {"linktest_interval": None, **changes}
+        async with open_hsms("tool", 5000, dial=dial, random=Random(1), **changes) as opened:
+            yield opened, peer, theirs
+        nursery.cancel_scope.cancel()
+
+
+async def answer(peer: RawPeer, body: bytes = b"") -> None:
+    """Answer the next request."""
+    request = await peer.frame()
+    await peer.send(data(1, 2, request.system, body=body))
+
+
+async def asks_again(nursery: trio.Nursery, connection: HsmsConnection, peer: RawPeer) -> list[Any]:
+    """A task has its reply and asks at once again, so it reads. The list gets how that ended."""
+    ended: list[Any] = []
+
+    async def run() -> None:
+        await connection.request(S1F1)
+        try:
+            ended.append(await connection.request(S1F1))
+        except HsmsError as error:
+            ended.append(error)
+
+    nursery.start_soon(answer, peer)
+    nursery.start_soon(run)
+    await wait_all_tasks_blocked()
+    assert reads(connection)
+    return ended
+
+
+def reads(connection: HsmsConnection) -> bool:
+    """Whether a task of the program reads."""
+    reading = connection._driver._reading
+    return reading is not None and reading._is_read
+
+
+async def test_the_task_that_asks_reads_its_reply_and_the_next_ones() -> None:
+    async with asked() as (connection, peer, _), trio.open_nursery() as nursery:
+        for body in (b"", b"x", bytes(1_000)):
+            replies = await asks_again(nursery, connection, peer)
+            await answer(peer, body)
+            await wait_all_tasks_blocked()
+            assert not reads(connection)
+            assert [each.body for each in replies] == [body]
+
+
+async def test_nobody_asks_any_more_and_the_reader_reads() -> None:
+    async with asked() as (connection, peer, _):
+        await peer.ping()
+        assert not reads(connection)
+        assert connection.is_selected
+
+
+async def test_a_task_that_reads_stops_when_its_stream_is_closed() -> None:
+    pair = map(trio.socket.from_stdlib_socket, socket.socketpair())
+    ours, theirs = (DirectStream(trio.SocketStream(each)) for each in pair)
+    reading = Reading(ours, lambda stream: stream.receive_nowait(10))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reading.offer)
+        nursery.start_soon(reading.read_until, bool)
+        await wait_all_tasks_blocked()
+        assert not reading.is_free
+        ours.close()
+    assert not reading.is_free
+    theirs.close()
+
+
+async def test_what_is_long_is_left_to_the_reader_and_comes_whole() -> None:
+    async with asked() as (connection, peer, _), trio.open_nursery() as nursery:
+        for size in (5_000, 70_000, 500_000):
+            replies = await asks_again(nursery, connection, peer)
+            await answer(peer, bytes(size))
+            await wait_all_tasks_blocked()
+            assert [len(each.body) for each in replies] == [size]
+
+
+async def test_a_reply_that_comes_in_bytes_is_read_by_the_task_that_waits() -> None:
+    async with asked() as (connection, peer, _), trio.open_nursery() as nursery:
+        replies = await asks_again(nursery, connection, peer)
+        request = await peer.frame()
+        for byte in data(1, 2, request.system, body=b"abc"):
+            assert reads(connection)
+            await peer.send(bytes([byte]))
+            await wait_all_tasks_blocked()
+        assert [each.body for each in replies] == [b"abc"]
+
+
+async def test_other_frames_are_handled_while_a_task_reads() -> None:
+    async with asked() as (connection, peer, _), trio.open_nursery() as nursery:
+        replies = await asks_again(nursery, connection, peer)
+        request = await peer.frame()
+        await peer.send(data(6, 11, 9, wait=True), data(6, 11, 10), linktest_req(7))
+        await peer.expect(linktest_rsp(7))
+        assert not replies
+        assert connection.statistics().waiting_primaries == 2
+        await peer.send(data(1, 2, request.system))
+        await wait_all_tasks_blocked()
+        assert len(replies) == 1
+
+
+async def test_a_second_task_that_asks_gets_its_reply_too() -> None:
+    async with asked() as (connection, peer, _), trio.open_nursery() as nursery:
+        first = await asks_again(nursery, connection, peer)
+        second: list[Any] = []
+
+        async def ask() -> None:
+            second.append(await connection.request(S1F1))
+
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+        requests = [await peer.frame(), await peer.frame()]
+        for request in reversed(requests):
+            await peer.send(data(1, 2, request.system, body=b"%d" % request.system))
+            await wait_all_tasks_blocked()
+        assert [each.body for each in first + second] == [b"%d" % each.system for each in requests]
+
+
+async def test_a_task_that_reads_and_is_cancelled_loses_nothing_for_others() -> None:
+    async with asked() as (connection, peer, _), trio.open_nursery() as nursery:
+        nursery.start_soon(answer, peer)
+        await connection.request(S1F1)
+        with trio.move_on_after(1):
+            await connection.request(S1F1)
+        given_up = await peer.frame()
+        assert not reads(connection)
+        await peer.send(data(1, 2, given_up.system))
+        nursery.start_soon(answer, peer, b"second")
+        assert (await connection.request(S1F1)).body == b"second"
+        assert connection.statistics().counts["unexpected_secondaries"] == 1
+
+
+async def test_t3_expires_for_a_task_that_reads_and_the_connection_goes_on() -> None:
+    async with asked(t3=5) as (connection, peer, _), trio.open_nursery() as nursery:
+        errors = await asks_again(nursery, connection, peer)
+        await peer.frame()
+        await trio.sleep(6)
+        assert [type(each) for each in errors] == [ReplyTimeoutError]
+        assert not reads(connection)
+        nursery.start_soon(answer, peer)
+        await connection.request(S1F1)
+
+
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [("close", "the peer closed TCP"), ("reset", "reset"), ("half", "the peer closed TCP")],
+)
+async def test_an_end_that_comes_to_a_task_that_reads_is_told_as_what_it_is(
+    end: str, why: str
+) -> None:
+    async with asked() as (connection, peer, theirs), trio.open_nursery() as nursery:
+        errors = await asks_again(nursery, connection, peer)
+        await peer.frame()
+        match end:
+            case "close":
+                theirs.close()
+            case "reset":
+                theirs.reset()
+            case _:
+                await peer.send(data(1, 2, 1)[:9])
+                await wait_all_tasks_blocked()
+                await theirs.send_eof()
+        await wait_all_tasks_blocked()
+        assert len(errors) == 1
+        assert why in str(errors[0])
+
+
+async def test_a_call_in_another_task_ends_the_wait_of_one_that_reads() -> None:
+    async with asked() as (connection, peer, _), trio.open_nursery() as nursery:
+        errors = await asks_again(nursery, connection, peer)
+        nursery.start_soon(connection.aclose)
+        await trio.sleep(100)
+        assert [type(each) for each in errors] == [ClosedError]
+        assert not reads(connection)
