@@ -322,8 +322,11 @@ class Decoder:
     @property
     def last_bytes(self) -> bytes:
         """The last bytes kept of the frame in progress, at most 16; empty between frames."""
-        body = self._body.getvalue()[: self._kept] if self._body is not None else b""
-        return bytes(self._head + body)[-_SHOWN_BYTES:]
+        last = bytes(self._head)
+        if self._body is not None:
+            # Only these are copied: the body may be long.
+            last += self._body.getbuffer()[max(self._kept - _SHOWN_BYTES, 0) : self._kept]
+        return last[-_SHOWN_BYTES:]
 
     def drop_body(self) -> None:
         """Keep no more of the frame in progress than its first bytes; `body` will end there.

@@ -444,6 +444,20 @@ def test_a_body_of_any_pieces_is_whole(body: bytes, sizes: list[int]) -> None:
     assert frames == [frame, S1F1_W]
 
 
+def test_the_last_bytes_of_a_long_frame_are_shown_without_a_copy_of_it() -> None:
+    decoder = Decoder()
+    decoder.feed(encode(data_frame(0, 7, 3, True, 1, bytes(4_000_000)))[:-1])
+    tracemalloc.start()
+    try:
+        assert decoder.last_bytes == bytes(16)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10_000
+    # It goes on, whoever has looked.
+    assert [len(frame.body) for frame in decoder.feed(b"x")] == [4_000_000]
+
+
 def test_a_body_that_comes_byte_by_byte_takes_little_more_memory_than_it_has_bytes() -> None:
     decoder = Decoder()
     decoder.feed(encode(data_frame(0, 7, 3, True, 1, bytes(200_000)))[:14])
