@@ -14,8 +14,9 @@ import trio
 import trio._core._run as trio_run
 from trio.testing import MockClock
 
+from benchmarks.events import our_event
 from hsms_engine import HsmsConnection, Message, open_hsms, serve_hsms
-from hsms_engine.secs2 import BOOLEAN, F4, F8, I4, U1, U2, U4, A, B, Item, L, decode, encode
+from hsms_engine.secs2 import decode, encode
 
 _ANSWER = Message(1, 2)
 _MEGABYTE = bytes(1_000_000)
@@ -49,33 +50,10 @@ async def megabyte(connection: HsmsConnection, count: int) -> None:
         await connection.request(Message(7, 3, wait=True, body=_MEGABYTE))
 
 
-def event_report() -> Item:
-    """The item of an S6F11 of 242 bytes: three reports of ten values."""
-    reports = [
-        L(
-            U4(1000 + report),
-            L(
-                A("LOT-0815"),
-                U4(70_000 + report),
-                F8(21.5),
-                BOOLEAN(True),
-                U1(3),
-                A("RECIPE-A"),
-                I4(-7),
-                F4(0.25),
-                U2(512),
-                B(b"\x01\x02"),
-            ),
-        )
-        for report in range(3)
-    ]
-    return L(U4(1), U4(4711), L(*reports))
-
-
 async def items(_connection: HsmsConnection, count: int) -> None:
     """The items of an S6F11 built and encoded, decoded, and every value read."""
     for _ in range(count):
-        decode(encode(event_report())).to_python()
+        decode(encode(our_event())).to_python()
 
 
 async def echo(_connection: HsmsConnection, count: int) -> None:
