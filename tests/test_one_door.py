@@ -22,6 +22,7 @@ from hsms_engine.protocol import (
     Transaction,
 )
 from hsms_engine.protocol.statistics import Statistics
+from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.wire import SType, control_frame, data_frame, encode
 from tests.support.engines import End, accepted, dialling, selected
 from tests.support.raw_peer import data, deselect_rsp, select_rsp
@@ -106,6 +107,15 @@ def test_only_a_timer_that_waits_for_the_peer_judges() -> None:
     assert not end.engine.judges()
     end.now += 1
     assert end.engine.judges(), "T3"
+
+
+def test_who_begins_to_watch_sees_the_next_message_also_behind_one_that_waits() -> None:
+    engine = selected().engine
+    engine.send(Message(6, 11))
+    engine.watch(lambda: True)
+    engine.send(Message(6, 13))
+    outputs = iter(engine.next_output, None)
+    assert [each.message for each in outputs if isinstance(each, Traffic)] == [Message(6, 13)]
 
 
 def test_time_is_an_answer() -> None:

@@ -20,8 +20,9 @@ from hsms_engine import (
     ReplyTimeoutError,
     open_hsms,
 )
-from hsms_engine.driver.reading import Reading
+from hsms_engine.driver.reading import Readable, Reading
 from hsms_engine.driver.tcp import DirectStream
+from hsms_engine.protocol.epoch import Primary
 from hsms_engine.virtual import Socket
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.raw_peer import RawPeer, data, linktest_req, linktest_rsp
@@ -108,6 +109,44 @@ async def test_a_task_that_reads_stops_when_its_stream_is_closed() -> None:
         ours.close()
     assert not reading.is_free
     theirs.close()
+
+
+async def test_a_stream_that_was_closed_in_the_step_of_the_task_that_reads_is_over_for_it() -> None:
+    """As after a bad length: what is read closes the stream, and the task waits again."""
+    near, far = map(trio.socket.from_stdlib_socket, socket.socketpair())
+    stream = DirectStream(trio.SocketStream(near))
+
+    def handle(readable: Readable) -> None:
+        readable.receive_nowait(10)
+        stream.reset()
+
+    reading = Reading(stream, handle)
+    await far.send(b"x")
+    await reading.read_until(bool)
+    assert not reading.is_free
+    reading.wake()
+    stream.stop_waiting()
+    with pytest.raises(trio.ClosedResourceError):
+        await stream.wait_readable()
+    far.close()
+
+
+async def test_a_primary_that_is_put_back_wakes_the_task_that_reads() -> None:
+    async with asked() as (connection, peer, _), trio.open_nursery() as nursery:
+        got: list[Primary] = []
+
+        async def take() -> None:
+            got.append(await connection.receive())
+            got.append(await connection.receive())
+
+        nursery.start_soon(take)
+        await peer.send(data(6, 11, 1))
+        await wait_all_tasks_blocked()
+        assert len(got) == 1
+        assert reads(connection)
+        connection._put_back(got[0])
+        await wait_all_tasks_blocked()
+        assert len(got) == 2
 
 
 async def test_what_is_long_is_left_to_the_reader_and_comes_whole() -> None:

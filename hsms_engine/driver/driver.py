@@ -736,6 +736,7 @@ class Driver:
         earlier = sum(each.number < primary.number for each in self._inbox)
         self._inbox.insert(earlier, primary)
         self._inbox_news.unpark_all()
+        self._wake_who_reads()
 
     async def next_primary(self) -> Primary | None:
         """The next primary, or None when there will be no more.

@@ -46,13 +46,13 @@ class Loop:
         if get_ident() != self._thread or not in_trio_task():
             raise self._wrong(what, call)
 
-    def soon(self, call: Callable[[], None]) -> None:
+    def soon(self, call: Callable[[], None], *, once: bool = False) -> None:
         """Make ``call``, which must not raise, in this loop; never, when the loop is over.
 
-        Only once, when it is asked for again before that.
+        With ``once`` only once, when it is asked for again before that; others may come first.
         """
         with contextlib.suppress(trio.RunFinishedError):
-            self._token.run_sync_soon(call, idempotent=True)
+            self._token.run_sync_soon(call, idempotent=once)
 
     def _wrong(self, what: object, call: str) -> WrongLoopError:
         return WrongLoopError(

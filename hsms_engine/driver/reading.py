@@ -51,6 +51,8 @@ class _Steps(trio.abc.Instrument):
         finally:
             self._resting -= 1
             if not self._resting:
+                # Their readers are gone.
+                self.left.clear()
                 trio.lowlevel.remove_instrument(self)
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002  # trio's name

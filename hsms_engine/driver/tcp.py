@@ -79,8 +79,10 @@ class DirectStream(trio.abc.HalfCloseableStream):
         if not hasattr(socket, "TCP_NOTSENT_LOWAT"):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNSENT)
         elif stream.socket.family in (socket.AF_INET, socket.AF_INET6):
-            # Trio has set fewer, which costs a long message many turns.
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+            # Trio has set fewer, which costs a long message many turns. A peer may have gone, which
+            # some systems answer with an error.
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """Give the kernel the bytes that it takes now. How many it took, perhaps 0.
@@ -175,6 +177,7 @@ class DirectStream(trio.abc.HalfCloseableStream):
 
         Raises ``trio.ClosedResourceError`` when it is closed.
         """
+        self._expect_open()
         try:
             await trio.lowlevel.wait_readable(self._socket)
         except trio.ClosedResourceError:
@@ -183,10 +186,11 @@ class DirectStream(trio.abc.HalfCloseableStream):
     def stop_waiting(self) -> None:
         """Let ``wait_readable`` return, and ``send_some`` too."""
         # Of the ways in which trio ends such a wait this one costs nothing until it is used.
-        trio.lowlevel.notify_closing(self._socket)
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
 
     def _expect_open(self) -> None:
-        """A wait has ended as if this were closed: only ``stop_waiting`` has ended it, if open."""
+        """A wait that ends as if this were closed may have been ended by ``stop_waiting``."""
         if self._socket.fileno() < 0:
             raise trio.ClosedResourceError
 

@@ -101,7 +101,7 @@ class Transport:
 
     def wake_from_anywhere(self) -> None:
         """``wake``, to be called in any thread."""
-        self._loop.soon(self.wake)
+        self._loop.soon(self.wake, once=True)
 
     def finish(self) -> None:
         """Tell the peer, when all bytes are written, that no more follow, if the stream can."""

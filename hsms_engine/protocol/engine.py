@@ -254,6 +254,7 @@ class Engine:
         It is asked once for each call of ``receive``, and for frames that come out together.
         """
         self._context.watched = watched
+        self._context.watching = watched()
 
     def room(self, size: int) -> int:
         """How many frames, of those in ``size`` bytes, to handle before half of the inbox is taken.
