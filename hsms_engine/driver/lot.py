@@ -8,7 +8,7 @@ import trio
 
 
 class Lot:
-    """A parking lot of trio, which exists only while it is used: it is 0.2 kB, and a link has seven.
+    """A parking lot of trio that exists only while it is used: it is 0.2 kB, and a link has seven.
 
     Who was woken looks again whether to wait.
     """
