@@ -48,9 +48,11 @@ from hsms_engine.settings import Settings, SettingsChanges
 
 if TYPE_CHECKING:
     from hsms_engine import bounds as bounds
+    from hsms_engine import breaker as breaker
     from hsms_engine import link as link
     from hsms_engine import secs2 as secs2
     from hsms_engine import server as server
+    from hsms_engine import server_statistics as server_statistics
     from hsms_engine import sml as sml
     from hsms_engine.breaker import CircuitBreaker
     from hsms_engine.link import HsmsLink, open_link
@@ -58,7 +60,6 @@ if TYPE_CHECKING:
     from hsms_engine.server_statistics import ServerStatistics
 else:
     # What one connection does without: modules, and names of a module, imported when first named.
-    _MODULES = {"bounds", "link", "secs2", "server", "sml"}
     _LATE = {
         "CircuitBreaker": "breaker",
         "HsmsLink": "link",
@@ -67,6 +68,7 @@ else:
         "open_link": "link",
         "serve_hsms": "server",
     }
+    _MODULES = {"bounds", "secs2", "sml", *_LATE.values()}
 
     # A type checker that saw it would take any name for one of the package.
     def __getattr__(name: str) -> object:

@@ -9,7 +9,7 @@ Every call but those that only read raises ``WrongLoopError`` in another thread 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
@@ -121,10 +121,7 @@ class Messaging:
         """
         self._loop.check_task(self, "request()")
         _expect_request(message)
-        if self._engine.is_full:
-            await self._driver.until_room()
-        else:
-            await trio.lowlevel.checkpoint_if_cancelled()
+        await self._room()
         transaction = self._engine.request(message)
         self._driver.turn_soon()
         await self._driver.until_settled(transaction)
@@ -137,10 +134,7 @@ class Messaging:
         """
         self._loop.check_task(self, "send()")
         _expect_event(message)
-        if self._engine.is_full:
-            await self._driver.until_room()
-        else:
-            await trio.lowlevel.checkpoint_if_cancelled()
+        await self._room()
         self._engine.send(message)
         self._driver.turn_soon()
         # So that a program which only sends lets the reader have its turn.
@@ -154,10 +148,7 @@ class Messaging:
         which it came is over, whether or not there is another, ``ClosedError`` when you closed it.
         """
         self._loop.check_task(self, "reply()")
-        if self._engine.is_full:
-            await self._driver.until_room()
-        else:
-            await trio.lowlevel.checkpoint_if_cancelled()
+        await self._room()
         if self._driver.share.count_message():
             await self._driver.share.pause()
         self._engine.reply(primary, reply)
@@ -268,6 +259,12 @@ class Messaging:
         self._call(self._engine.tcp_closed)
 
     # Inside
+
+    def _room(self) -> Awaitable[None]:
+        """Wait while too much is queued, in a way that costs a message no coroutine of its own."""
+        if self._engine.is_full:
+            return self._driver.until_room()
+        return trio.lowlevel.checkpoint_if_cancelled()  # noqa: ASYNC105  # its caller awaits it
 
     def _call(self, call: Callable[[], None]) -> None:
         """Make a local call, and do at once what the engine then asks for."""

@@ -149,3 +149,7 @@ __all__ = [
     "lint",
     "native_class",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

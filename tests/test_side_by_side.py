@@ -141,16 +141,16 @@ def test_a_subject_that_dies_before_it_listens_is_told() -> None:
 
 def test_a_subject_that_hangs_before_it_listens_is_given_up() -> None:
     with pytest.raises(FailedError, match=r"not ready in 0\.1 s"):
-        turn([sys.executable, "-c", "import time; time.sleep(60)"], 1, Steps(1), 0.1)
+        turn([sys.executable, "-c", "import signal; signal.pause()"], 1, Steps(1), 0.1)
 
 
 def asking(does: str) -> list[str]:
     """A subject whose listener only waits, and whose other end does this."""
     program = f"""
-import sys, time
+import signal, sys
 if sys.argv[1] == "listen":
     print("ready", flush=True)
-    time.sleep(60)
+    signal.pause()
 {does}
 """
     return [sys.executable, "-c", program]
@@ -158,7 +158,7 @@ if sys.argv[1] == "listen":
 
 def test_a_subject_that_hangs_while_it_works_is_given_up() -> None:
     with pytest.raises(FailedError, match="not done in 2 s"):
-        turn(asking("time.sleep(60)"), 1, Steps(1), 2)
+        turn(asking("signal.pause()"), 1, Steps(1), 2)
 
 
 def test_a_subject_that_dies_while_it_works_is_told() -> None:

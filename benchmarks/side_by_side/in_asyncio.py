@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
 
+from benchmarks.side_by_side.awaited import Trip, several, without_end
 from benchmarks.side_by_side.meter import Meter
 from benchmarks.side_by_side.work import Trips, shares, warm_up
 
@@ -13,27 +12,21 @@ from benchmarks.side_by_side.work import Trips, shares, warm_up
 async def trips(
     work: Trips,
     meter: Meter,
-    trip: Callable[[], Awaitable[object]],
-    slow: Callable[[], Awaitable[object]] | None = None,
+    trip: Trip,
+    slow: Trip | None = None,
 ) -> dict[str, float]:
     taken: list[float] = []
 
-    async def several(count: int) -> None:
-        for _ in range(count):
-            began = time.perf_counter()
-            await trip()
-            taken.append(time.perf_counter() - began)
-
-    async def slowly() -> None:
-        while slow is not None:
-            await slow()
-
     async def together(count: int) -> None:
-        await asyncio.gather(*map(several, shares(count, work.in_flight)))
+        await asyncio.gather(
+            *(several(trip, each, taken) for each in shares(count, work.in_flight))
+        )
 
     await together(warm_up(work))
     taken.clear()
-    beside = asyncio.create_task(slowly()) if work.beside_slow else None
+    beside = None
+    if work.beside_slow and slow is not None:
+        beside = asyncio.create_task(without_end(slow))
     meter.begin()
     await together(work.count)
     figures = meter.end(work.count, taken)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import trio
 
+from benchmarks.side_by_side.awaited import Trip, several, without_end
 from benchmarks.side_by_side.meter import Meter, cpu_of, memory_of
 from benchmarks.side_by_side.work import Links, Trips, shares, warm_up
-
-Trip = Callable[[], Awaitable[object]]
 
 
 async def trips(
@@ -19,26 +18,16 @@ async def trips(
     """The tasks take the ``ways``, one for each connection, in turn."""
     taken: list[float] = []
 
-    async def several(trip: Trip, count: int) -> None:
-        for _ in range(count):
-            began = time.perf_counter()
-            await trip()
-            taken.append(time.perf_counter() - began)
-
-    async def slowly() -> None:
-        while slow is not None:
-            await slow()
-
     async def together(count: int) -> None:
         async with trio.open_nursery() as nursery:
             for number, each in enumerate(shares(count, work.in_flight)):
-                nursery.start_soon(several, ways[number % len(ways)], each)
+                nursery.start_soon(several, ways[number % len(ways)], each, taken)
 
     await together(warm_up(work))
     taken.clear()
     async with trio.open_nursery() as beside:
-        if work.beside_slow:
-            beside.start_soon(slowly)
+        if work.beside_slow and slow is not None:
+            beside.start_soon(without_end, slow)
         meter.begin()
         await together(work.count)
         figures = meter.end(work.count, taken)

@@ -1,7 +1,8 @@
 """Runs one protocol engine with trio: one nursery per TCP connection, one task for the timers.
 
 * **An epoch stops as a whole.** Reader, writer and stream of one TCP connection are in one task
-  tree with one cancel scope; the next connection begins when all these tasks have stopped.
+  tree with one cancel scope; the next connection begins when all these tasks have stopped. A task
+  of the program that reads in the reader's place has stopped reading when the stream is closed.
 * **The reader waits for the user only while the inbox is more than half full**, and never for long.
   Otherwise it gives bytes to the engine, lets it answer, and reads on.
 * **Whoever wakes late reads first, then judges.** Before a timer is said to be over, what has come
@@ -85,8 +86,8 @@ _RECEIVE_UNSELECTED = 16_384
 # Passes of the event loop in which nothing must come before a timer judges: a dial that has its
 # answer needs several until it returns.
 _QUIET_PASSES = 10
-# The same before a timer that judges nobody, such as that of the next linktest: bytes that wait in
-# the system are read in these.
+# The same before a timer that judges nobody, such as that of the next linktest: so that bytes that
+# wait in the system are mostly read before it.
 _FEW_PASSES = 3
 # The messages that the program takes before a resting reader reads on.
 _TAKEN = 32
@@ -101,6 +102,15 @@ async def _as_it_is(stream: Stream) -> Stream:
 
 def _always() -> bool:
     return True
+
+
+def _is_of_breaker(event: LinkEvent) -> bool:
+    """Whether ``event`` tells the state of the breaker, which is not closed."""
+    match event:
+        case BreakerOpened() | BreakerHalfOpen() | BreakerProbing() | BreakerIsolated():
+            return True
+        case _:
+            return False
 
 
 class Observer(Protocol):
@@ -124,8 +134,6 @@ class Driver:
 
     __slots__ = (
         "_arrived",
-        "_breaker_event",
-        "_breaker_is_later",
         "_chores",
         "_clock",
         "_closed",
@@ -144,7 +152,7 @@ class Driver:
         "_is_turning",
         "_moved",
         "_observers",
-        "_phase_event",
+        "_present",
         "_readers",
         "_reading",
         "_receipts",
@@ -234,10 +242,8 @@ class Driver:
         # Called for each event, at once. They must not raise.
         self.followers: list[Callable[[LinkEvent], None]] = []
         # The present state: the latest event of the phase, and that of a breaker that is not
-        # closed, and which of them happened later.
-        self._phase_event: LinkEvent | None = None
-        self._breaker_event: LinkEvent | None = None
-        self._breaker_is_later = False
+        # closed, in the order in which they happened.
+        self._present: tuple[LinkEvent, ...] = ()
         # The events until the first call of ``events``; None after it.
         self._first_reader: EventReader[LinkEvent] | None = self._new_reader()
 
@@ -790,10 +796,7 @@ class Driver:
     def _new_reader(self) -> EventReader[LinkEvent]:
         reader: EventReader[LinkEvent] = EventReader(self.loop, self.engine)
         self._readers.append(weakref.ref(reader, self._readers.remove))
-        present = (self._phase_event, self._breaker_event)
-        if not self._breaker_is_later:
-            present = present[::-1]
-        reader._begin(event for event in present if event is not None)
+        reader._begin(self._present)
         if self.engine.is_closed:
             reader.close()
         return reader
@@ -802,13 +805,13 @@ class Driver:
         """``event`` may be a part of the present state."""
         match event:
             case BreakerClosed():
-                self._breaker_event = None
-            case BreakerOpened() | BreakerHalfOpen() | BreakerProbing() | BreakerIsolated():
-                self._breaker_event, self._breaker_is_later = event, True
+                self._present = tuple(each for each in self._present if not _is_of_breaker(each))
             case UnexpectedSecondary() | Unsent() | Missed():
                 pass
             case _:
-                self._phase_event, self._breaker_is_later = event, False
+                kind = _is_of_breaker(event)
+                others = (each for each in self._present if _is_of_breaker(each) is not kind)
+                self._present = (*others, event)
 
     def _report(self, event: LinkEvent) -> None:
         self._remember(event)

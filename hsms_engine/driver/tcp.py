@@ -184,7 +184,7 @@ class DirectStream(trio.abc.HalfCloseableStream):
             self._expect_open()
 
     def stop_waiting(self) -> None:
-        """Let ``wait_readable`` return, and ``send_some`` too."""
+        """Let ``wait_readable`` return, and ``send_some``; other waits of this stream break."""
         # Of the ways in which trio ends such a wait this one costs nothing until it is used.
         if self._socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self._socket)

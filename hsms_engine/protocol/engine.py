@@ -223,7 +223,7 @@ class Engine:
             bad_length = FrameLengthError(error.length, error.raw, error.limit)
         context.counters["bytes_received"] += stop - start
         context.counters["frames_received"] += len(frames)
-        selected = _SELECTED in life.snapshot.states
+        selected = self.is_selected
         for index, frame in enumerate(frames):
             if selected and frame.stype == _DATA and frame.ptype == SECS_II:
                 problem = self._exchange.receive(epoch, frame)
@@ -261,8 +261,7 @@ class Engine:
 
         0: a driver lets the program take some first. Beyond the whole inbox, TCP is closed.
         """
-        is_selected = _SELECTED in self._life.snapshot.states
-        return self._exchange.room(size) if is_selected else size
+        return self._exchange.room(size) if self.is_selected else size
 
     @property
     def missing(self) -> int:
@@ -383,10 +382,7 @@ class Engine:
 
     def request(self, message: Message) -> Transaction:
         """Queue a primary with W. The transaction comes out when it is settled."""
-        epoch = self._context.epoch
-        if epoch is None or _SELECTED not in self._life.snapshot.states:
-            raise self.unusable()
-        return self._exchange.request(epoch, message)
+        return self._exchange.request(self._selected_epoch(), message)
 
     def send(self, message: Message) -> None:
         """Queue a primary that wants no reply."""

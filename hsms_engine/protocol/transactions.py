@@ -9,6 +9,7 @@ All have the same T3, so the one that was written first expires first.
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import cache
 from typing import NamedTuple
 
 from hsms_engine.errors import HsmsError, NotTaken
@@ -43,19 +44,13 @@ class _Steps(dict[str, _Turn]):
         after, effects, _ = MACHINE.step(self.snapshot, event)
         starts = any(isinstance(effect, Start) for effect in effects)
         stops = any(isinstance(effect, Stop) for effect in effects)
-        turn = _Turn(_STEPS[after], starts, stops, SettleTransaction() in effects)
+        turn = _Turn(_steps_from(after), starts, stops, SettleTransaction() in effects)
         self[event] = turn
         return turn
 
 
-class _AllSteps(dict[Snapshot, _Steps]):
-    def __missing__(self, snapshot: Snapshot) -> _Steps:
-        steps = self[snapshot] = _Steps(snapshot)
-        return steps
-
-
-_STEPS = _AllSteps()
-_FIRST = _STEPS[MACHINE.initial]
+_steps_from = cache(_Steps)
+_FIRST = _steps_from(MACHINE.initial)
 
 
 class Transaction:

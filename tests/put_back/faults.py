@@ -145,7 +145,7 @@ FAULTS = (
         (
             Edit(
                 ENGINE,
-                "return self._exchange.room(size) if is_selected else size",
+                "return self._exchange.room(size) if self.is_selected else size",
                 "return size",
             ),
         ),
