@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 import hsms_engine
+import statecharts
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("statecharts", "hsms_engine")
@@ -415,6 +416,8 @@ def test_a_program_that_connects_imports_only_what_a_connection_needs() -> None:
         ("open_link", ["link", "session_task"]),
         ("CircuitBreaker", ["breaker"]),
         ("bounds", ["bounds"]),
+        ("breaker", ["breaker"]),
+        ("server_statistics", ["accepted", "server_statistics"]),
         ("link", ["link", "session_task"]),
     ],
 )
@@ -430,6 +433,7 @@ def test_what_a_connection_does_without_is_imported_when_it_is_named(
 
 def test_every_name_of_the_package_is_there_and_no_other() -> None:
     assert set(hsms_engine.__all__) <= set(dir(hsms_engine))
+    assert set(statecharts.__all__) <= set(dir(statecharts))
     for name in hsms_engine.__all__:
         assert getattr(hsms_engine, name) is not None
     for name in ("bounds", "link", "secs2", "server", "sml"):
