@@ -6,11 +6,10 @@ Nothing here tells the connection that a body is no SECS-II, so looking sends no
 from __future__ import annotations
 
 from hsms_engine.message import Message
-from hsms_engine.secs2 import DecodeError, L, Leaf, decode
-from hsms_engine.secs2.lists import LEAVES
+from hsms_engine.secs2 import DecodeError, L, decode
+from hsms_engine.secs2.lists import TYPES
 from hsms_engine.sml import shorten
 
-_LEAVES: dict[int, type[Leaf]] = {leaf.code: leaf for leaf in LEAVES}
 # The most bytes of an element. Each is shown with at least one character.
 _LARGEST = 8
 
@@ -69,9 +68,9 @@ def _item(body: bytes, at: int, limit: int) -> tuple[str, int, int | None]:
     length = int.from_bytes(head[1 : 1 + width], "big")
     if width and code == L.code and start <= len(body):
         return f"<L [{length}]", start, length
-    if not width or code not in _LEAVES or start + length > len(body):
+    if not width or code not in TYPES or start + length > len(body):
         raise DecodeError(at, head.hex(" ") or "the end", "an item that fits")
-    kind = _LEAVES[code]
+    kind = TYPES[code]
     try:
         kind.check_length(length)
     except ValueError as error:
