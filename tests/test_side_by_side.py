@@ -280,6 +280,13 @@ def test_who_cannot_has_a_dash_and_one_note_of_the_reason() -> None:
     assert lines.count("1. it has no charts") == 1
 
 
+def test_others_are_compared_with_the_first_that_has_figures() -> None:
+    lines = to_markdown(results(Outcome(cannot="no node"), OURS)).splitlines()
+
+    assert "| their engine | 200 (100–400) | 5,000 (4,000–6,000) |" in lines  # noqa: RUF001
+    assert any("how many times that of their engine it is" in line for line in lines)
+
+
 def test_who_failed_once_has_the_figures_of_the_other_rounds_and_a_note() -> None:
     theirs = Outcome({"median": [1e-3], "rate": [1_000.0]}, failed=["not done in 60 s"])
     text = to_markdown(results(OURS, theirs))
@@ -330,7 +337,7 @@ def test_every_case_of_a_plot_is_there(tmp_path: Path) -> None:
 
 
 def test_a_run_writes_what_it_has_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--subjects", "floor,sockets", "--cases", "sequential", "--rounds", "2"]
+    words = ["--subjects", "floor,sockets,floor,", "--cases", "sequential", "--rounds", "2"]
     main([*words, "--pace", "0.001", "--out", str(tmp_path)])
 
     found = json.loads((tmp_path / "results.json").read_text("utf-8"))["cases"]["sequential"]
@@ -341,8 +348,37 @@ def test_a_run_writes_what_it_has_found(tmp_path: Path, capsys: pytest.CaptureFi
     assert (tmp_path / "results.md").read_text("utf-8") in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("words", [["--subjects", "flour"], ["--cases", "sequentially"]])
-def test_what_is_not_known_is_told(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--subjects", "flour"], "not known: flour; known: engine, "),
+        (["--cases", "sequentially;trips"], "not known: sequentially; trips; known: sequential; "),
+        (["--subjects", ","], "nothing is chosen; known: engine, "),
+        (["--rounds", "0"], "'0' is no whole number in 1..1000"),
+        (["--rounds", "-1"], "'-1' is no whole number"),
+        (["--rounds", "x"], "'x' is no whole number"),
+        (["--pace", "0"], "'0' is no number above 0"),
+        (["--pace", "nan"], "'nan' is no number above 0"),
+        (["--pace", "fast"], "'fast' is no number above 0"),
+        (["--out", __file__], f"--out {__file__}: File exists"),
+    ],
+)
+def test_a_wrong_option_is_told_before_anything_is_measured(
+    words: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
         main(words)
-    assert f"not known: {words[1]}" in capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert why in capsys.readouterr().err
+
+
+def test_a_run_that_is_interrupted_says_that_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> Results:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmarks.side_by_side.__main__.measure", interrupted)
+    with pytest.raises(SystemExit, match="nothing is written"):
+        main(["--out", str(tmp_path)])
+    assert list(tmp_path.iterdir()) == []

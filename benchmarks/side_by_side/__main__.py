@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -22,38 +24,81 @@ from tests.interop.engines import MissingError
 
 ITEMS = "items"
 QUICK_PACE = 0.1
+MOST_ROUNDS, MOST_PACE = 1_000, 100.0
 
 
 def main(words: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        _run(words, Path(folder))
+        try:
+            _run(words, Path(folder))
+        except KeyboardInterrupt:
+            sys.exit("stopped: nothing is written")
 
 
 def _run(words: Sequence[str] | None, scratch: Path) -> None:
     every = {case.name: case for case in cases(scratch)}
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.side_by_side")
-    parser.add_argument("--rounds", type=int, help="default 5, 3 with --quick")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.side_by_side",
+        description="Measures this engine beside others; each turn is two processes on loopback.",
+    )
+    parser.add_argument("--rounds", type=_count, help="how many (default 5, with --quick 3)")
     parser.add_argument("--quick", action="store_true", help="few cases and subjects")
-    parser.add_argument("--subjects", help=f"some of {', '.join(SUBJECTS)}")
-    parser.add_argument("--cases", help=f"some of: {'; '.join([*every, ITEMS])}; with ; between")
-    parser.add_argument("--pace", type=float, help="the share of the counts; 0.1 with --quick")
-    parser.add_argument("--out", type=Path, default=Path("build/bench"), help="the folder")
+    parser.add_argument(
+        "--subjects",
+        help=f"some of {', '.join(SUBJECTS)}, with , between (default: all but guest, with "
+        f"--quick {', '.join(QUICK)}); the first that can run is what others are compared with",
+    )
+    parser.add_argument(
+        "--cases",
+        help=f"some of: {'; '.join([*every, ITEMS])}; with ; between (default: all, with --quick "
+        "those that take little time)",
+    )
+    parser.add_argument(
+        "--pace",
+        type=_share,
+        help=f"this many times the round trips: 0.5 is half (default 1, with --quick {QUICK_PACE})",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/bench"),
+        help="the folder of the results; those of an earlier run are replaced (%(default)s)",
+    )
     options = parser.parse_args(words)
     quick_cases = [name for name, case in every.items() if case.is_quick]
     default = quick_cases if options.quick else [*every, ITEMS]
     named = _chosen(parser, options.cases, ";", default, [*every, ITEMS])
     subjects = _chosen(parser, options.subjects, ",", QUICK if options.quick else DEFAULT, SUBJECTS)
-    rounds = options.rounds or (3 if options.quick else 5)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out {options.out}: {error.strerror or error}")
     certificates.write(scratch)
     results = measure(
         [SUBJECTS[name] for name in subjects],
         [every[name] for name in named if name != ITEMS],
-        rounds,
+        options.rounds or (3 if options.quick else 5),
         options.pace or (QUICK_PACE if options.quick else 1.0),
         scratch / "compiled",
         with_items=ITEMS in named,
     )
     write(results, options.out)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 1 <= (count := int(text)) <= MOST_ROUNDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number in 1..{MOST_ROUNDS}")
+    return count
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 < share <= MOST_PACE:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0, up to {MOST_PACE:g}")
+    return share
 
 
 def _chosen(
@@ -63,9 +108,15 @@ def _chosen(
     default: Sequence[str] | dict[str, Subject],
     every: Sequence[str] | dict[str, Subject],
 ) -> list[str]:
-    chosen = list(default) if given is None else [each.strip() for each in given.split(between)]
+    if given is None:
+        return list(default)
+    # Each once, in the order in which they are named.
+    chosen = list(dict.fromkeys(name for each in given.split(between) if (name := each.strip())))
+    gap = f"{between} "
     if unknown := [each for each in chosen if each not in every]:
-        parser.error(f"not known: {', '.join(unknown)}; known: {', '.join(every)}")
+        parser.error(f"not known: {gap.join(unknown)}; known: {gap.join(every)}")
+    if not chosen:
+        parser.error(f"nothing is chosen; known: {gap.join(every)}")
     return chosen
 
 
@@ -142,7 +193,6 @@ def items() -> Sequence[dict[str, object]]:
 
 
 def write(results: Results, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(to_json(results), indent=1, ensure_ascii=False)
     (folder / "results.json").write_text(text + "\n", encoding="utf-8")
     tables = to_markdown(results)
@@ -150,7 +200,7 @@ def write(results: Results, folder: Path) -> None:
     print(tables)
     print(f"written to {folder}: results.json, results.md")
     if find_spec("matplotlib") is None:
-        print("no plots: pip install -e '.[bench]'")
+        print("no plots: matplotlib is not installed; make bench installs it")
         return
     for path in plots.draw(results, folder):
         print(f"written to {folder}: {path.name}")

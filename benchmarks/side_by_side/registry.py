@@ -38,7 +38,6 @@ class Subject:
         return {**found, "PYTHONPYCACHEPREFIX": str(compiled)}
 
 
-# The first is the one that the others are compared with.
 SUBJECTS = {
     each.name: each
     for each in (

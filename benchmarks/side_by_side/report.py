@@ -27,6 +27,16 @@ class Results:
     outcomes: Mapping[str, Mapping[str, Outcome]]
     items: Sequence[Mapping[str, Any]] = ()
 
+    @property
+    def first(self) -> Subject:
+        """What the others are compared with: the first subject that has figures."""
+        ran = (
+            subject
+            for subject in self.subjects
+            if any(of_case[subject.name].figures for of_case in self.outcomes.values())
+        )
+        return next(ran, self.subjects[0])
+
     def spread_of(self, case: str, subject: str, figure: str) -> Spread | None:
         values = self.outcomes[case][subject].figures.get(figure)
         return spread(values) if values else None
@@ -57,7 +67,7 @@ def to_json(results: Results) -> dict[str, Any]:
 def to_markdown(results: Results) -> str:
     lines = ["# Side by side", ""]
     lines += [f"* {name}: {value}" for name, value in results.header.items()]
-    lines += ["", _READ.format(results.subjects[0].title)]
+    lines += ["", _READ.format(results.first.title)]
     columns: dict[str, list[tuple[Case, Column]]] = {}
     for case in results.cases:
         for column in case.columns:
@@ -95,8 +105,8 @@ def _cell(
         return f"{DASH}{note}"
     text = f"{shown(found.median * column.factor)} ({shown(found.least * column.factor)}{DASH}"
     text += f"{shown(found.most * column.factor)})"
-    first = results.spread_of(case.name, results.subjects[0].name, column.figure)
-    if subject is not results.subjects[0] and first is not None and first.median > 0:
+    first = results.spread_of(case.name, results.first.name, column.figure)
+    if subject is not results.first and first is not None and first.median > 0:
         text += f" {shown(found.median / first.median)} {TIMES}"
     return text + note
 

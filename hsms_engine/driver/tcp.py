@@ -1,6 +1,6 @@
 """trio's TCP streams and listeners, with the one thing that trio lacks: a send that never waits.
 
-With ``send_nowait`` the reader's task can send an answer at once when nothing is queued, so most
+With ``send_nowait`` the task that reads can send an answer at once when nothing is queued, so most
 frames need no task switch.
 """
 

@@ -1,7 +1,7 @@
 """The outputs of an engine, in order: a closed union, and the queue in which they wait.
 
-All bytes of a turn come out first and as one piece. So bytes that were queued before a change of
-TCP also come out before it.
+All bytes of a turn come out first, in order; a long body is a part of its own. So bytes that were
+queued before a change of TCP also come out before it.
 """
 
 from __future__ import annotations
