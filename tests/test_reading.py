@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import socket
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
@@ -131,6 +133,22 @@ async def test_a_stream_that_was_closed_in_the_step_of_the_task_that_reads_is_ov
     far.close()
 
 
+async def test_a_connection_that_is_over_is_kept_by_nothing_when_no_reader_rests() -> None:
+    near, far = map(trio.socket.from_stdlib_socket, socket.socketpair())
+    stream = DirectStream(trio.SocketStream(near))
+
+    def handle(_: Readable) -> None:
+        raise AssertionError("nothing comes")
+
+    kept = weakref.ref(handle)
+    stream.reset()
+    await Reading(stream, handle).read_until(bool)
+    del handle
+    gc.collect()
+    assert kept() is None
+    far.close()
+
+
 async def test_a_primary_that_is_put_back_wakes_the_task_that_reads() -> None:
     async with asked() as (connection, peer, _), trio.open_nursery() as nursery:
         got: list[Primary] = []
@@ -211,6 +229,28 @@ async def test_a_task_that_reads_and_is_cancelled_loses_nothing_for_others() -> 
         nursery.start_soon(answer, peer, b"second")
         assert (await connection.request(S1F1)).body == b"second"
         assert connection.statistics().counts["unexpected_secondaries"] == 1
+
+
+async def test_a_task_that_reads_and_is_interrupted_leaves_no_open_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def interrupted(_: Socket) -> None:
+        raise KeyboardInterrupt
+
+    async with asked() as (connection, peer, _), trio.open_nursery() as nursery:
+        nursery.start_soon(answer, peer)
+        await connection.request(S1F1)
+        with monkeypatch.context() as patch:
+            patch.setattr(Socket, "wait_readable", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                await connection.request(S1F1)
+        await peer.frame()
+        assert connection.statistics().open_transactions == 0
+        # The next one reads for itself again.
+        replies = await asks_again(nursery, connection, peer)
+        await answer(peer)
+        await wait_all_tasks_blocked()
+        assert [each.name for each in replies] == ["S1F2"]
 
 
 async def test_t3_expires_for_a_task_that_reads_and_the_connection_goes_on() -> None:

@@ -720,7 +720,8 @@ class Driver:
         self.when_settled(transaction, reading.wake)
         try:
             await reading.read_until(lambda: transaction.is_settled)
-        except trio.Cancelled:
+        except BaseException:
+            # Cancelled, or KeyboardInterrupt: nobody waits for it any more.
             self.abandon(transaction)
             raise
         return transaction.is_settled

@@ -38,7 +38,7 @@ class _Steps(trio.abc.Instrument):
     def __init__(self) -> None:
         self._resting = 0
         # Those whose task has its message since the last step was over.
-        self.left: list[Reading] = []
+        self._left: list[Reading] = []
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -51,14 +51,17 @@ class _Steps(trio.abc.Instrument):
         finally:
             self._resting -= 1
             if not self._resting:
-                # Their readers are gone.
-                self.left.clear()
                 trio.lowlevel.remove_instrument(self)
+
+    def go_on_after_step(self, reading: Reading) -> None:
+        """Its task has its message: its reader goes on when this step is over, if it rests."""
+        if self._resting:
+            self._left.append(reading)
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:  # noqa: ARG002  # trio's name
         """A step is over. It must not raise: trio would not call it again."""
-        if self.left:
-            left, self.left = self.left, []
+        if self._left:
+            left, self._left = self._left, []
             for reading in left:
                 reading.go_on()
 
@@ -142,7 +145,7 @@ class Reading:
             self._is_offered = False
         finally:
             self._is_handling = self._is_read = False
-            self._steps.left.append(self)
+            self._steps.go_on_after_step(self)
 
     def go_on(self) -> None:
         """The step in which a task got its message is over."""
