@@ -133,6 +133,7 @@ class Driver:
     """One link: an engine, its stream, and the tasks that wait for either."""
 
     __slots__ = (
+        "_answered",
         "_arrived",
         "_chores",
         "_clock",
@@ -220,6 +221,8 @@ class Driver:
         self._inbox = _NO_INBOX
         self._inbox_news = Lot()
         self._arrived = 0
+        # How many tasks were told that their transaction is settled.
+        self._answered = 0
         self._is_turning = False
         # How many primaries the program has taken; woken for each while the reader rests.
         self._taken = 0
@@ -622,14 +625,15 @@ class Driver:
     async def _handle(self, data: bytes) -> bool:
         """Give ``data`` to the engine, in slices, so that a flood of frames is not one turn.
 
-        Returns whether it was one message for one task, and no other waits for one.
+        Returns whether it was one message for one task, and no other waits for one. A thread that
+        was told is no task: it cannot read.
         """
         engine, share = self.engine, self.share
-        waiting, arrived = len(self._waiting), self._arrived
+        before = self._answered + self._arrived
         start, end = self._handle_little(data), len(data)
         if start == end:
             share.leave()
-            came = waiting - len(self._waiting) + self._arrived - arrived
+            came = self._answered + self._arrived - before
             return came == 1 and not self._waiting
         while start < end:
             room = engine.room(end - start) or await self._rest(end - start)
@@ -705,13 +709,17 @@ class Driver:
             and await self._read_until_settled(reading, transaction)
         ):
             return
-        self._waiting[transaction] = partial(reschedule, trio.lowlevel.current_task())
+        self._waiting[transaction] = partial(self._resume, trio.lowlevel.current_task())
 
         def abort(_: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
             self.abandon(transaction)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def _resume(self, task: trio.lowlevel.Task) -> None:
+        self._answered += 1
+        reschedule(task)
 
     async def _read_until_settled(
         self, reading: Reading, transaction: Transaction | ControlTransaction
