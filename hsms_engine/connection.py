@@ -44,7 +44,9 @@ class HsmsConnection(Messaging):
     async def __anext__(self) -> Primary:
         """The next primary, as ``receive`` gives it. Ends when the peer has separated."""
         self._loop.check_task(self, "receive()")
-        primary = await self._driver.next_primary()
+        return self._iterated(await self._driver.next_primary())
+
+    def _iterated(self, primary: Primary | None) -> Primary:
         if primary is not None:
             return primary
         dropped, over = self._engine.dropped(), self._engine.unusable()
@@ -61,7 +63,9 @@ class HsmsConnection(Messaging):
         when you closed it.
         """
         self._loop.check_task(self, "receive()")
-        primary = await self._driver.next_primary()
+        return self._received(await self._driver.next_primary())
+
+    def _received(self, primary: Primary | None) -> Primary:
         if primary is not None:
             return primary
         raise self._engine.dropped() or self._engine.unusable()

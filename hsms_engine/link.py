@@ -56,8 +56,12 @@ class HsmsLink(Messaging):
 
     async def __anext__(self) -> Primary:
         """The next primary, of any connection. Ends when the link is closed."""
+        self._loop.check_task(self, "receive()")
+        return self._iterated(await self._driver.next_primary())
+
+    def _iterated(self, primary: Primary | None) -> Primary:
         try:
-            return await self.receive()
+            return self._received(primary)
         except ClosedError:
             raise StopAsyncIteration from None
 
@@ -67,7 +71,9 @@ class HsmsLink(Messaging):
         Raises ``ClosedError`` when the link is closed.
         """
         self._loop.check_task(self, "receive()")
-        primary = await self._driver.next_primary()
+        return self._received(await self._driver.next_primary())
+
+    def _received(self, primary: Primary | None) -> Primary:
         if primary is None:
             raise self._engine.unusable()
         return primary

@@ -249,6 +249,10 @@ class Messaging:
         self._driver.turn_soon()
         return True
 
+    def _next_now(self, taker: Callable[[Primary | None], object]) -> Callable[[], None]:
+        """``receive``; ``taker`` gets the primary, or None. Returns what abandons it."""
+        return self._driver.give_next(taker)
+
     def _put_back(self, primary: Primary) -> None:
         """Its caller could not take this primary, which waits in its place again."""
         self._driver.put_back(primary)

@@ -115,6 +115,27 @@ def test_close_without_patience_closes(tool: ThreadedEquipment) -> None:
         assert conn.phase == "closed"
 
 
+def test_of_a_receive_that_is_given_up_nothing_stays(tool: ThreadedEquipment) -> None:
+    with blocking.open_hsms(HOST, tool.port) as conn:
+        with pytest.raises(TimeoutError):
+            conn.receive(timeout=0)
+        trio_rests()
+        assert not conn._held._driver._takers
+
+    async def main() -> None:
+        async with aio.open_hsms(HOST, tool.port) as conn:
+            task = asyncio.ensure_future(conn.receive())
+            await asyncio.sleep(0)
+            trio_rests()
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            trio_rests()
+            assert not conn._held._driver._takers
+
+    asyncio.run(main())
+
+
 # 2. A program that forgets to close still ends.
 
 FORGETS = """

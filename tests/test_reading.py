@@ -7,6 +7,7 @@ import socket
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -295,3 +296,89 @@ async def test_a_call_in_another_task_ends_the_wait_of_one_that_reads() -> None:
         await trio.sleep(100)
         assert [type(each) for each in errors] == [ClosedError]
         assert not reads(connection)
+
+
+# Threads, which are told in the turn of the reader and have no task
+
+
+async def test_after_a_thread_was_told_the_reader_reads_on_at_once() -> None:
+    async with asked() as (connection, peer, _):
+        reading = connection._driver._reading
+        assert reading is not None
+        offered: list[bool] = []
+        is_told = trio.Event()
+
+        connection._request_now(S1F1, lambda _: is_told.set())
+        await answer(peer)
+        await is_told.wait()
+        offered.append(reading.is_free)
+
+        is_told = trio.Event()
+        connection._next_now(lambda _: is_told.set())
+        await peer.send(data(6, 11, 1))
+        await is_told.wait()
+        offered.append(reading.is_free)
+
+        assert offered == [False, False]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer, peer)
+            await connection.request(S1F1)
+            # A task was told.
+            assert reading.is_free
+
+
+async def test_primaries_are_for_the_threads_in_the_order_in_which_they_wait() -> None:
+    async with asked() as (connection, peer, _):
+        first: list[Primary | None] = []
+        given_up: list[Primary | None] = []
+        third: list[Primary | None] = []
+        connection._next_now(first.append)
+        connection._next_now(given_up.append)()
+        connection._next_now(third.append)
+        await peer.send(data(6, 11, 1), data(6, 13, 2), data(6, 15, 3))
+        await wait_all_tasks_blocked()
+        fourth: list[Primary | None] = []
+        connection._next_now(fourth.append)
+        names = [each.name for each in (*first, *third, *fourth) if each is not None]
+        assert names == ["S6F11", "S6F13", "S6F15"]
+        assert given_up == []
+
+
+async def test_a_primary_that_is_put_back_is_for_a_thread_that_waits() -> None:
+    async with asked() as (connection, peer, _):
+        await peer.send(data(6, 11, 1))
+        primary = await connection.receive()
+        got: list[Primary | None] = []
+        connection._next_now(got.append)
+        connection._put_back(primary)
+        await wait_all_tasks_blocked()
+        assert got == [primary]
+
+
+async def test_any_number_of_threads_that_gave_up_may_put_one_primary_back() -> None:
+    async with asked() as (connection, peer, _):
+        offered: list[Primary] = []
+
+        def gave_up(primary: Primary | None) -> None:
+            assert primary is not None
+            offered.append(primary)
+            connection._put_back(primary)
+
+        for _ in range(1_000):
+            connection._next_now(partial(gave_up))  # each is another one
+        got: list[Primary | None] = []
+        connection._next_now(got.append)
+        await peer.send(data(6, 11, 1))
+        await wait_all_tasks_blocked()
+        assert len(offered) == 1_000
+        assert got == offered[:1]
+
+
+async def test_at_the_end_of_the_connection_threads_that_wait_are_told() -> None:
+    async with asked() as (connection, _, theirs):
+        got: list[Primary | None] = []
+        connection._next_now(got.append)
+        await theirs.aclose()
+        await wait_all_tasks_blocked()
+        connection._next_now(got.append)
+        assert got == [None, None]

@@ -49,10 +49,16 @@ class Messaging(Held[M]):
 
     async def receive(self) -> Primary:
         """The next primary. Raises why there will be no more."""
-        return await wait_for(self._thread, self._held.receive, self._held._put_back)
+        return await self._next(self._receive)
 
     async def __anext__(self) -> Primary:
-        return await wait_for(self._thread, self._held.__anext__, self._held._put_back)
+        return await self._next(self._iterate)
+
+    async def _next(self, receive: Callable[[Call[Primary]], None]) -> Primary:
+        def begin(call: Call[Primary]) -> None:
+            self._thread.submit(call, receive)
+
+        return await wait(self._thread, begin, self._held._put_back)
 
     def events(self) -> EventReader[LinkEvent]:
         """A new reader of the events, from the present state on."""

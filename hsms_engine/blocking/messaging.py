@@ -56,13 +56,11 @@ class Messaging(Held[M]):
 
     def receive(self, timeout: float | None = None) -> Primary:
         """The next primary. Raises why there will be no more."""
-        what = f"{self.peer}: the next primary"
-        return wait_for(self._thread, self._held.receive, what, timeout, self._held._put_back)
+        return self._next(self._receive, timeout)
 
     def __next__(self) -> Primary:
-        what = f"{self.peer}: the next primary"
         try:
-            return wait_for(self._thread, self._held.__anext__, what, None, self._held._put_back)
+            return self._next(self._iterate, None)
         except StopAsyncIteration:
             raise StopIteration from None
 
@@ -96,6 +94,13 @@ class Messaging(Held[M]):
     def close(self, timeout: float | None = None) -> None:
         """Close: Separate.req if selected, then TCP. Any number of threads may call it."""
         wait(self._thread, self._close, f"{self.peer}: close", timeout)
+
+    def _next(self, receive: Callable[[Call[Primary]], None], timeout: float | None) -> Primary:
+        def begin(call: Call[Primary]) -> None:
+            self._thread.submit(call, receive)
+
+        what = f"{self.peer}: the next primary"
+        return wait(self._thread, begin, what, timeout, self._held._put_back)
 
     def _wait(self, call: Callable[[], Awaitable[T]], what: str, timeout: float | None) -> T:
         return wait_for(self._thread, call, f"{self.peer}: {what}", timeout)

@@ -18,6 +18,7 @@ from hsms_engine.driver.event_reader import E, EventReader
 from hsms_engine.driver.tls import PeerCertificate
 from hsms_engine.link import HsmsLink
 from hsms_engine.message import Message
+from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.protocol.transactions import Transaction
@@ -99,6 +100,22 @@ class Held(Generic[M]):
             call.succeed(None)
         else:
             self._thread.spawn(partial(self._held.reply, primary, reply), call)
+
+    def _receive(self, call: Call[Primary]) -> None:
+        """The same for ``receive``."""
+        self._take(call, self._held._received)
+
+    def _iterate(self, call: Call[Primary]) -> None:
+        """The same for ``__anext__``."""
+        self._take(call, self._held._iterated)
+
+    def _take(self, call: Call[Primary], received: Callable[[Primary | None], Primary]) -> None:
+        def taker(primary: Primary | None) -> None:
+            # At the end of the thread this call fails as all others, and is told of that end.
+            if primary is not None or not self._thread.is_over:
+                call.finish(partial(received, primary))
+
+        call.begin(self._held._next_now(taker))
 
     def _close(self, call: Call[None]) -> None:
         """Hand ``aclose`` over. When it is abandoned, also before it begins, it does not wait."""

@@ -142,6 +142,7 @@ class Driver:
         "_dial_wanted",
         "_epoch_scope",
         "_first_reader",
+        "_for_tasks",
         "_has_events",
         "_has_watchers",
         "_inbox",
@@ -158,6 +159,7 @@ class Driver:
         "_receipts",
         "_rested",
         "_roomy",
+        "_takers",
         "_taken",
         "_taken_at",
         "_taken_at_rest",
@@ -220,6 +222,10 @@ class Driver:
         self._inbox = _NO_INBOX
         self._inbox_news = Lot()
         self._arrived = 0
+        # Called with the next primary, the first first. They are no tasks.
+        self._takers: dict[Callable[[Primary | None], object], None] = {}
+        # How many messages came for tasks: answers to theirs, and primaries.
+        self._for_tasks = 0
         self._is_turning = False
         # How many primaries the program has taken; woken for each while the reader rests.
         self._taken = 0
@@ -412,6 +418,8 @@ class Driver:
             self._is_turning = False
             for wake in settled:
                 wake()
+            if self._takers:
+                self._give()
 
     def _turn(self, settled: list[Callable[[], object]]) -> None:
         next_output, moved = self.engine.next_output, False
@@ -432,6 +440,8 @@ class Driver:
                         self._inbox_news.unpark_all()
                         self._wake_who_reads()
                     self._arrived += 1
+                    if not self._takers:
+                        self._for_tasks += 1
                     output.number = self._arrived
                     self._inbox.append(output)
                 case bytes():
@@ -622,15 +632,15 @@ class Driver:
     async def _handle(self, data: bytes) -> bool:
         """Give ``data`` to the engine, in slices, so that a flood of frames is not one turn.
 
-        Returns whether it was one message for one task, and no other waits for one.
+        Returns whether it was one message for one task, and no other waits for one. A thread that
+        was told is no task: it cannot read.
         """
         engine, share = self.engine, self.share
-        waiting, arrived = len(self._waiting), self._arrived
+        before = self._for_tasks
         start, end = self._handle_little(data), len(data)
         if start == end:
             share.leave()
-            came = waiting - len(self._waiting) + self._arrived - arrived
-            return came == 1 and not self._waiting
+            return self._for_tasks == before + 1 and not self._waiting
         while start < end:
             room = engine.room(end - start) or await self._rest(end - start)
             share.begin()
@@ -705,13 +715,17 @@ class Driver:
             and await self._read_until_settled(reading, transaction)
         ):
             return
-        self._waiting[transaction] = partial(reschedule, trio.lowlevel.current_task())
+        self._waiting[transaction] = partial(self._resume, trio.lowlevel.current_task())
 
         def abort(_: Callable[[], NoReturn]) -> trio.lowlevel.Abort:
             self.abandon(transaction)
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def _resume(self, task: trio.lowlevel.Task) -> None:
+        self._for_tasks += 1
+        reschedule(task)
 
     async def _read_until_settled(
         self, reading: Reading, transaction: Transaction | ControlTransaction
@@ -744,6 +758,24 @@ class Driver:
         self._inbox.insert(earlier, primary)
         self._inbox_news.unpark_all()
         self._wake_who_reads()
+        if self._takers:
+            # Not at once: this may be one of them, which was given it.
+            self.loop.soon(self._give, once=True)
+
+    def give_next(self, taker: Callable[[Primary | None], object]) -> Callable[[], None]:
+        """Call ``taker``, now or later, with what ``next_primary`` returns. Returns what ends that.
+
+        For who is in another thread: it takes the primary from the reader, without a task.
+        """
+        self._takers[taker] = None
+        self._give()
+        return lambda: self._takers.pop(taker, None)
+
+    def _give(self) -> None:
+        while self._takers and (self._inbox or self.engine.is_closed):
+            taker = next(iter(self._takers))
+            del self._takers[taker]
+            taker(self._take())
 
     async def next_primary(self) -> Primary | None:
         """The next primary, or None when there will be no more.
@@ -756,13 +788,19 @@ class Driver:
             await self.share.pause()
         while not self._inbox:
             if self.engine.is_closed:
-                return None
+                break
             reading = self._reading
             if reading is not None and reading.is_free:
                 await reading.read_until(lambda: bool(self._inbox) or self.engine.is_closed)
             else:
                 await self._inbox_news.park()
             self.share.resume()
+        return self._take()
+
+    def _take(self) -> Primary | None:
+        """The oldest primary; None when there is none."""
+        if not self._inbox:
+            return None
         primary = self._inbox.popleft()
         self.engine.take(primary)
         self._taken += 1
