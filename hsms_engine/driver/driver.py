@@ -564,6 +564,8 @@ class Driver:
         try:
             while True:
                 data = await self._receive(stream)
+                if data is None:
+                    continue
                 if isinstance(data, Exception) or not data:
                     engine.tcp_closed(data if isinstance(data, Exception) else None)
                     self.turn()
@@ -578,16 +580,56 @@ class Driver:
             self._is_handling = False
             self.share.leave()
 
-    async def _receive(self, stream: Stream) -> bytes | Exception:
-        """What another task has left, or what comes next; empty at the end."""
+    async def _receive(self, stream: Stream) -> bytes | Exception | None:
+        """What another task has left, or what comes next; empty at the end.
+
+        None: it was more of a long frame, and the engine has it.
+        """
         left = self._reading.take_left() if self._reading is not None else None
         if left is not None:
             return left
         try:
+            if self.engine.has_space and isinstance(stream, Readable):
+                await stream.wait_readable()
+                return await self._fill(stream)
             size = max(self._receive_size, min(self.engine.missing, LARGEST_RECEIVE_SIZE))
             return bytes(await stream.receive_some(size))
         except BROKEN as error:
             return system_error(error) or error
+
+    async def _fill(self, stream: Readable) -> bytes | Exception | None:
+        """Receive more of a long frame, in one slice, into its place.
+
+        Returns the end, which is no bytes, or why reading failed, if so.
+        """
+        engine, share = self.engine, self.share
+        self._is_handling = True
+        # In this slice the frame may be completed.
+        missing = engine.missing
+        if missing <= LARGEST_RECEIVE_SIZE and not engine.room(missing):
+            await self._rest(missing)
+        share.begin()
+        ended: bytes | Exception | None = None
+        is_over = False
+        while engine.has_space and not is_over:
+            try:
+                with engine.space(LARGEST_RECEIVE_SIZE) as space:
+                    count = stream.receive_into_nowait(space)
+            except BROKEN as error:
+                ended = system_error(error) or error
+                break
+            if not count:
+                ended = None if count is None else b""
+                break
+            self._receipts += 1
+            engine.filled(count)
+            is_over = share.handled()
+        self.turn()
+        if share.end() or is_over:
+            await share.wait()
+        share.leave()
+        self._is_handling = False
+        return ended
 
     @property
     def _receive_size(self) -> int:

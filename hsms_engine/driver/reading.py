@@ -31,6 +31,8 @@ class Readable(Protocol):
 
     def receive_nowait(self, max_bytes: int) -> bytes | None: ...
 
+    def receive_into_nowait(self, space: memoryview) -> int | None: ...
+
 
 class _Steps(trio.abc.Instrument):
     """Sees the end of each step of a task, while some reader of this event loop rests."""
