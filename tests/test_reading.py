@@ -225,7 +225,7 @@ async def test_a_wait_for_more_of_a_long_message_that_ends_early_goes_on() -> No
         connection._driver._wake_who_reads()
         stream = connection._driver._reading
         assert stream is not None
-        stream._stream.stop_waiting()
+        stream.stream.stop_waiting()
         await wait_all_tasks_blocked()
         await peer.send(whole[100_000:])
         assert len((await connection.receive()).body) == 300_000

@@ -480,11 +480,11 @@ class Driver:
     def turn_soon(self) -> None:
         """Like ``turn``, for a message just queued, but later when more messages are likely."""
         transport = self._transport
-        likely = transport is not None and (self._inbox or self._waiting)
-        if transport is None or not likely or self.engine.is_worth_writing:
-            self.turn()
-        else:
+        likely = self._inbox or self._waiting
+        if transport is not None and likely and not self.engine.is_worth_writing:
             transport.wake()
+        else:
+            self.turn()
 
     # One epoch
 
@@ -589,9 +589,9 @@ class Driver:
         if left is not None:
             return left
         try:
-            if self.engine.has_space and isinstance(stream, Readable):
-                await stream.wait_readable()
-                return await self._fill(stream)
+            if self.engine.has_space and self._reading is not None:
+                await self._reading.stream.wait_readable()
+                return await self._fill(self._reading.stream)
             size = max(self._receive_size, min(self.engine.missing, LARGEST_RECEIVE_SIZE))
             return bytes(await stream.receive_some(size))
         except BROKEN as error:

@@ -593,7 +593,7 @@ class Engine:
             open_transactions=len(epoch.transactions) if epoch else 0,
             waiting_primaries=self._exchange.waiting,
             queued_bytes=epoch.outbox.backlog if epoch else 0,
-            counts={name: context.counters[name] for name in COUNTERS},
+            counts={name: context.counters.get(name, 0) for name in COUNTERS},
         )
 
     # Inside
