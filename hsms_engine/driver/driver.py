@@ -614,6 +614,7 @@ class Driver:
         while engine.has_space and not is_over:
             try:
                 with engine.space(LARGEST_RECEIVE_SIZE) as space:
+                    size = len(space)
                     count = stream.receive_into_nowait(space)
             except BROKEN as error:
                 ended = system_error(error) or error
@@ -623,6 +624,9 @@ class Driver:
                 break
             self._receipts += 1
             engine.filled(count)
+            if count < size:
+                # That was all. To be told so by the system would cost an exception.
+                break
             is_over = share.handled()
         self.turn()
         if share.end() or is_over:
