@@ -12,7 +12,8 @@ Invariants:
 - The decoder holds only the received bytes of the one frame in progress. It never allocates memory
   for a length alone: a peer must send the bytes that fill our memory.
 - Each byte of a frame is copied a fixed number of times, however small the chunks are: those of a
-  body into one buffer, which is the body when it is complete.
+  body into one buffer, which is the body when it is complete. Most of a long one can be put there
+  by who receives it (`space`), without any copy here.
 """
 
 import struct
@@ -44,6 +45,8 @@ _MAX_LENGTH = 0xFFFF_FFFF
 _SHOWN_BYTES = 16
 # Bytes that are kept of a body that is dropped.
 _KEPT_BODY = 18
+# So many bytes of one body are better received by themselves than with what comes next.
+_MUCH = 32_768
 
 
 class SType(IntEnum):
@@ -383,6 +386,28 @@ class Decoder:
             start = self._take_pending(data, start, frames)
         return frames, start
 
+    @property
+    def has_space(self) -> bool:
+        """Whether much of a body has come and much is missing, so that it has `space`."""
+        return self._kept >= _MUCH and not self._drops and self.missing >= _MUCH
+
+    def space(self, most: int) -> memoryview:
+        """Where the next bytes of the body may be put, `most` or fewer, while `has_space`.
+
+        It is no longer than what has come of the body. It is to be released before the next call;
+        how many bytes were put there is then told to `filled`.
+        """
+        assert self._body is not None
+        self._make_room(self._kept + 1)
+        return self._body.getbuffer()[self._kept : min(self._room, self._kept + most)]
+
+    def filled(self, count: int) -> None:
+        """The first `count` bytes of `space` have come.
+
+        When they complete the frame, the next `take` returns it, also without more bytes.
+        """
+        self._kept += count
+
     def _take_pending(self, data: bytes, start: int, frames: list[Frame]) -> int:
         """Begin a frame with `data[start:]`, or continue one; return where the next one starts."""
         head = self._head
@@ -417,15 +442,19 @@ class Decoder:
         if self._body is None:
             self._body = BytesIO()
         kept, self._kept = self._kept, self._kept + len(piece)
-        if self._kept > self._room:
+        self._make_room(self._kept)
+        self._body.seek(kept)
+        self._body.write(piece)
+
+    def _make_room(self, least: int) -> None:
+        assert self._body is not None
+        if least > self._room:
             # Never more than twice what has come. The room that it makes by itself is an eighth
             # more, so a long body would be copied again and again.
             most = _KEPT_BODY if self._drops else self._total - PREFIX_BYTES
             self._room = min(2 * self._kept, most)
             self._body.seek(self._room - 1)
             self._body.write(b"\0")
-        self._body.seek(kept)
-        self._body.write(piece)
 
     def _checked_total(self, raw: bytes, frames: list[Frame]) -> int:
         length = int.from_bytes(raw)

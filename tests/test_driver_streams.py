@@ -404,6 +404,23 @@ async def test_a_wait_for_bytes_that_are_not_there_after_all_goes_on(
     await theirs.aclose()
 
 
+async def test_bytes_are_received_into_a_place() -> None:
+    ours, theirs = pair()
+    space = bytearray(10)
+    with memoryview(space) as view:
+        assert ours.receive_into_nowait(view) is None
+        await theirs.send_all(b"here")
+        await ours.wait_readable()
+        assert ours.receive_into_nowait(view[3:]) == 4
+        assert space == b"\0\0\0here\0\0\0"
+        await theirs.aclose()
+        await ours.wait_readable()
+        assert ours.receive_into_nowait(view) == 0
+        await ours.aclose()
+        with pytest.raises(trio.ClosedResourceError):
+            ours.receive_into_nowait(view)
+
+
 async def test_a_wait_to_read_that_is_stopped_ends_and_the_stream_lives_on() -> None:
     ours, theirs = pair()
     while ours.send_nowait(bytes(100_000)):

@@ -17,14 +17,17 @@ from trio.testing import wait_all_tasks_blocked
 
 from hsms_engine import (
     ClosedError,
+    ConnectionLostError,
     HsmsConnection,
     HsmsError,
     Message,
     ReplyTimeoutError,
     open_hsms,
 )
+from hsms_engine.driver import turns
 from hsms_engine.driver.reading import Readable, Reading
 from hsms_engine.driver.tcp import DirectStream
+from hsms_engine.driver.turns import Share
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.virtual import Socket
 from tests.support.leaks import leak_check, no_task_left
@@ -175,6 +178,94 @@ async def test_what_is_long_is_left_to_the_reader_and_comes_whole() -> None:
             await answer(peer, bytes(size))
             await wait_all_tasks_blocked()
             assert [len(each.body) for each in replies] == [size]
+
+
+def spied(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """How many bytes were received into their place, each time; None: none had come."""
+    received, receive = list[int | None](), Socket.receive_into_nowait
+
+    def spy(self: Socket, space: memoryview) -> int | None:
+        received.append(receive(self, space))
+        return received[-1]
+
+    monkeypatch.setattr(Socket, "receive_into_nowait", spy)
+    return received
+
+
+async def test_most_of_a_long_message_is_received_into_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    received = spied(monkeypatch)
+    async with asked() as (connection, peer, _):
+        bodies = [bytes([number]) * 900_000 for number in range(3)]
+        for number, body in enumerate(bodies):
+            await peer.send(data(6, 11, number, body=body), linktest_req(number))
+            await peer.expect(linktest_rsp(number))
+        for body in bodies:
+            assert (await connection.receive()).body == body
+    assert sum(count or 0 for count in received) > 3 * 700_000
+
+
+async def test_a_long_message_waits_until_the_program_has_made_room_for_it() -> None:
+    async with asked(inbox_bytes=250_000) as (connection, peer, _):
+        sizes = (100_000, 200_000, 100_000, 200_000)
+        await peer.send(*(data(6, 11, size, body=bytes(size)) for size in sizes))
+        for size in sizes:
+            await wait_all_tasks_blocked()
+            assert connection.statistics().waiting_primaries == 1
+            assert len((await connection.receive()).body) == size
+        assert connection.statistics().counts["primaries_without_room"] == 0
+
+
+async def test_a_long_message_takes_no_more_than_its_slices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun, begin = list[Share](), Share.begin
+
+    def counted(self: Share) -> None:
+        begun.append(self)
+        begin(self)
+
+    monkeypatch.setattr(Share, "begin", counted)
+    monkeypatch.setattr(turns, "LONG", turns.Slice(0.001, frames=32, look=32))
+    received = spied(monkeypatch)
+    async with asked() as (connection, peer, _):
+        await peer.send(data(6, 11, 1, body=bytes(900_000)))
+        assert len((await connection.receive()).body) == 900_000
+    reads = sum(bool(count) for count in received)
+    assert len(begun) > reads > 3
+
+
+async def test_a_wait_for_more_of_a_long_message_that_ends_early_goes_on() -> None:
+    async with asked() as (connection, peer, _):
+        whole = data(6, 11, 1, body=bytes(300_000))
+        await peer.send(whole[:100_000])
+        await wait_all_tasks_blocked()
+        connection._driver._wake_who_reads()
+        stream = connection._driver._reading
+        assert stream is not None
+        stream.stream.stop_waiting()
+        await wait_all_tasks_blocked()
+        await peer.send(whole[100_000:])
+        assert len((await connection.receive()).body) == 300_000
+
+
+@pytest.mark.parametrize("more", [0, 50_000])
+@pytest.mark.parametrize(("end", "why"), [("close", "the peer closed TCP"), ("reset", "reset")])
+async def test_the_end_in_a_long_message_is_told_as_what_it_is(
+    end: str, why: str, more: int
+) -> None:
+    async with asked() as (connection, peer, theirs):
+        whole = data(6, 11, 1, body=bytes(300_000))
+        await peer.send(whole[:100_000])
+        await wait_all_tasks_blocked()
+        await peer.send(whole[100_000 : 100_000 + more])
+        if end == "close":
+            theirs.close()
+        else:
+            theirs.reset()
+        with pytest.raises(ConnectionLostError, match=why):
+            await connection.receive()
 
 
 async def test_a_reply_that_comes_in_bytes_is_read_by_the_task_that_waits() -> None:

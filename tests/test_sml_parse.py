@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from hsms_engine.secs2 import BOOLEAN, F4, F8, I1, I2, I8, U1, U4, U8, A, B, C, Item, J, L
 from hsms_engine.sml import SmlError, Statement, parse, parse_item, parse_one, to_sml
+from hsms_engine.sml.values import plain_leaves
 from tests.support.items import items
 
 
@@ -250,6 +251,14 @@ def test_plain_items_and_those_with_comments_are_read_alike(item: Item) -> None:
     text = to_sml(item)
     # One item begins each line. After the comments, each is read token by token.
     assert parse_item(re.sub(r"(?m)^( *)<", r"\1</**/", text)) == parse_item(text) == item
+    for comment in ("/* <A> */", "// <A 'x'\n", "#\n/**//* \n */"):
+        assert parse_item(re.sub(r"(?m)^( *)<", rf"\1{comment}<", text)) == item
+
+
+def test_leaves_are_read_at_once_also_with_comments_before_them() -> None:
+    text = "<U4 1> // one\n/* two\n */ <A 'x'> # three\n<B> /* four"
+    leaves, end = plain_leaves(text, 0, None)
+    assert (leaves, text[end:]) == ([U4(1), A("x"), B()], " /* four")
 
 
 def test_reading_takes_time_in_proportion_to_the_text() -> None:
@@ -258,6 +267,8 @@ def test_reading_takes_time_in_proportion_to_the_text() -> None:
     assert parse(f"S1F1 {' ' * 500_000} // {'/*' * 200_000}\n") == [parse_one("S1F1")]
     with pytest.raises(SmlError):
         parse("/*" * 300_000)
+    with pytest.raises(SmlError):
+        parse("S1F1 <L " + "<U1 1> /* x */ <U1 [..1] 1> // y\n" * 20_000 + "/*")
     for odd in ("<U4", "<U4 [1]", "<A 'x'", "<L"):
         with pytest.raises(SmlError):
             parse(f"S1F1 {odd}{' ' * 500_000}%>")

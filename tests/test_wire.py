@@ -444,6 +444,60 @@ def test_a_body_of_any_pieces_is_whole(body: bytes, sizes: list[int]) -> None:
     assert frames == [frame, S1F1_W]
 
 
+@given(
+    st.lists(st.integers(0, 200_000), min_size=1, max_size=3),
+    st.lists(st.integers(1, 70_000), min_size=1, max_size=8),
+    st.integers(1, 100_000),
+)
+def test_what_is_put_into_its_space_reads_the_same(
+    lengths: list[int], sizes: list[int], most: int
+) -> None:
+    sent = [data_frame(0, 7, 3, True, 1, (b"%d" % each * each)[:each]) for each in lengths]
+    stream, decoder, frames, start = b"".join(map(encode, sent)), Decoder(), list[Frame](), 0
+    for size in itertools.cycle(sizes):
+        if decoder.has_space:
+            came, missing = len(decoder._head) + decoder._kept, decoder.missing
+            with decoder.space(most) as space:
+                assert 0 < len(space) <= min(came, missing, most)
+                count = min(size, len(space))
+                space[:count] = stream[start : start + count]
+            decoder.filled(count)
+            assert decoder.missing == missing - count
+            assert decoder.last_bytes == stream[: start + count][-16:]
+            frames += decoder.feed(b"")
+        else:
+            count = size
+            frames += decoder.feed(stream[start : start + size])
+        start += count
+        if start >= len(stream):
+            break
+    assert frames == sent
+
+
+def test_a_long_body_that_is_put_into_its_space_is_not_copied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    buffer = Counting()
+    monkeypatch.setattr(wire, "BytesIO", lambda: buffer)
+    decoder = Decoder()
+    decoder.feed(encode(data_frame(0, 7, 3, True, 1, bytes(1_000_000)))[: 14 + 40_000])
+    while decoder.has_space:
+        with decoder.space(1_000_000) as space:
+            count = len(space)
+        decoder.filled(count)
+    assert buffer.written == 40_000 + buffer.grown
+    [frame] = decoder.feed(b"")
+    assert buffer.getvalue() is frame.body
+
+
+def test_a_body_that_is_dropped_has_no_space() -> None:
+    decoder = Decoder()
+    decoder.feed(encode(data_frame(0, 7, 3, True, 1, bytes(200_000)))[:100_000])
+    assert decoder.has_space
+    decoder.drop_body()
+    assert not decoder.has_space
+
+
 def test_the_last_bytes_of_a_long_frame_are_shown_without_a_copy_of_it() -> None:
     decoder = Decoder()
     decoder.feed(encode(data_frame(0, 7, 3, True, 1, bytes(4_000_000)))[:-1])

@@ -490,11 +490,11 @@ class Driver:
     def turn_soon(self) -> None:
         """Like ``turn``, for a message just queued, but later when more messages are likely."""
         transport = self._transport
-        likely = transport is not None and (self._inbox or self._waiting)
-        if transport is None or not likely or self.engine.is_worth_writing:
-            self.turn()
-        else:
+        likely = self._inbox or self._waiting
+        if transport is not None and likely and not self.engine.is_worth_writing:
             transport.wake()
+        else:
+            self.turn()
 
     # One epoch
 
@@ -574,6 +574,8 @@ class Driver:
         try:
             while True:
                 data = await self._receive(stream)
+                if data is None:
+                    continue
                 if isinstance(data, Exception) or not data:
                     engine.tcp_closed(data if isinstance(data, Exception) else None)
                     self.turn()
@@ -588,16 +590,60 @@ class Driver:
             self._is_handling = False
             self.share.leave()
 
-    async def _receive(self, stream: Stream) -> bytes | Exception:
-        """What another task has left, or what comes next; empty at the end."""
+    async def _receive(self, stream: Stream) -> bytes | Exception | None:
+        """What another task has left, or what comes next; empty at the end.
+
+        None: it was more of a long frame, and the engine has it.
+        """
         left = self._reading.take_left() if self._reading is not None else None
         if left is not None:
             return left
         try:
+            if self.engine.has_space and self._reading is not None:
+                await self._reading.stream.wait_readable()
+                return await self._fill(self._reading.stream)
             size = max(self._receive_size, min(self.engine.missing, LARGEST_RECEIVE_SIZE))
             return bytes(await stream.receive_some(size))
         except BROKEN as error:
             return system_error(error) or error
+
+    async def _fill(self, stream: Readable) -> bytes | Exception | None:
+        """Receive more of a long frame, in one slice, into its place.
+
+        Returns the end, which is no bytes, or why reading failed, if so.
+        """
+        engine, share = self.engine, self.share
+        self._is_handling = True
+        # In this slice the frame may be completed.
+        missing = engine.missing
+        if missing <= LARGEST_RECEIVE_SIZE and not engine.room(missing):
+            await self._rest(missing)
+        share.begin()
+        ended: bytes | Exception | None = None
+        is_over = False
+        while engine.has_space and not is_over:
+            try:
+                with engine.space(LARGEST_RECEIVE_SIZE) as space:
+                    size = len(space)
+                    count = stream.receive_into_nowait(space)
+            except BROKEN as error:
+                ended = system_error(error) or error
+                break
+            if not count:
+                ended = None if count is None else b""
+                break
+            self._receipts += 1
+            engine.filled(count)
+            if count < size:
+                # That was all. To be told so by the system would cost an exception.
+                break
+            is_over = share.handled()
+        self.turn()
+        if share.end() or is_over:
+            await share.wait()
+        share.leave()
+        self._is_handling = False
+        return ended
 
     @property
     def _receive_size(self) -> int:

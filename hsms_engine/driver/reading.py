@@ -31,6 +31,8 @@ class Readable(Protocol):
 
     def receive_nowait(self, max_bytes: int) -> bytes | None: ...
 
+    def receive_into_nowait(self, space: memoryview) -> int | None: ...
+
 
 class _Steps(trio.abc.Instrument):
     """Sees the end of each step of a task, while some reader of this event loop rests."""
@@ -89,7 +91,7 @@ class Reading:
         "_left",
         "_rest",
         "_steps",
-        "_stream",
+        "stream",
     )
 
     def __init__(
@@ -99,7 +101,7 @@ class Reading:
 
         That is bytes, none of them at the end, or why reading failed; None: nothing is left.
         """
-        self._stream = stream
+        self.stream = stream
         self._handle = handle
         self._steps = _steps_here()
         # Whether the reader waits until it is to read, and where.
@@ -133,9 +135,9 @@ class Reading:
         self._is_read = True
         try:
             while not done():
-                await self._stream.wait_readable()
+                await self.stream.wait_readable()
                 self._is_handling = True
-                self._left = self._handle(self._stream)
+                self._left = self._handle(self.stream)
                 self._is_handling = False
                 if self._left is not None:
                     self._is_offered = False
@@ -165,4 +167,4 @@ class Reading:
     def wake(self) -> None:
         """What the task that reads waits for may have come about, or never will."""
         if self._is_read and not self._is_handling:
-            self._stream.stop_waiting()
+            self.stream.stop_waiting()

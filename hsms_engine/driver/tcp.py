@@ -30,6 +30,7 @@ LARGEST_RECEIVE_SIZE = 524_288
 BROKEN = (trio.BrokenResourceError, trio.ClosedResourceError, OSError)
 
 _T = TypeVar("_T")
+_G = TypeVar("_G")
 Stream = trio.abc.Stream
 Dial = Callable[[], Awaitable[Stream]]
 # A dial that may have to wait for its turn: it calls what it is given when it has really begun, and
@@ -200,8 +201,15 @@ class DirectStream(trio.abc.HalfCloseableStream):
         Raises ``trio.BrokenResourceError`` when the connection is broken, and
         ``trio.ClosedResourceError`` when it is closed.
         """
+        return self._received(self._socket.recv, max_bytes)
+
+    def receive_into_nowait(self, space: memoryview) -> int | None:
+        """Like ``receive_nowait``, but put it into ``space``. How many bytes it was."""
+        return self._received(self._socket.recv_into, space)
+
+    def _received(self, receive: Callable[[_G], _T], given: _G) -> _T | None:
         try:
-            return self._socket.recv(max_bytes)
+            return receive(given)
         except (BlockingIOError, InterruptedError):
             return None
         except OSError as error:

@@ -5,7 +5,7 @@ Times are seconds of the monotonic clock. ``epoch`` is set exactly while TCP is 
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from random import Random
 
@@ -63,8 +63,9 @@ class Context:
         self.watching = False
         # How many TCP connections there were; the number of the latest one.
         self.epochs = 0
-        # By the names in ``COUNTERS``: everything that is dropped is counted.
-        self.counters: Counter[str] = Counter()
+        # By the names in ``COUNTERS``: everything that is dropped is counted. No ``Counter``, which
+        # takes three times as long to count.
+        self.counters: defaultdict[str, int] = defaultdict(int)
         self.outputs = Outputs()
 
     def begin_attempt(self) -> None:

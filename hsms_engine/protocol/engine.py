@@ -248,6 +248,29 @@ class Engine:
             epoch.decoder.drop_body()
         return stop
 
+    @property
+    def has_space(self) -> bool:
+        """Whether a long frame is in progress, the next bytes of which may be put in ``space``."""
+        epoch = self._context.epoch
+        return epoch is not None and epoch.decoder.has_space and self.is_selected
+
+    def space(self, most: int) -> memoryview:
+        """Where the next bytes, ``most`` or fewer, may be put while ``has_space``.
+
+        So they are not copied. It is to be released before ``filled``, which tells how many came.
+        """
+        epoch = self._context.epoch
+        assert epoch is not None
+        return epoch.decoder.space(most)
+
+    def filled(self, count: int) -> None:
+        """The first ``count`` bytes of ``space`` have come: like ``receive`` of these bytes."""
+        epoch = self._context.epoch
+        assert epoch is not None
+        epoch.decoder.filled(count)
+        self._context.counters["bytes_received"] += count
+        self.receive(b"")
+
     def watch(self, watched: Callable[[], bool]) -> None:
         """From now on each message comes out as ``Traffic`` while ``watched()`` is true.
 
@@ -570,7 +593,7 @@ class Engine:
             open_transactions=len(epoch.transactions) if epoch else 0,
             waiting_primaries=self._exchange.waiting,
             queued_bytes=epoch.outbox.backlog if epoch else 0,
-            counts={name: context.counters[name] for name in COUNTERS},
+            counts={name: context.counters.get(name, 0) for name in COUNTERS},
         )
 
     # Inside

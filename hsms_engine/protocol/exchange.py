@@ -136,7 +136,7 @@ class Exchange:
 
     def dropped(self) -> HsmsError | None:
         """The error of a reader whose primaries were dropped; None when none were."""
-        count = self._context.counters["primaries_dropped"]
+        count = self._context.counters.get("primaries_dropped", 0)
         if not count:
             return None
         reason = (

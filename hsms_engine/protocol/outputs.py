@@ -78,11 +78,11 @@ class Outputs:
         """The next output; None when there is none."""
         if pieces := self.pieces:
             # A long one comes out as it is, because to join it would cost a copy.
-            for index, piece in enumerate(pieces):
-                if len(piece) > LONG_PIECE:
-                    data = b"".join(pieces[:index]) if index else piece
-                    del pieces[: index or 1]
-                    return data
+            if max(map(len, pieces)) > LONG_PIECE:
+                index = next(at for at, piece in enumerate(pieces) if len(piece) > LONG_PIECE)
+                data = b"".join(pieces[:index]) if index else pieces[0]
+                del pieces[: index or 1]
+                return data
             data = b"".join(pieces)
             pieces.clear()
             return data

@@ -4,8 +4,9 @@ Blanks, line ends, ``/* ... */``, ``// ...`` and ``# ...`` separate tokens and h
 regular expression defines the tokens. It never looks back, so the time is linear in the text.
 
 ``PLAIN`` and ``PLAIN_LIST`` are another reader of the same text, for the greatest part of it:
-leaves without comment, counted by one number, of plain values or of one string, and how such lists
-begin. They read all this at once. What they do not match is read token by token.
+leaves without comment inside, counted by one number, of plain values or of one string, with the
+comments before each; and how such lists begin. They read all this at once. What they do not match
+is read token by token.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ _TOKEN: Final = re.compile(
 # 0o17 is not plain.
 PLAIN: Final = re.compile(
     r"""
-    \s*+ < \s*+
+    (?: \s++ | /\*(?s:.*?)\*/ | //[^\n]*+ | \#[^\n]*+ )*+
+    < \s*+
     (?P<type>  [A-Za-z][A-Za-z0-9]*+ ) (?![_-])
     (?: \s*+ \[ (?P<count> [0-9]{1,9} ) \] )?+
     (?: (?P<values> [0-9A-NP-Za-np-z+.\s-]*+ ) | \s*+ " (?P<double> [^"\n]*+ ) " \s*+

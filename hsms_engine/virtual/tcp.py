@@ -216,6 +216,14 @@ class Socket(trio.abc.HalfCloseableStream):
             return None
         return self._take(max_bytes)
 
+    def receive_into_nowait(self, space: memoryview) -> int | None:
+        """Like ``receive_nowait``, but put it into ``space``. How many bytes it was."""
+        data = self.receive_nowait(len(space))
+        if data is None:
+            return None
+        space[: len(data)] = data
+        return len(data)
+
     def _take(self, max_bytes: int | None) -> bytes:
         if not self._received:
             if self._is_closed or not (self._peer_ended or self._is_told):
