@@ -729,7 +729,8 @@ def add_session_task(situation: str) -> None:
                 return
             cut.look = lambda: end.is_up
             with cut.watching(end.m.on_selected(task)):
-                await trio.sleep(10)
+                # Not until T5 is over, which wakes tasks: a cut then would leave the task no turn.
+                await trio.sleep(11)
             if cut.is_made:
                 assert not running
                 if cut.seen:

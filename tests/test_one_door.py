@@ -96,10 +96,12 @@ def test_only_a_timer_that_waits_for_the_peer_judges() -> None:
     end.now += 20
     assert engine.is_due()
     assert not engine.judges(), "the linktest interval"
+    assert engine.begins()
     engine.tick()
     end.out()
     end.now += 5
     assert engine.judges(), "T6 of the linktest"
+    assert not engine.begins()
     end = selected(t3=45)
     end.engine.request(S1F1())
     end.out()

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn, Protocol, TypeVar, assert_n
 import trio
 from trio.lowlevel import reschedule
 
+from hsms_engine.driver.alarms import Alarm
 from hsms_engine.driver.dialling import HELD, GiveBack
 from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.driver.loop import Loop
@@ -133,6 +134,7 @@ class Driver:
     """One link: an engine, its stream, and the tasks that wait for either."""
 
     __slots__ = (
+        "_alarm",
         "_arrived",
         "_chores",
         "_clock",
@@ -163,10 +165,8 @@ class Driver:
         "_taken",
         "_taken_at",
         "_taken_at_rest",
-        "_timer_scope",
         "_transport",
         "_waiting",
-        "_wakes_at",
         "_wants_messages",
         "_wants_steps",
         "certificate",
@@ -212,9 +212,8 @@ class Driver:
         self._transport: Transport | None = None
         # The latest one that the engine has closed, until its tasks have stopped.
         self._closed: Transport | None = None
-        # The wait of the task for the timers, and its deadline.
-        self._timer_scope = trio.CancelScope()
-        self._wakes_at = math.inf
+        # Wakes the task for the timers.
+        self._alarm = Alarm()
         # What is to be done in a task of this connection, each once.
         self._chores: dict[Callable[[], None], None] = {}
         # Called when the transaction is settled; the primaries not taken yet, oldest first.
@@ -352,28 +351,35 @@ class Driver:
 
     def _do_soon(self, chore: Callable[[], None]) -> None:
         self._chores[chore] = None
-        self._wakes_at = self._timer_scope.deadline = -math.inf
+        self._alarm.ring()
 
     async def _keep_time(self) -> None:
-        while True:
-            self._wakes_at = -math.inf if self._chores else self.engine.next_due()
-            with trio.CancelScope(deadline=self._wakes_at) as self._timer_scope:
-                await trio.sleep_forever()
-            if self._chores:
-                # What was acknowledged before a probe is no sign that the peer lives after it.
-                self.ask_handover()
-            while self._chores:
-                self._chores.popitem()[0]()
-                self.turn()
-            if not self.engine.is_due():
-                continue
-            judges = self.engine.judges()
-            await self._catch_up(_QUIET_PASSES if judges else _FEW_PASSES)
-            if not judges and self.engine.judges():
-                await self._catch_up()
+        self._alarm.begin()
+        try:
+            while True:
+                await self._alarm.wait(-math.inf if self._chores else self.engine.next_due())
+                await self._do_what_is_due()
+        finally:
+            self._alarm.end()
+
+    async def _do_what_is_due(self) -> None:
+        if self._chores:
+            # What was acknowledged before a probe is no sign that the peer lives after it.
             self.ask_handover()
-            self.engine.tick()
+        while self._chores:
+            self._chores.popitem()[0]()
             self.turn()
+        if not self.engine.is_due():
+            return
+        if self.engine.judges():
+            await self._catch_up()
+        elif self.engine.begins():
+            await self._catch_up(_FEW_PASSES)
+            if self.engine.judges():
+                await self._catch_up()
+        self.ask_handover()
+        self.engine.tick()
+        self.turn()
 
     async def _catch_up(self, passes: int = _QUIET_PASSES) -> None:
         """Let reader, writer and dial do what they could have done while this loop was late.
@@ -460,12 +466,15 @@ class Driver:
                     self._report(output)
                     moved = True
         if moved:
-            for lot in (self._moved, self._roomy, self._inbox_news, self._inbox_taken):
+            for lot in (self._moved, self._roomy, self._inbox_taken):
                 lot.unpark_all()
-            self._wake_who_reads()
+            if self.engine.is_closed:
+                # Who waits for a primary is not to wake for each linktest.
+                self._inbox_news.unpark_all()
+                self._wake_who_reads()
         # The time keeper must wake when the next timer is due.
-        if (due := self.engine.next_due()) < self._wakes_at:
-            self._wakes_at = self._timer_scope.deadline = due
+        if (due := self.engine.next_due()) != self._alarm.at:
+            self._alarm.move(due)
 
     def _change_tcp(self, wish: OpenTcp | AbandonTcp | FinishTcp | CloseTcp | ResetTcp) -> None:
         match wish:

@@ -127,6 +127,13 @@ class Engine:
         """Whether ``tick`` now ends a wait for the peer, and does not just begin something."""
         return self._life.timers.judges()
 
+    def begins(self) -> bool:
+        """Whether ``tick`` now begins something, such as a linktest.
+
+        When it neither ``judges`` nor ``begins``, it only looks at what is ``acknowledged``.
+        """
+        return self._life.timers.begins()
+
     # What happens: TCP, bytes, time
 
     def dial_began(self, tried: Mapping[str, str] | None = None) -> None:

@@ -76,6 +76,8 @@ class Timers:
 
     def stop(self, timer: str) -> None:
         del self.started[timer]
+        # Mostly it was the next one, and nobody is to wake for it.
+        self.retime()
 
     def expect(self, due: float) -> None:
         """There is a deadline at ``due``, in seconds of the clock."""
@@ -215,7 +217,12 @@ class Timers:
         oldest = epoch.transactions.oldest_start() if epoch is not None else None
         if oldest is not None and oldest + self._context.settings.t3 <= now:
             return True
-        return any(self.due(timer) <= now for timer in self.started.keys() - _PAUSES)
+        return any(self.due(timer) <= now for timer in self.started if timer not in _PAUSES)
+
+    def begins(self) -> bool:
+        """Whether a timer is due that waits for nobody."""
+        now = self._context.clock()
+        return any(self.due(timer) <= now for timer in self.started if timer in _PAUSES)
 
     def next_due(self) -> float:
         """A time not later than the next deadline, that of T3 and looks included, or infinite."""
