@@ -30,6 +30,7 @@ from hsms_engine.admission import is_exposed, network, session_rule
 from hsms_engine.errors import SettingsError
 from hsms_engine.logs import LINK, Teller, link_name
 from hsms_engine.spelling import hint
+from hsms_engine.wire import DEFAULT_MAX_FRAME
 from statecharts import Timer
 from statecharts.hsms import timers
 
@@ -219,8 +220,8 @@ class Settings:
     linktest_threshold: int = 1
     """Linktests in a row that may go unanswered before the connection is closed."""
 
-    max_frame: int = 16_777_216
-    """The longest frame accepted, header and body, in bytes."""
+    max_frame: int = DEFAULT_MAX_FRAME
+    """The longest frame accepted, and sent, header and body, in bytes."""
     inbox_size: int = 10_000
     """Primaries that may wait for the program; one more closes the connection."""
     inbox_bytes: int = 67_108_864
