@@ -178,7 +178,9 @@ class Exchange:
         if function & 1:
             if stream == 9:
                 self._receive_report(epoch, frame)
-            primary = Primary.received(stream, function, wait, body, session_id, system_bytes)
+            primary = Primary.received(
+                stream, function, wait, body, session_id, system_bytes, settings.text_encoding
+            )
             primary.epoch = epoch
             primary.size = len(body)
             primary.received_at = epoch.last_received
@@ -187,7 +189,9 @@ class Exchange:
             if context.watching:
                 context.note(frame, primary, passed_over=NO_ROOM if problem else None)
             return problem
-        message = Secondary.received(stream, function, wait, body, session_id, system_bytes)
+        message = Secondary.received(
+            stream, function, wait, body, session_id, system_bytes, settings.text_encoding
+        )
         message.unreadable = epoch.unreadable
         transaction = None if wait else epoch.transactions.find(system_bytes)
         if transaction is None:
