@@ -45,9 +45,12 @@ class AnswerBook:
         self._answers = MappingProxyType(dict(answers))
 
     @classmethod
-    def load(cls, path: str | PathLike[str] | None = None) -> AnswerBook:
+    def load(
+        cls, path: str | PathLike[str] | None = None, text_encoding: str | None = None
+    ) -> AnswerBook:
         """The book in a file, or the one that comes with the engine.
 
+        The file is UTF-8; ``text_encoding`` is how the text of A in its answers is sent.
         Raises :class:`AnswersError` for text that is no answer book or no UTF-8, and for more than
         ``LONGEST`` bytes; ``OSError`` when the file cannot be read. A pipe is read to its end.
         """
@@ -65,14 +68,19 @@ class AnswerBook:
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             raise AnswersError(f"{path}:{line}: not UTF-8: {error.reason}") from None
-        return cls.parse(text, str(path))
+        return cls.parse(text, str(path), text_encoding)
 
     @classmethod
-    def parse(cls, text: str, name: str = "<answers>") -> AnswerBook:
-        """The book in ``text``; errors call it ``name``. Raises :class:`AnswersError`."""
+    def parse(
+        cls, text: str, name: str = "<answers>", text_encoding: str | None = None
+    ) -> AnswerBook:
+        """The book in ``text``; errors call it ``name``. Raises :class:`AnswersError`.
+
+        ``text_encoding`` is as for ``load``. Raises ``ValueError`` for one that is unfit.
+        """
         answers: dict[tuple[int, int], Template] = {}
         try:
-            for template in parse_templates(text):
+            for template in parse_templates(text, text_encoding):
                 key = template.stream, template.function - 1
                 if key in answers:
                     problem = f"S{template.stream}F{template.function} is answered twice"

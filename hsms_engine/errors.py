@@ -51,7 +51,10 @@ def _rebuild(
 
 
 class LocalProtocolError(HsmsError):
-    """You asked for what HSMS forbids in this state. Nothing was sent; the connection is usable."""
+    """You asked for what HSMS forbids in this state, or for a frame longer than ``max_frame``.
+
+    Nothing was sent; the connection is usable.
+    """
 
 
 class WrongLoopError(HsmsError, RuntimeError):

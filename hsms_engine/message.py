@@ -4,10 +4,11 @@ Invariants:
 
 * A message never changes. The parts that are computed later (the body of a message built from an
   item, the item of a message received as bytes) depend only on the parts that are there.
-* Two messages are equal when stream, function, W-bit and body are equal. The session id and the
-  system bytes say where a message came from, not what it says.
-* A received message does not look at its body. When the body cannot be decoded, ``item`` raises;
+* Two messages are equal when stream, function, W-bit and body are equal. The session id, the
+  system bytes and the text encoding say where a message came from, not what it says.
+* A received message does not look at its body. When the body cannot be decoded, ``items`` raises;
   the connection stays, and is told of it (``_found_unreadable``).
+* Text is encoded when a message is built, never later: what is sent is what ``body`` showed.
 * A secondary (even function) that is built here never has the W-bit. A received message shows
   whatever its header says.
 """
@@ -33,21 +34,25 @@ class Message:
     (see :func:`~hsms_engine.secs2.item_of`); ``body`` takes encoded bytes. Give one of them, or
     neither for a message with only a header.
 
+    ``text_encoding``, a superset of ASCII such as ``"gbk"``, is how a ``str`` in ``item`` becomes
+    an A, and how ``sml`` and ``repr`` show the text in A. Without it, a ``str`` must be ASCII.
+
     ``session_id`` (0..65535) and ``system_bytes`` (0..2**32-1) are set in received messages and
     ``None`` in those the user builds: the connection chooses both when it sends.
 
-    Raises ``ValueError`` when stream is not in 0..127, function not in 0..255, or a secondary
-    asks for a reply (SEMI E5: only a primary has the W-bit), and ``TypeError`` when both item
-    and body are given or the item's type cannot be told.
+    Raises ``ValueError`` when stream is not in 0..127, function not in 0..255, a secondary asks for
+    a reply (SEMI E5: only a primary has the W-bit), a text has no such encoding, or the encoding is
+    unfit, and ``TypeError`` when both item and body are given or the item's type cannot be told.
     """
 
     __slots__ = (
         "_body",
         "_function",
-        "_item",
+        "_items",
         "_session_id",
         "_stream",
         "_system_bytes",
+        "_text_encoding",
         "_wait",
     )
 
@@ -56,10 +61,11 @@ class Message:
     _wait: bool
     # None until asked for, and then only when the message was built from an item.
     _body: bytes | None
-    # None until asked for when the message came as bytes; an empty body has no item at all.
-    _item: Item | None
+    # None until asked for when the message came as bytes.
+    _items: tuple[Item, ...] | None
     _session_id: int | None
     _system_bytes: int | None
+    _text_encoding: str | None
 
     def __init__(
         self,
@@ -71,6 +77,7 @@ class Message:
         body: bytes | bytearray | memoryview | None = None,
         session_id: int | None = None,
         system_bytes: int | None = None,
+        text_encoding: str | None = None,
     ) -> None:
         if not 0 <= stream <= _MAX_STREAM:
             raise ValueError(f"stream {stream} is not in 0..{_MAX_STREAM}")
@@ -87,13 +94,18 @@ class Message:
         self._wait = bool(wait)
         self._session_id = session_id
         self._system_bytes = system_bytes
+        self._text_encoding = text_encoding
+        if text_encoding is not None:
+            from hsms_engine.secs2.encodings import superset_of_ascii
+
+            superset_of_ascii(text_encoding)
         if item is None:
-            self._item = None
+            self._items = None
             self._body = b"" if body is None else bytes(body)
         else:
             from hsms_engine.secs2 import item_of
 
-            self._item = item_of(item)
+            self._items = (item_of(item, text_encoding=text_encoding),)
             self._body = None
 
     @classmethod
@@ -105,32 +117,36 @@ class Message:
         body: bytes,
         session_id: int,
         system_bytes: int,
+        text_encoding: str | None = None,
     ) -> Self:
         """A message as it was received. Nothing is checked or decoded.
 
-        The caller has taken the fields from a header, so none can be out of range.
+        The caller has taken the fields from a header, so none can be out of range, and the text
+        encoding from settings.
         """
         message = cls.__new__(cls)
         message._stream = stream
         message._function = function
         message._wait = wait
         message._body = body
-        message._item = None
+        message._items = None
         message._session_id = session_id
         message._system_bytes = system_bytes
+        message._text_encoding = text_encoding
         return message
 
     @classmethod
-    def parse(cls, text: str) -> Message:
+    def parse(cls, text: str, text_encoding: str | None = None) -> Message:
         """The one message that ``text`` holds as SML: ``Message.parse('S1F13 W <L [0]> .')``.
 
-        Raises :class:`~hsms_engine.sml.SmlError` when the text is not SML or does not hold
-        exactly one message.
+        ``text_encoding`` is how the strings of A are encoded. Raises
+        :class:`~hsms_engine.sml.SmlError` when the text is not SML or does not hold exactly one
+        message, ``ValueError`` when the encoding is unfit.
         """
         from hsms_engine.sml import parse_one
 
-        statement = parse_one(text)
-        return cls(statement.stream, statement.function, statement.wait, statement.item)
+        read = parse_one(text, text_encoding)
+        return cls(read.stream, read.function, read.wait, read.item, text_encoding=text_encoding)
 
     @property
     def stream(self) -> int:
@@ -164,27 +180,54 @@ class Message:
         if body is None:
             from hsms_engine.secs2 import encode
 
-            # A message without a body always has an item: see __init__.
-            assert self._item is not None
-            body = self._body = encode(self._item)
+            # A message without a body always has one item: see __init__.
+            assert self._items is not None
+            body = self._body = encode(self._items[0])
         return body
 
     @property
     def item(self) -> Item | None:
         """The decoded body, ``None`` for a message with only a header. Decoded on first use.
 
-        Raises :class:`~hsms_engine.secs2.DecodeError`, every time, when the body is not SECS-II.
+        Raises :class:`~hsms_engine.secs2.DecodeError`, every time, when the body is not SECS-II,
+        and its kind :class:`~hsms_engine.secs2.SeveralItemsError` when ``items`` are several.
         """
-        item = self._item
-        if item is None and self._body:
-            from hsms_engine.secs2 import DecodeError
+        items = self.items
+        if len(items) == 1:
+            return items[0]
+        if not items:
+            return None
+        from hsms_engine.secs2 import decode
 
+        # It knows where the second one begins, and raises.
+        return decode(self.body)
+
+    @property
+    def items(self) -> tuple[Item, ...]:
+        """All items of the body, one after the other. Decoded on first use.
+
+        SEMI E5 has one in a message, or none; some equipment sends several. Raises
+        :class:`~hsms_engine.secs2.DecodeError`, every time, when the body is not SECS-II.
+        """
+        items = self._items
+        if items is None:
+            if not self._body:
+                return ()
             try:
-                item = self._decoded()
-            except DecodeError:
+                items = self._decoded()
+            except ValueError:
+                # A DecodeError: no other comes, and to import it would cost as much as to decode.
                 self._found_unreadable()
                 raise
-        return item
+        return items
+
+    @property
+    def text_encoding(self) -> str | None:
+        """That of the link by which it was received (``Settings.text_encoding``), or it was given.
+
+        For the text of an item: ``item.text(message.text_encoding)``.
+        """
+        return self._text_encoding
 
     @property
     def name(self) -> str:
@@ -199,19 +242,24 @@ class Message:
     def sml(self) -> str:
         """The message as SML, one item a line, ending in ``.`` (see :mod:`hsms_engine.sml`).
 
-        Raises :class:`~hsms_engine.secs2.DecodeError` when the body is not SECS-II.
+        Text in A is shown in the ``text_encoding``. Several items stand one after the other, which
+        ``parse`` refuses. Raises :class:`~hsms_engine.secs2.DecodeError` when the body is not
+        SECS-II.
         """
         from hsms_engine.sml import Statement, to_sml
 
-        return to_sml(Statement(None, self._stream, self._function, self._wait, self.item))
+        head = to_sml(Statement(None, self._stream, self._function, self._wait, None))
+        items = [to_sml(item, self._text_encoding) for item in self.items]
+        return "\n".join((head.removesuffix(" ."), *items)) + " ."
 
-    def _decoded(self) -> Item | None:
-        """``item``, but the connection is not told: showing a message must send nothing."""
-        if self._item is None and self._body:
-            from hsms_engine.secs2 import decode
+    def _decoded(self) -> tuple[Item, ...]:
+        """``items``, but the connection is not told: showing a message must send nothing."""
+        items = self._items
+        if items is None:
+            from hsms_engine.secs2 import decode_all
 
-            self._item = decode(self._body)
-        return self._item
+            items = self._items = decode_all(self.body)
+        return items
 
     def _found_unreadable(self) -> None:
         """The program has read ``item`` and the body is no SECS-II."""
@@ -239,10 +287,10 @@ class Message:
 
     def _summary(self) -> str:
         from hsms_engine.secs2 import DecodeError
-        from hsms_engine.sml import shorten
+        from hsms_engine.sml.printer import shorten_all
 
         try:
-            item = self._decoded()
+            items = self._decoded()
         except DecodeError as error:
             return f"undecodable body of {len(self.body)} bytes: {error}"
-        return "" if item is None else shorten(item, _REPR_LIMIT)
+        return shorten_all(items, _REPR_LIMIT, self._text_encoding)

@@ -30,6 +30,7 @@ from hsms_engine.admission import is_exposed, network, session_rule
 from hsms_engine.errors import SettingsError
 from hsms_engine.logs import LINK, Teller, link_name
 from hsms_engine.spelling import hint
+from hsms_engine.wire import DEFAULT_MAX_FRAME
 from statecharts import Timer
 from statecharts.hsms import timers
 
@@ -84,6 +85,7 @@ OPTIONAL = (
     "max_connections_per_address",
     "accept_rate",
     "accept_rate_per_address",
+    "text_encoding",
 )
 # Several texts; each is read by the function, which raises ``ValueError``.
 SEVERAL: Mapping[str, Callable[[str], object]] = {
@@ -146,6 +148,7 @@ class SettingsChanges(TypedDict, total=False):
     tls_authorities: str
     tls_name: str
     tls_sessions: tuple[str, ...]
+    text_encoding: str | None
     log_body_bytes: int
     log_hex: bool
     allow_short_timers: bool
@@ -219,8 +222,8 @@ class Settings:
     linktest_threshold: int = 1
     """Linktests in a row that may go unanswered before the connection is closed."""
 
-    max_frame: int = 16_777_216
-    """The longest frame accepted, header and body, in bytes."""
+    max_frame: int = DEFAULT_MAX_FRAME
+    """The longest frame accepted, and sent, header and body, in bytes."""
     inbox_size: int = 10_000
     """Primaries that may wait for the program; one more closes the connection."""
     inbox_bytes: int = 67_108_864
@@ -304,6 +307,12 @@ class Settings:
     ``("host-1.example=0", "host-2.example=1,4-7")``, by a name in the certificate.
     """
 
+    text_encoding: str | None = None
+    """How the peer encodes the text in A: Python's name of a superset of ASCII, such as ``"gbk"``.
+
+    Received messages have it (``Message.text_encoding``), and the log shows text in it. None: what
+    is not ASCII is shown as bytes. What is sent, is encoded when its message is built.
+    """
     log_body_bytes: int = 4_096
     """The traffic log at DEBUG: how much of a body is shown, in characters of SML."""
     log_hex: bool = False
@@ -363,6 +372,11 @@ class Settings:
                 # A password, or what is given in its place, is not shown.
                 shown = "(not shown)" if name == "tls_key_password" else f"{value!r}"
                 found.append(f"{name}={shown} is not text")
+        if self.text_encoding is not None:
+            # A link without one does without SECS-II.
+            from hsms_engine.secs2.encodings import superset_of_ascii
+
+            found += _unusable("text_encoding", self.text_encoding, superset_of_ascii)
         for name in _FLAGS:
             value = getattr(self, name)
             if type(value) is not bool:
@@ -542,10 +556,15 @@ def _several_problems(name: str, value: object, read: Callable[[str], object]) -
         yield f"{name}={value!r} is not several texts: a tuple, or in TOML an array"
         return
     for each in value:
-        try:
-            read(each)
-        except ValueError as error:
-            yield f"{name}={each!r} cannot be used: {error}"
+        yield from _unusable(name, each, read)
+
+
+def _unusable(name: str, value: str, read: Callable[[str], object]) -> Iterator[str]:
+    """What ``read`` says is wrong with a text."""
+    try:
+        read(value)
+    except ValueError as error:
+        yield f"{name}={value!r} cannot be used: {error}"
 
 
 def is_name(value: object) -> bool:

@@ -25,8 +25,11 @@ from typing import NamedTuple, Self
 HEADER_LENGTH = 10
 """The smallest length a frame can declare: a header and no body."""
 
-DEFAULT_MAX_FRAME = 16_777_216
-"""Bytes of header and body a decoder takes unless told otherwise."""
+DEFAULT_MAX_FRAME = 17_000_000
+"""Bytes of header and body a decoder takes unless told otherwise.
+
+The longest item of SEMI E5 (16,777,215 bytes) fits, also in a list with a few others.
+"""
 
 CONTROL_SESSION_ID = 0xFFFF
 """The session id of every HSMS-SS control message, and of Linktest in HSMS-GS."""
@@ -130,6 +133,8 @@ class Frame(NamedTuple):
 
 # How a handshake of TLS begins.
 _TLS = b"\x16\x03"
+# Text read as a length, and TLS too, is longer than this; no frame of a tool is.
+_IMPLAUSIBLE = 1 << 28
 
 
 class FrameLengthError(ValueError):
@@ -147,10 +152,12 @@ class FrameLengthError(ValueError):
         limit: int = DEFAULT_MAX_FRAME,
         frames: Sequence[Frame] = (),
     ) -> None:
-        tls = ", but TLS, which this end has not" if raw.startswith(_TLS) else ""
+        more = ", but TLS, which this end has not" if raw.startswith(_TLS) else ""
+        if limit < length < _IMPLAUSIBLE:
+            more = ", or max_frame of this end is too small for it"
         super().__init__(
             f"length {length} ({raw!r}) is not in {HEADER_LENGTH}..{limit}: "
-            f"the peer may not speak HSMS{tls}"
+            f"the peer may not speak HSMS{more}"
         )
         self.length = length
         self.raw = raw

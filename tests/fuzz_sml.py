@@ -33,6 +33,10 @@ def one_input(data: bytes) -> None:
     printed = "\n".join(map(to_sml, statements))
     if parse(printed) != statements:
         raise AssertionError(f"{text!r} was printed as {printed!r}, which is something else")
+    for encoding in ("gbk", "cp932", "utf-8"):
+        printed = "\n".join(to_sml(each, encoding) for each in statements)
+        if parse(printed, encoding) != statements:
+            raise AssertionError(f"{text!r} was printed as {printed!r} ({encoding})")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
-from hsms_engine import Message, Settings
+from hsms_engine import LocalProtocolError, Message, Settings
 from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.driver.loop import Loop
 from hsms_engine.driver.tcp import host_of
@@ -22,7 +22,7 @@ from hsms_engine.events import BreakerOpened, LinkEvent, Missed, NotSelected, Un
 from hsms_engine.protocol import ACTIVE_LINK, Engine, Entity
 from hsms_engine.protocol.exchange import OVERHEAD, RESERVE, RESERVE_UNSELECTED
 from hsms_engine.protocol.transactions import SYSTEM_BYTES
-from hsms_engine.secs2 import DecodeError
+from hsms_engine.secs2 import MAX_LENGTH, B, DecodeError, L
 from tests.support.engines import (
     End,
     accepted,
@@ -139,7 +139,7 @@ def test_senders_wait_above_outbox_size_and_not_at_it() -> None:
 def test_answers_are_queued_up_to_the_reserve_whatever_else_is_queued(
     question: bytes, answer: int
 ) -> None:
-    end = unread(20_000_000, outbox_size=1_000, is_equipment=True)
+    end = unread(16_000_000, outbox_size=1_000, is_equipment=True)
     fitting = RESERVE // answer
     end.take(question * fitting)
     assert end.engine.statistics().phase == "selected"
@@ -253,6 +253,60 @@ def test_a_changed_max_frame_holds_for_the_frame_to_come() -> None:
     assert len(end.primary(event(1, bytes(91))).body) == 91
     end.take(event(2, bytes(92)))
     assert not end.engine.is_selected
+
+
+def too_long(size: int, limit: int, name: str) -> str:
+    return (
+        f"{name} with a body of {size} bytes is a frame of {size + 10}, and max_frame is {limit}: "
+        "nothing is sent; when the peer takes such a frame, set max_frame higher"
+    )
+
+
+@pytest.mark.parametrize("start", [selected, serving])
+def test_a_frame_longer_than_max_frame_is_not_sent_and_its_sender_is_told_both_numbers(
+    start: Callable[..., End],
+) -> None:
+    end = start(max_frame=100)
+    primary = end.primary(data(1, 1, 5, wait=True))
+    engine, written = end.engine, len(end.frames)
+    fitting, longer = bytes(90), bytes(91)
+    for send, name in (
+        (lambda: engine.request(Message(6, 11, True, body=longer)), "S6F11"),
+        (lambda: engine.send(Message(6, 13, body=longer)), "S6F13"),
+        (lambda: engine.reply(primary, Message(1, 2, body=longer)), "S1F2"),
+    ):
+        with pytest.raises(LocalProtocolError) as caught:
+            send()
+        assert str(caught.value) == too_long(91, 100, name)
+    assert end.out() == []
+    assert (len(end.frames), engine.statistics().queued_bytes) == (written, 0)
+    # Nothing has begun: no transaction is open, and the primary may still be answered.
+    assert engine.statistics().open_transactions == 0
+    engine.reply(primary, Message(1, 2, body=fitting))
+    engine.request(Message(6, 11, True, body=fitting))
+    engine.configure(engine.settings.replace(max_frame=101))
+    engine.send(Message(6, 13, body=longer))
+    end.out()
+    assert [len(each.body) for each in end.frames[written:]] == [90, 90, 91]
+    assert engine.is_selected
+
+
+def test_a_report_to_a_peer_is_sent_whatever_max_frame_is() -> None:
+    end = selected(max_frame=10, is_equipment=True)
+    end.take(data(1, 1, 7, session=9))
+    assert (end.frames[-1].stream, end.frames[-1].function) == (9, 1)
+    assert end.engine.is_selected
+
+
+def test_the_longest_item_goes_from_one_end_to_the_other_by_default() -> None:
+    longest = Message(7, 3, True, L("recipe", B(bytes(MAX_LENGTH))))
+    sender, receiver = selected(), serving()
+    sender.engine.request(longest)
+    piece = b"".join(each for each in sender.out() if isinstance(each, bytes))
+    assert receiver.primary(piece) == longest
+    with pytest.raises(LocalProtocolError, match=r"^S7F3 with a body of 33554440 bytes is a frame"):
+        sender.engine.send(Message(7, 3, item=L(*[B(bytes(MAX_LENGTH))] * 2)))
+    assert sender.engine.is_selected
 
 
 def test_of_a_frame_that_stopped_the_last_16_bytes_are_shown() -> None:

@@ -44,7 +44,7 @@ from hsms_engine.interrupt import starts_program
 from hsms_engine.logs import LINK
 from hsms_engine.messages import S1F1, S1F2, S1F17, S5F1, S6F11
 from hsms_engine.process import Process
-from hsms_engine.secs2 import DecodeError, decode
+from hsms_engine.secs2 import A, DecodeError, decode, encode
 from tests.support.patience import PATIENCE
 from tests.support.raw_peer import (
     SELECT_REQ,
@@ -477,6 +477,38 @@ async def test_connect_prints_replies_as_sml() -> None:
     assert received == [S1F1(), Message.parse(text), Message.parse("S64F1 W <A 'x'>")]
 
 
+async def test_connect_sends_and_prints_text_in_the_encoding_of_the_link(tmp_path: Path) -> None:
+    text = 'S64F1 W\n<A "温度"> .'
+    file = tmp_path / "links.toml"
+    async with equipment_here() as equipment:
+        file.write_text(f"[link.a]\nport = {equipment.port}\ntext_encoding = 'gbk'", "utf-8")
+        for given in (("--text-encoding", "gbk"), ("--config", file)):
+            code, out, errors = await connect(equipment.port, *given, "--send", text, "--json")
+            assert (code, errors) == (0, "")
+            reply = json.loads(out.splitlines()[1])
+            assert reply["sml"] == 'S64F2\n<A "温度"> .'
+        # One that is written with other bytes, and shown as them.
+        code, out, _ = await connect(equipment.port, "--send", "S64F1 <A 0xCE 0xC2>", "--json")
+        assert json.loads(out.splitlines()[1])["sml"] == "S64F2\n<A 0xCE 0xC2> ."
+        bodies = [each.body for each in equipment.received]
+    assert bodies == [encode(A("温度", encoding="gbk"))] * 2 + [encode(A(b"\xce\xc2"))]
+
+
+async def test_fake_answers_and_prints_text_in_the_encoding_of_the_link(tmp_path: Path) -> None:
+    book = tmp_path / "book.sml"
+    book.write_text('S64F2 <A "温度"> .', encoding="utf-8")
+    options = ("--answers", book, "--text-encoding", "gb18030", "--json")
+    async with started("fake", "--port", 0, *options) as lines:
+        port = (await lines.until("listening"))["port"]
+        async with open_hsms(HOST, port) as connection:
+            request = Message(64, 1, True, "温", text_encoding="gb18030")
+            reply = await connection.request(request)
+            assert reply.item == A("温度", encoding="gb18030")
+        assert (await lines.until("received"))["sml"] == 'S64F1 W\n<A "温"> .'
+        lines.process.send_signal(signal.SIGTERM)
+        await lines.process.wait()
+
+
 async def test_connect_tells_a_failure_once() -> None:
     async with equipment_here() as equipment:
         wrong = ("--session-id", 3, "--send", "S1F1")
@@ -860,6 +892,9 @@ def test_the_library_leaves_ctrl_c_alone() -> None:
         (["connect", HOST, "5000", "--count", "0"], "'0' is not a whole number in 1..1000000000"),
         (["connect", HOST, "5000", "--send", "S1F2"], "S1F2 is a secondary: give a primary"),
         (["connect", HOST, "5000", "--send", "S1F1 <A"], "line 1, column 6: this item is never"),
+        (["connect", HOST, "5000", "--send", "S1F1 <A '温'>"], "is not ASCII (0..127): name its"),
+        (["connect", HOST, "5000", "--text-encoding", "hex"], "text_encoding='hex' cannot be used"),
+        (["fake", "--text-encoding", "utf-16"], "'utf-16' is no superset of ASCII: it writes"),
         (["connect", "", "5000"], "host='' is not a host name or address"),
     ],
 )

@@ -272,7 +272,7 @@ async def test_a_single_connection_says_why_it_did_not_come_up(
     ("answer", "seconds", "line"),
     [
         (b"\0\0\0\1", 0, ("WARNING connection lost: length 1 (b'\\x00\\x00\\x00\\x01') is not in "
-         "10..16777216: the peer may not speak HSMS; closed")),
+         "10..17000000: the peer may not speak HSMS; closed")),
         (b"\0", 6, ("WARNING connection lost: T8 = 5 s passed inside a frame: declared length not "
          "complete, 3 bytes missing, last bytes b'\\x00'; closed")),
         (data(6, 11, 1) + data(6, 11, 1), 2, ("WARNING connection lost: the inbox is full: 1 "

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hsms_engine import message
 from hsms_engine.message import Message
-from hsms_engine.secs2 import U4, A, DecodeError, Item, L, encode
-from hsms_engine.sml import SmlError
+from hsms_engine.secs2 import U4, A, DecodeError, Item, L, SeveralItemsError, decode, encode
+from hsms_engine.sml import SmlError, to_sml
 from tests.support.items import items
 
 
@@ -145,3 +145,64 @@ def test_the_module_itself_imports_no_codec_until_a_body_is_decoded() -> None:
         [sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True
     )
     assert run.stdout == "[]\n"
+
+
+def test_text_is_encoded_when_a_message_is_built_and_never_otherwise() -> None:
+    message = Message(10, 3, True, [U4(1), "温度"], text_encoding="gbk")
+    assert message.item == L(U4(1), A(b"\xce\xc2\xb6\xc8"))
+    assert message.text_encoding == "gbk"
+    assert Message(1, 1).text_encoding is None
+    with pytest.raises(ValueError, match=r"give the message, the file or the link one: text_enc"):
+        Message(10, 3, True, [U4(1), "温度"])
+    with pytest.raises(ValueError, match=r"^A character 'ö' \(U\+00F6\) at \[0\] is not gbk$"):
+        Message(10, 3, True, "ö", text_encoding="gbk")
+    for body in (None, b""):
+        with pytest.raises(ValueError, match=r"^'utf-16' is no superset of ASCII: "):
+            Message(1, 1, body=body, text_encoding="utf-16")
+
+
+def test_a_message_is_shown_and_parsed_in_its_encoding() -> None:
+    body = encode(L(A("温度", encoding="gbk")))
+    message = Message.received(1, 2, False, body, 0, 1, "gbk")
+    text = 'S1F2\n<L [1]\n  <A "温度">\n> .'
+    assert message.sml() == text
+    assert repr(message) == '<Message S1F2 session=0 system=00000001 <L [1] <A "温度">>>'
+    again = Message.parse(text, "gbk")
+    assert (again, again.text_encoding, again.sml()) == (message, "gbk", text)
+    assert message == received(body, function=2, wait=False)
+    match message.item:
+        case L(A() as name):
+            assert name.text(message.text_encoding) == "温度"
+        case other:
+            raise AssertionError(other)
+    assert '"' not in received(body).sml()
+    with pytest.raises(SmlError, match="is not ASCII"):
+        Message.parse(text)
+    copy: Any = pickle.loads(pickle.dumps(message))
+    assert (copy.sml(), copy.text_encoding) == (text, "gbk")
+
+
+@given(st.lists(items, max_size=3))
+def test_all_items_of_a_body_are_there(some: list[Item]) -> None:
+    message = received(b"".join(map(encode, some)))
+    assert message.items == tuple(some)
+    assert message.items is message.items
+    if len(some) < 2:
+        assert message.item == (some[0] if some else None)
+        return
+    for _ in range(2):
+        with pytest.raises(SeveralItemsError, match=rf"^at byte \d+: read item 2 of {len(some)}, "):
+            _ = message.item
+    printed = "\n".join(map(to_sml, some))
+    assert message.sml() == f"S1F13 W\n{printed} ."
+    assert len(repr(message)) < 200
+
+
+def test_what_is_built_of_an_item_has_this_one() -> None:
+    assert Message(1, 1).items == ()
+    assert Message(1, 2, item="x").items == (A("x"),)
+    assert repr(received(encode(A("x")) * 2)).endswith('<A "x"> <A "x">>')
+    with pytest.raises(DecodeError, match=r"^at byte 3: read 1 byte, expected an item header"):
+        _ = received(encode(A("x")) + b"\x41").items
+    with pytest.raises(DecodeError, match=r"^at byte 3: read 1 byte more, expected the end"):
+        decode(encode(A("x")) + b"\x41")

@@ -245,6 +245,14 @@ def test_a_key_may_be_written_in_any_way_that_toml_has(at: Path, content: str) -
             "link.a = {host = etcher}",
             "f.toml:1: not valid TOML: Invalid value; host is text, and text needs quotes",
         ),
+        (
+            "[link.a]\ntext_encoding = gbk",
+            "f.toml:2: not valid TOML: Invalid value; text_encoding is text, and text needs quotes",
+        ),
+        (
+            '[link.a]\ntext_encoding = "utf-16"',
+            "f.toml:2: text_encoding='utf-16' cannot be used: 'utf-16' is no superset of ASCII: ",
+        ),
         # No TOML
         ("[link.a]\nt3 = ", "f.toml:2: not valid TOML: Invalid value"),
         ("[link.a]\nt3 = 7\nt3 = 8", "f.toml:3: not valid TOML: Cannot overwrite a value"),

@@ -1,6 +1,7 @@
 """The bytes of items: written in one form, read in every form that is allowed, and no other."""
 
 import gc
+import pickle
 import tracemalloc
 from array import array
 
@@ -29,7 +30,9 @@ from hsms_engine.secs2 import (
     Item,
     J,
     L,
+    SeveralItemsError,
     decode,
+    decode_all,
     encode,
 )
 from tests.support.items import items
@@ -161,7 +164,7 @@ ERRORS = [
     ("4901 00", 0, "C of 1 byte", "none, or two bytes of encoding and the text"),
     ("2501", 0, "BOOLEAN of 1 byte", "at most the 0 bytes left"),
     ("4100 00", 2, "1 byte more", "the end of the body"),
-    ("0100 4100", 2, "2 bytes more", "the end of the body"),
+    ("0100 4101", 2, "2 bytes more", "the end of the body"),
     ("0102 4100", 0, "L of 2 items", "at most 1 in 2 bytes"),
     ("0102 41024142", 6, "0 bytes", "an item header of 2 to 4 bytes"),
     ("03ffffff 4100", 0, "L of 16777215 items", "at most 1 in 2 bytes"),
@@ -278,3 +281,51 @@ def test_any_bytes_are_an_item_or_a_decode_error(body: bytes) -> None:
     assert encode(decode(canonical)) == canonical
     assert decode(canonical) == item
     assert len(canonical) <= len(body)
+
+
+@given(st.lists(items, max_size=4))
+def test_items_one_after_the_other_are_read_and_those_of_decode_are_one(some: list[Item]) -> None:
+    body = b"".join(map(encode, some))
+    assert decode_all(body) == decode_all(bytearray(body)) == tuple(some)
+    if len(some) == 1:
+        assert decode(body) == some[0]
+    elif some:
+        with pytest.raises(SeveralItemsError) as caught:
+            decode(body)
+        assert (caught.value.offset, caught.value.count) == (len(encode(some[0])), len(some))
+
+
+def test_several_items_are_no_item_and_the_error_names_what_has_all_of_them() -> None:
+    with pytest.raises(SeveralItemsError) as caught:
+        decode(b"\x01\x00" * 3)
+    for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):
+        assert str(error) == (
+            "at byte 2: read item 2 of 3, expected the end of the body (Message.items and "
+            "decode_all give all of them)"
+        )
+        assert isinstance(error, DecodeError)
+
+
+def test_what_follows_the_items_is_an_error_with_its_place() -> None:
+    with pytest.raises(DecodeError, match=r"^at byte 4: read 1 byte, expected an item header"):
+        decode_all(b"\x01\x00\x41\x00\x41")
+    with pytest.raises(DecodeError, match=r"^at byte 2: read format code 0o77, expected one"):
+        decode_all(b"\x01\x00\xfd\x00")
+
+
+def test_the_items_of_a_body_are_bounded_together() -> None:
+    body = b"\x01\x00" * 8_000_000
+    with pytest.raises(DecodeError) as caught:
+        decode_all(body)
+    assert str(caught.value) == (
+        "at byte 2097152: read one more item, expected at most 1048576 items in all"
+    )
+    # They are counted no further either, and a list counts with its items.
+    with pytest.raises(DecodeError, match=r"^at byte 2: read 15999998 bytes more"):
+        decode(body)
+    two = encode(L("a")) * 2
+    assert len(decode_all(two, max_items=4)) == 2
+    with pytest.raises(DecodeError, match=r"^at byte 5: read L of 1 items, expected at most 3"):
+        decode_all(two, max_items=3)
+    with pytest.raises(DecodeError, match="nested 2 deep"):
+        decode_all(encode(L()) + encode(L(L())), max_depth=1)

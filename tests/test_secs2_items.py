@@ -267,3 +267,13 @@ def test_large_items_behave_like_small_ones(length: int, value: int) -> None:
     assert B(data) != U1(data[0:0] or range(0))
     assert (B(data) == A(data), B(data) == B(data[:-1] + b"x")) == (False, False)
     assert pickle.loads(pickle.dumps(B(data))) == B(data)
+
+
+def test_text_beyond_ascii_takes_its_encoding_wherever_it_stands() -> None:
+    expected = L(A(b"\xce\xc2"), L(A("x"), A(b"\xb6\xc8")), B(b"\xce"))
+    assert item_of(["温", ["x", "度"], b"\xce"], text_encoding="gbk") == expected
+    for value in ("x", ["x"]):
+        with pytest.raises(ValueError, match=r"^'utf-16' is no superset of ASCII: "):
+            item_of(value, text_encoding="utf-16")
+    with pytest.raises(ValueError, match="is not ASCII"):
+        item_of(["温"])

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from hsms_engine.secs2 import (
+    ENCODINGS,
+    SUPERSETS,
     A,
     B,
     C,
@@ -62,7 +64,11 @@ def test_binary_refuses_what_is_no_byte(values: Any) -> None:
 
 def test_ascii_is_ascii_when_written_and_any_bytes_when_read() -> None:
     assert A("MDLN").value == "MDLN"
-    fault = "A character 'é' (U+00E9) at [3] is not ASCII (0..127)"
+    fault = (
+        "A character 'é' (U+00E9) at [3] is not ASCII (0..127): name its encoding, as in "
+        'A(text, encoding="gbk"), or give the message, the file or the link one: '
+        'text_encoding="gbk"'
+    )
     with pytest.raises(ValueError, match=f"^{re.escape(fault)}$"):
         A("caf\u00e9")
     assert A(b"caf\xe9").value == "caf\u00e9"
@@ -136,3 +142,111 @@ def test_localized_text_without_payload_has_encoding_0_and_no_text() -> None:
     empty = C.from_raw(b"")
     assert (empty.encoding, empty.value, empty.to_python()) == (0, "", "")
     assert empty != C("")
+
+
+ENCODED = [
+    ("温度", "gbk", "ce c2 b6 c8"),
+    ("ソ温", "cp932", "83 5c 89 b7"),
+    ("größe", "utf-8", "67 72 c3 b6 c3 9f 65"),
+    ("é", "latin-1", "e9"),
+    ("MDLN", "cp949", "4d 44 4c 4e"),
+    ("温", "iso2022_jp", "1b 24 42 32 39 1b 28 42"),
+]
+
+
+@pytest.mark.parametrize("kind", [A, J])
+@pytest.mark.parametrize(("text", "encoding", "raw"), ENCODED)
+def test_text_whose_encoding_is_named_is_written_and_read_in_it(
+    kind: Any, text: str, encoding: str, raw: str
+) -> None:
+    item = kind(text, encoding=encoding)
+    assert (item.raw, item.text(encoding)) == (bytes.fromhex(raw), text)
+    assert kind(_Word(text), encoding=encoding) == item == kind(bytes.fromhex(raw))
+
+
+@pytest.mark.parametrize("kind", [A, J])
+def test_text_that_its_named_encoding_has_not_is_refused(kind: Any) -> None:
+    name = kind.__name__
+    fault = rf"^{name} character 'ö' \(U\+00F6\) at \[1\] is not gbk$"
+    with pytest.raises(ValueError, match=fault):
+        kind("温ö", encoding="gbk")
+    with pytest.raises(TypeError) as caught:
+        kind(b"x", encoding="gbk")
+    assert str(caught.value) == (
+        f"{name} with encoding='gbk' takes str, not bytes b'x': bytes are encoded already"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["", "no-such", "hex", "rot13", "a\0b", "\ud800", 7, []])
+def test_what_is_no_encoding_of_text_is_refused(encoding: Any) -> None:
+    why = f"{encoding!r} is no encoding of text that Python knows, such as utf-8, cp932 or gbk"
+    for use in (
+        A(b"x").text,
+        lambda name: A("x", encoding=name),
+        lambda name: J("", encoding=name),
+    ):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011
+            use(encoding)
+        assert str(caught.value) == why
+
+
+def test_the_text_of_an_item_is_read_in_any_encoding_and_its_bytes_stay() -> None:
+    item = A(b"\xce\xc2\xff")
+    assert item.text() == item.value == "ÎÂÿ"
+    assert item.text("gbk", "replace") == "温\ufffd"
+    for kind in (A, J):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011
+            kind(item.raw).text("gbk")
+        assert (
+            str(caught.value) == f"{kind.__name__} byte 0xFF at [2] is not gbk: raw has the bytes"
+        )
+    assert item.raw == b"\xce\xc2\xff"
+    assert J(b"\x89\xb7").text("cp932") == "温"
+    assert J(b"\x5c").text() == "¥"
+    # What its number says may be wrong.
+    mislabelled = C("温".encode("gbk"), 2)
+    assert (mislabelled.text("gbk"), C("温").text(), C.from_raw(b"").text("gbk")) == (
+        "温",
+        "温",
+        "",
+    )
+
+
+# Characters that the strict set does not have, and how they are written.
+WIDER = [
+    (8, "①", "87 40"),
+    (10, "똠", "8c 63"),
+    (11, "臺", "c5 5f"),
+    (12, "€", "a2 e3"),
+    (13, "嘅", "9d ef"),
+    (13, "€", "a3 e1"),
+]
+
+
+@pytest.mark.parametrize(("encoding", "character", "raw"), WIDER)
+def test_localized_text_beyond_its_set_is_written_and_read_in_the_wider_one(
+    encoding: int, character: str, raw: str
+) -> None:
+    item = C(character, encoding)
+    assert item.raw[2:] == bytes.fromhex(raw)
+    assert C(item.raw[2:], encoding).value == character
+    assert C(item.value, encoding) == item
+    mixed = C(f"大{character}A", encoding)
+    assert (C(mixed.raw[2:], encoding).value, mixed.text()) == (f"大{character}A",) * 2
+
+
+@pytest.mark.parametrize("encoding", sorted(SUPERSETS))
+def test_localized_text_of_the_strict_set_is_written_in_it(encoding: int) -> None:
+    strict = ENCODINGS[encoding]
+    for code in range(0x10000):
+        try:
+            data = chr(code).encode(strict)
+        except UnicodeEncodeError:
+            continue
+        # But for the syllables that take 8 bytes.
+        if len(data) <= 2:
+            assert C(chr(code), encoding).raw[2:] == data
+    with pytest.raises(ValueError, match=rf" at \[1\] is not encoding {encoding}$"):
+        C("x\ud800", encoding)
+    with pytest.raises(ValueError, match=SUPERSETS[encoding][-1]):
+        _ = C(b"\x81", encoding).value

@@ -78,7 +78,7 @@ def test_every_number_has_its_range_here() -> None:
     flags = {"check_session_id", "is_equipment", "log_hex", "allow_short_timers"}
     texts = {"tls_certificate", "tls_key", "tls_key_password", "tls_authorities", "tls_name"}
     several = {"allowed_networks", "tls_sessions"}
-    others = {"name", "host", "second_host", *flags, *texts, *several}
+    others = {"name", "host", "second_host", "text_encoding", *flags, *texts, *several}
     assert fields - others == {name for name, *_ in RANGES}
 
 
@@ -219,6 +219,72 @@ def test_a_password_is_never_shown(value: object) -> None:
     with pytest.raises(SettingsError) as caught:
         make(tls_key_password=value)
     assert str(caught.value) == NOT_SHOWN
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        None,
+        "gbk",
+        "GB18030",
+        "cp932",
+        "shift-jis",
+        "euc_kr",
+        "cp949",
+        "big5hkscs",
+        "utf8",
+        "cp1252",
+    ],
+)
+def test_a_text_encoding_is_a_superset_of_ascii(encoding: str | None) -> None:
+    assert make(text_encoding=encoding).text_encoding == encoding
+
+
+UNKNOWN = "no encoding of text that Python knows, such as utf-8, cp932 or gbk"
+NO_SUPERSET = (
+    "no superset of ASCII: it writes some ASCII as other bytes, or reads it as other characters; "
+    "utf-8, cp932, gb18030, cp949, big5hkscs and latin-1 are supersets"
+)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "why"),
+    [
+        ("", UNKNOWN),
+        ("chinesisch", UNKNOWN),
+        ("hex", UNKNOWN),
+        ("rot13", UNKNOWN),
+        ("a\0b", UNKNOWN),
+        (7, UNKNOWN),
+        (b"gbk", UNKNOWN),
+        ([], UNKNOWN),
+        ("utf-16", NO_SUPERSET),
+        ("utf-8-sig", NO_SUPERSET),
+        ("utf-7", NO_SUPERSET),
+        ("cp037", NO_SUPERSET),
+        ("idna", NO_SUPERSET),
+        ("iso2022_jp", NO_SUPERSET),
+        ("hz", NO_SUPERSET),
+        ("unicode_escape", NO_SUPERSET),
+        ("undefined", NO_SUPERSET),
+    ],
+)
+def test_what_is_no_superset_of_ascii_is_refused(encoding: object, why: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        make(text_encoding=encoding)
+    expected = UNUSABLE.format("text_encoding", encoding, f"{encoding!r} is {why}")
+    assert str(caught.value) == expected
+
+
+def test_a_link_without_a_text_encoding_does_without_secs_ii() -> None:
+    program = (
+        "import sys; from hsms_engine.settings import Settings; Settings();"
+        "print([name for name in sys.modules if 'secs2' in name])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    )
+    assert run.stdout == "[]\n"
 
 
 @pytest.mark.parametrize("value", ["Probe", "", None, 1, ("probe",)])

@@ -711,7 +711,7 @@ async def test_a_length_below_10_closes_at_once(role: str, length: int) -> None:
         await peer.send(raw(LINKTEST_REQ, SYSTEM, length=length))
         await peer.end()
         assert trio.current_time() == began
-        words = rf"length {length} .* is not in 10\.\.16777216: the peer may not speak HSMS"
+        words = rf"length {length} .* is not in 10\.\.17000000: the peer may not speak HSMS"
         with pytest.raises(RemoteProtocolError, match=words):
             await anext(connection)
     async with not_selected(role) as peer:

@@ -118,7 +118,7 @@ RESET = ConnectionResetError(104, "Connection reset by peer")
 # Length 20, the header of S6F11, and the first byte of its body of ten.
 CUT = data(6, 11, 7, body=bytes(10))[:15]
 INSIDE = f"declared length 20, 9 bytes missing, last bytes {CUT!r}"
-BAD_LENGTH = r"length 9 (b'\x00\x00\x00\t') is not in 10..16777216: the peer may not speak HSMS"
+BAD_LENGTH = r"length 9 (b'\x00\x00\x00\t') is not in 10..17000000: the peer may not speak HSMS"
 
 Happens = Callable[[End], object]
 
@@ -584,6 +584,11 @@ def replying(reply: Message, primary: bytes | Message, *happenings: Happens) -> 
     received = primary if isinstance(primary, Message) else end.primary(primary)
     in_order(*happenings)(end)
     return raised(lambda: end.engine.reply(received, reply))
+
+
+def shortened(end: End) -> None:
+    """Longer frames are neither taken nor sent from now on."""
+    end.engine.configure(end.engine.settings.replace(max_frame=100))
 
 
 def replying_twice() -> HsmsError:
@@ -1052,6 +1057,14 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
         LocalProtocolError,
         lambda: replying(Message(1, 4), data(1, 1, 5, wait=True)),
         "S1F4 does not answer S1F1: S1F2 or S1F0 does",
+    ),
+    (
+        LocalProtocolError,
+        lambda: replying(Message(1, 2, body=bytes(91)), data(1, 1, 5, wait=True), shortened),
+        (
+            "S1F2 with a body of 91 bytes is a frame of 101, and max_frame is 100: nothing is "
+            "sent; when the peer takes such a frame, set max_frame higher"
+        ),
     ),
     (
         LocalProtocolError,

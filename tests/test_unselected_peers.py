@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hsms_engine.wire import Decoder, SType, data_frame, encode
+from hsms_engine.wire import DEFAULT_MAX_FRAME, Decoder, SType, data_frame, encode
 from tests.support.engines import End, accepted, selected, selecting, serving
 from tests.support.raw_peer import (
     REJECT_REQ,
@@ -20,7 +20,7 @@ from tests.support.raw_peer import (
 )
 
 PIECE = bytes(65_536)
-LONGEST = 16_777_216
+LONGEST = DEFAULT_MAX_FRAME
 # The longest frame that is accepted, without its last byte.
 ALMOST = data(6, 11, 7, body=bytes(LONGEST - 10))[:-1]
 

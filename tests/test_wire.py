@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from hsms_engine import wire
+from hsms_engine import secs2, wire
 from hsms_engine.wire import (
     DEFAULT_MAX_FRAME,
     PREFIX_BYTES,
@@ -342,8 +342,24 @@ def test_a_bad_length_is_told_with_its_bytes_and_the_range() -> None:
     with pytest.raises(FrameLengthError) as caught:
         Decoder().feed(b"    ")
     assert str(caught.value) == (
-        "length 538976288 (b'    ') is not in 10..16777216: the peer may not speak HSMS"
+        "length 538976288 (b'    ') is not in 10..17000000: the peer may not speak HSMS"
     )
+
+
+@pytest.mark.parametrize("length", [101, (1 << 28) - 1])
+def test_a_length_that_a_frame_may_have_names_the_setting_too(length: int) -> None:
+    with pytest.raises(FrameLengthError) as caught:
+        Decoder(100).feed(length.to_bytes(4))
+    assert str(caught.value) == (
+        f"length {length} ({length.to_bytes(4)!r}) is not in 10..100: the peer may not speak HSMS, "
+        "or max_frame of this end is too small for it"
+    )
+
+
+def test_the_longest_item_fits_into_a_frame_by_default() -> None:
+    program = secs2.L("recipe", secs2.B(bytes(secs2.MAX_LENGTH)))
+    frame = data_frame(0, 7, 3, True, 1, secs2.encode(program))
+    assert Decoder().feed(encode(frame)) == [frame]
 
 
 def test_a_decoder_that_met_a_bad_length_takes_no_more() -> None:

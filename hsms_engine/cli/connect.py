@@ -38,18 +38,20 @@ examples:
 """
 
 
-def _primary(text: str) -> Message:
-    """A primary with W, as SML."""
+def _primary(text: str, text_encoding: str | None) -> Message:
+    """A primary with W, as SML. Raises ``CommandError``."""
     try:
-        message = Message.parse(text)
+        message = Message.parse(text, text_encoding)
     except SmlError as error:
         place = f"line {error.line}, column {error.column}"
-        raise typer.BadParameter(f"{text!r}, {place}: {error.problem}") from None
+        raise CommandError(f"--send {text!r}, {place}: {error.problem}", 2) from None
     if not message.is_primary:
-        raise typer.BadParameter(
-            f"{message.name} is a secondary: give a primary (odd function), as S1F1"
+        raise CommandError(
+            f"--send {message.name} is a secondary: give a primary (odd function), as S1F1", 2
         )
-    return Message(message.stream, message.function, True, message.item)
+    return Message(
+        message.stream, message.function, True, message.item, text_encoding=text_encoding
+    )
 
 
 def connect(
@@ -59,9 +61,8 @@ def connect(
         int | None, typer.Argument(metavar="PORT", parser=whole(1, 65_535), help="1..65535")
     ] = None,
     send: Annotated[
-        list[Message],
+        list[str],
         typer.Option(
-            parser=_primary,
             default_factory=list,
             show_default=False,
             metavar="SML",
@@ -87,6 +88,8 @@ def connect(
             if value is None:
                 raise CommandError(f"Missing argument '{name}', or --config FILE", 2)
     settings = protocol.settings(host=host, port=port, tls_name=tls_name)
+    # Only now it is known how their text is encoded.
+    primaries = [_primary(text, settings.text_encoding) for text in send]
 
     async def run(this: Process) -> int:
         def tell(event: str, peer: str, message: Message | None = None) -> None:
@@ -102,8 +105,8 @@ def connect(
                 async with open_bare_nursery() as nursery:
                     nursery.start_soon(_take_primaries, connection, tell)
                     # With nothing to send, no count keeps it busy.
-                    for _ in range(count if send else 0):
-                        for message in send:
+                    for _ in range(count if primaries else 0):
+                        for message in primaries:
                             tell("reply", connection.peer, await connection.request(message))
                     nursery.cancel_scope.cancel()
         tell("separated", connection.peer)

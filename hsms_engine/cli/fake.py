@@ -99,7 +99,7 @@ def fake(
     try:
         Behaviours.parse(behaviour)
         emissions(alarms, events)
-        book = None if answers is None else AnswerBook.load(answers)
+        book = None if answers is None else AnswerBook.load(answers, settings.text_encoding)
     except ValueError as error:
         raise CommandError(error, 2) from error
     except OSError as error:

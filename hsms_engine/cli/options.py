@@ -149,6 +149,14 @@ class Protocol(Given):
             parser=whole(0, 32_767), metavar="N", help="the device id (0..32767, default 0)"
         ),
     ] = None
+    text_encoding: Annotated[
+        str | None,
+        typer.Option(
+            parser=str,
+            metavar="ENCODING",
+            help="how text in A is encoded and shown, as gbk, cp932 or utf-8 (default: only ASCII)",
+        ),
+    ] = None
     tls_certificate: Annotated[
         str | None, path_option("TLS: the certificate of this end, as PEM")
     ] = None

@@ -339,7 +339,13 @@ def _sml(message: Message) -> str:
         return f"// {message.name}: a body of {size} bytes"
     try:
         # Of a copy: the received one would be reported as unreadable, with S9F7.
-        return Message(message.stream, message.function, message.wait, body=message.body).sml()
+        return Message(
+            message.stream,
+            message.function,
+            message.wait,
+            body=message.body,
+            text_encoding=message.text_encoding,
+        ).sml()
     except DecodeError as error:
         return f"// {message.name}: a body of {size} bytes that is no SECS-II: {error}"
 

@@ -100,7 +100,13 @@ class Context:
         session_id, byte2, byte3, ptype, stype, system_bytes, body = frame
         if message is None and not cut and stype == SType.DATA and ptype == SECS_II:
             message = Message.received(
-                frame.stream, byte3, frame.wait, body, session_id, system_bytes
+                frame.stream,
+                byte3,
+                frame.wait,
+                body,
+                session_id,
+                system_bytes,
+                self.settings.text_encoding,
             )
         now = self.clock()
         self.outputs.put(

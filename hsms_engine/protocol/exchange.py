@@ -32,7 +32,7 @@ from hsms_engine.protocol.stream_nine import FAULTS, header_of, report, reported
 from hsms_engine.protocol.timers import Timers
 from hsms_engine.protocol.traffic import FOREIGN, NO_ROOM, NOT_ALLOWED, UNEXPECTED
 from hsms_engine.protocol.transactions import Transaction
-from hsms_engine.wire import PREFIX_BYTES, SECS_II, WAIT, Frame, SType, data_prefix
+from hsms_engine.wire import HEADER_LENGTH, PREFIX_BYTES, SECS_II, WAIT, Frame, SType, data_prefix
 
 # The most bytes of answers to what a peer asks that wait for it to read them. No program waits for
 # these, so a peer that asks and does not read would take memory without end. Before the session is
@@ -60,7 +60,10 @@ class Exchange:
     # From the program
 
     def request(self, epoch: Epoch, message: Message) -> Transaction:
-        """Queue a primary with W and open its transaction."""
+        """Queue a primary with W and open its transaction.
+
+        Here and below, raises ``LocalProtocolError`` for a message that is too long.
+        """
         transactions, outbox = epoch.transactions, epoch.outbox
         number, before = transactions.take_system_bytes(), outbox.queued
         outbox.put_message(self._encode(message, number))
@@ -175,7 +178,9 @@ class Exchange:
         if function & 1:
             if stream == 9:
                 self._receive_report(epoch, frame)
-            primary = Primary.received(stream, function, wait, body, session_id, system_bytes)
+            primary = Primary.received(
+                stream, function, wait, body, session_id, system_bytes, settings.text_encoding
+            )
             primary.epoch = epoch
             primary.size = len(body)
             primary.received_at = epoch.last_received
@@ -184,7 +189,9 @@ class Exchange:
             if context.watching:
                 context.note(frame, primary, passed_over=NO_ROOM if problem else None)
             return problem
-        message = Secondary.received(stream, function, wait, body, session_id, system_bytes)
+        message = Secondary.received(
+            stream, function, wait, body, session_id, system_bytes, settings.text_encoding
+        )
         message.unreadable = epoch.unreadable
         transaction = None if wait else epoch.transactions.find(system_bytes)
         if transaction is None:
@@ -295,12 +302,31 @@ class Exchange:
     def _report(self, epoch: Epoch, function: int, header: bytes) -> None:
         """Queue an equipment's report about a message, S9F1 or another of stream 9."""
         number = epoch.transactions.take_system_bytes()
-        epoch.outbox.put_answer(self._encode(report(function, header), number))
+        size = self._encode(report(function, header), number, is_report=True)
+        epoch.outbox.put_answer(size)
 
-    def _encode(self, message: Message, system_bytes: int, asked_at: float | None = None) -> int:
-        """Put out the frame of ``message``. Returns its size in bytes."""
+    def _encode(
+        self,
+        message: Message,
+        system_bytes: int,
+        asked_at: float | None = None,
+        *,
+        is_report: bool = False,
+    ) -> int:
+        """Put out the frame of ``message``. Returns its size in bytes.
+
+        Raises ``LocalProtocolError``, and nothing is put out, when it is longer than ``max_frame``.
+        No report of ours is told that: its sender is the peer.
+        """
         context, body = self._context, message.body
-        session_id, function = context.settings.session_id, message._function
+        settings, function = context.settings, message._function
+        session_id = settings.session_id
+        if len(body) > settings.max_frame - HEADER_LENGTH and not is_report:
+            raise LocalProtocolError(
+                f"{message.name} with a body of {len(body)} bytes is a frame of "
+                f"{len(body) + HEADER_LENGTH}, and max_frame is {settings.max_frame}: nothing is "
+                "sent; when the peer takes such a frame, set max_frame higher"
+            )
         byte2 = message._stream | WAIT if message._wait else message._stream
         pieces = context.outputs.pieces
         if not pieces:

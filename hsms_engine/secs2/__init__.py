@@ -15,7 +15,15 @@ package does not know messages, SML or connections, and needs only the standard 
 
 from hsms_engine.secs2.base import MAX_DEPTH, MAX_LENGTH, Leaf
 from hsms_engine.secs2.binary import B
-from hsms_engine.secs2.codec import MAX_ITEMS, DecodeError, decode, encode
+from hsms_engine.secs2.codec import (
+    MAX_ITEMS,
+    DecodeError,
+    SeveralItemsError,
+    decode,
+    decode_all,
+    encode,
+)
+from hsms_engine.secs2.encodings import ENCODINGS, SUPERSETS
 from hsms_engine.secs2.lists import Item, L, Plain, item_of
 from hsms_engine.secs2.numbers import (
     BOOLEAN,
@@ -36,7 +44,7 @@ from hsms_engine.secs2.numbers import (
     Real,
 )
 from hsms_engine.secs2.numeric import Numeric
-from hsms_engine.secs2.text import ENCODINGS, A, C, J, Text
+from hsms_engine.secs2.text import A, C, J, Text
 
 __all__ = [
     "BOOLEAN",
@@ -53,6 +61,7 @@ __all__ = [
     "MAX_LENGTH",
     "NUMERICS",
     "REALS",
+    "SUPERSETS",
     "U1",
     "U2",
     "U4",
@@ -69,8 +78,10 @@ __all__ = [
     "Numeric",
     "Plain",
     "Real",
+    "SeveralItemsError",
     "Text",
     "decode",
+    "decode_all",
     "encode",
     "item_of",
 ]

@@ -50,6 +50,20 @@ class DecodeError(ValueError):
         return f"at byte {self.offset}: read {self.read}, expected {self.expected}"
 
 
+class SeveralItemsError(DecodeError):
+    """The bytes are SECS-II, but several items one after the other: ``decode_all`` reads them.
+
+    ``offset`` is where the second one begins, ``count`` how many there are.
+    """
+
+    def __init__(self, offset: int, count: int) -> None:
+        whole = "the end of the body (Message.items and decode_all give all of them)"
+        super().__init__(offset, f"item 2 of {count}", whole)
+        # What makes a copy of an exception calls the class with these.
+        self.args = offset, count
+        self.count = count
+
+
 def encode(item: Item) -> bytes:
     """The canonical encoding of an item."""
     wire = item._wire
@@ -67,7 +81,19 @@ def decode(data: Buffer, *, max_depth: int = MAX_DEPTH, max_items: int = MAX_ITE
     A mutable buffer is copied first; ``bytes`` are not.
 
     Raises :class:`DecodeError` when ``data`` is not exactly one well-formed item within these
-    limits.
+    limits: :class:`SeveralItemsError` when it is several.
+    """
+    body = data if type(data) is bytes else bytes(data)
+    return _Reader(body, min(max_depth, MAX_DEPTH), max_items).one()
+
+
+def decode_all(
+    data: Buffer, *, max_depth: int = MAX_DEPTH, max_items: int = MAX_ITEMS
+) -> tuple[Item, ...]:
+    """The items that ``data`` holds, one after the other; none when it is empty.
+
+    The limits are those of ``decode``, and ``max_items`` counts those of all together. Raises
+    :class:`DecodeError` when ``data`` is anything else.
     """
     body = data if type(data) is bytes else bytes(data)
     return _Reader(body, min(max_depth, MAX_DEPTH), max_items).all()
@@ -106,19 +132,43 @@ class _Reader:
         self._max_depth = max_depth
         self._max_items = max_items
         # How many items may still be made. A list subtracts all its items before the first one.
-        self._budget = max_items - 1
+        self._budget = max_items
         # The offset at which the next item begins.
         self._at = 0
 
-    def all(self) -> Item:
+    def one(self) -> Item:
         """The one item of the body."""
-        if self._end < _LEAST:
-            raise DecodeError(0, _bytes(self._end), _HEADER)
-        item = self._other(0, 0)
+        item = self._next()
         if self._at != self._end:
-            rest = f"{_bytes(self._end - self._at)} more"
-            raise DecodeError(self._at, rest, "the end of the body")
+            raise self._more()
         return item
+
+    def all(self) -> tuple[Item, ...]:
+        """The items of the body that are not read yet."""
+        items: list[Item] = []
+        while self._at != self._end:
+            items.append(self._next())
+        return tuple(items)
+
+    def _more(self) -> DecodeError:
+        """The error of a body that does not end with its first item."""
+        at = self._at
+        try:
+            count = 1 + len(self.all())
+        except DecodeError:
+            rest = f"{_bytes(self._end - at)} more"
+            return DecodeError(at, rest, "the end of the body")
+        return SeveralItemsError(at, count)
+
+    def _next(self) -> Item:
+        """The item at which the reader is, in no list."""
+        at = self._at
+        if self._end - at < _LEAST:
+            raise DecodeError(at, _bytes(self._end - at), _HEADER)
+        self._budget -= 1
+        if self._budget < 0:
+            raise DecodeError(at, "one more item", f"at most {self._max_items} items in all")
+        return self._other(at, 0)
 
     def _list(self, at: int, start: int, count: int, depth: int) -> L:
         """The list at offset ``at`` whose ``count`` items begin at ``start``."""

@@ -36,6 +36,7 @@ from hsms_engine.secs2.base import (
     shortened,
 )
 from hsms_engine.secs2.binary import B
+from hsms_engine.secs2.encodings import superset_of_ascii
 from hsms_engine.secs2.numbers import BOOLEAN, F8, NUMERICS, U1, Integer
 from hsms_engine.secs2.numeric import Unpack, buffer_kind
 from hsms_engine.secs2.text import A, C, J
@@ -252,22 +253,27 @@ _ITEMS: Final = LEAVES | {L}
 Sequence.register(L)
 
 
-def item_of(value: object, *, integer: type[Integer] | None = None) -> Item:
+def item_of(
+    value: object, *, integer: type[Integer] | None = None, text_encoding: str | None = None
+) -> Item:
     """The item that plain Python stands for, when there is only one.
 
     An item is itself, ``str`` an A, ``bytes`` a B, ``bool`` a BOOLEAN, ``float`` an F8, ``list``
     and ``tuple`` an L, an ``array`` or another buffer of numbers (numpy's too) the numeric type
     of its format. An ``int`` could be any of eight types: it is refused unless ``integer`` names
-    the one to use, ``item_of([1, 2], integer=U4)``.
+    the one to use, ``item_of([1, 2], integer=U4)``. A ``str`` beyond ASCII is refused unless
+    ``text_encoding`` names its encoding, a superset of ASCII.
 
     Raises ``TypeError`` for a value whose type cannot be told, ``ValueError`` for one that its
-    type cannot carry (a ``str`` beyond ASCII, an int out of the range of ``integer``).
+    type cannot carry (a ``str`` beyond its encoding, an int out of the range of ``integer``).
     """
     match value:
         case L() | Leaf():
             return value
         case str():
-            return A(value)
+            if text_encoding is None:
+                return A(value)
+            return A(value, encoding=superset_of_ascii(text_encoding))
         case bool():
             return BOOLEAN(value)
         case int():
@@ -281,7 +287,7 @@ def item_of(value: object, *, integer: type[Integer] | None = None) -> Item:
         case bytes() | bytearray():
             return B(value)
         case list() | tuple():
-            return L(*[item_of(one, integer=integer) for one in value])
+            return L(*[item_of(one, integer=integer, text_encoding=text_encoding) for one in value])
         case _:
             return _of_buffer(value)
 

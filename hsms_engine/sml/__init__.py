@@ -8,7 +8,8 @@
       <U4 [0..8] 1 0x10>               # counts are checked
     > .
 
-``parse`` and ``parse_item`` read it, ``to_sml`` writes it, ``parse(to_sml(x))`` is ``x``. See
+``parse`` and ``parse_item`` read it, ``to_sml`` writes it, ``parse(to_sml(x))`` is ``x``, and so is
+``parse(to_sml(x, encoding), encoding)`` for each encoding that text in A may have. See
 ``lexer`` and ``parser`` for the grammar, ``values`` for what each type takes, ``nodes`` for the
 references in answers. SML comes from GW Associates, and every tool has its own dialect. This
 package reads what the dialects have in common, and all differences that do not contradict each

@@ -21,7 +21,7 @@ from hsms_engine.secs2 import MAX_DEPTH, Item, L, Leaf
 from hsms_engine.sml.errors import SmlError
 from hsms_engine.sml.lexer import PLAIN_LIST, Token, next_token
 from hsms_engine.sml.nodes import Node, Pattern, Reference, Repeat, Statement, Template
-from hsms_engine.sml.values import MAKERS, ValueTokenError, plain_leaves
+from hsms_engine.sml.values import ValueTokenError, makers, plain_leaves, plain_texts
 
 _HEADER: Final = re.compile(r"[Ss]([0-9]{1,3})[Ff]([0-9]{1,3})")
 _MAX_STREAM: Final = 127
@@ -30,35 +30,41 @@ _ITEM: Final = (L, Leaf)
 _VALUES: Final = frozenset({"string", "number", "word"})
 
 
-def parse(text: str) -> list[Statement]:
-    """All messages of ``text``, in order. Raises :class:`SmlError`."""
-    return list(_Parser(text).statements())
+def parse(text: str, text_encoding: str | None = None) -> list[Statement]:
+    """All messages of ``text``, in order. Raises :class:`SmlError`.
+
+    ``text_encoding`` is how the strings of A are encoded, a superset of ASCII; None: they are
+    ASCII. Raises ``ValueError`` for another encoding.
+    """
+    return list(_Parser(text, text_encoding).statements())
 
 
-def parse_one(text: str) -> Statement:
-    """The one message of ``text``. Raises :class:`SmlError`, also for none or several."""
-    parser = _Parser(text)
+def parse_one(text: str, text_encoding: str | None = None) -> Statement:
+    """The one message of ``text``. Raises as ``parse``, also for none or several."""
+    parser = _Parser(text, text_encoding)
     statement = parser.statement()
     parser.expect_end("one message")
     return statement
 
 
-def parse_item(text: str) -> Item:
-    """The one item of ``text``: ``parse_item('<U4 1 2>')``. Raises :class:`SmlError`."""
-    parser = _Parser(text)
+def parse_item(text: str, text_encoding: str | None = None) -> Item:
+    """The one item of ``text``: ``parse_item('<U4 1 2>')``. Raises as ``parse``."""
+    parser = _Parser(text, text_encoding)
     item = parser.item()
     parser.expect_end("one item")
     return item
 
 
-def parse_templates(text: str) -> list[Template]:
-    """All answers of ``text``: SML that may refer to a request. Raises :class:`SmlError`."""
-    return list(_Parser(text).templates())
+def parse_templates(text: str, text_encoding: str | None = None) -> list[Template]:
+    """All answers of ``text``: SML that may refer to a request. Raises as ``parse``."""
+    return list(_Parser(text, text_encoding).templates())
 
 
 class _Parser:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, text_encoding: str | None) -> None:
         self._text = text
+        self._makers = makers(text_encoding)
+        self._texts = plain_texts(text_encoding)
         self._token = next_token(text, 0)
         # How many lists are open around the token.
         self._depth = 0
@@ -140,7 +146,7 @@ class _Parser:
             raise self._error(f"expected an item, found {start}")
         kind = self._take()
         name = kind.text.upper()
-        if kind.kind != "word" or (name != "L" and name not in MAKERS):
+        if kind.kind != "word" or (name != "L" and name not in self._makers):
             raise self._error(f"expected an item type (L, A, U4, ...), found {kind}", kind)
         count = self._take() if self._token.kind == "count" else None
         if name == "L":
@@ -153,7 +159,7 @@ class _Parser:
             values.append(self._take())
         self._close(start, "a value")
         try:
-            item = MAKERS[name](values)
+            item = self._makers[name](values)
         except ValueTokenError as error:
             raise self._error(str(error), error.token) from None
         except ValueError as error:
@@ -190,7 +196,7 @@ class _Parser:
 
     def _nodes(self, most: int | None = None) -> Sequence[Node]:
         """As many plain leaves as come next, up to ``most``, or else one node."""
-        leaves, offset = plain_leaves(self._text, self._token.offset, most)
+        leaves, offset = plain_leaves(self._text, self._token.offset, most, self._texts)
         if not leaves:
             return (self._node(),)
         self._token = next_token(self._text, offset)

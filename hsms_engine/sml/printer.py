@@ -1,12 +1,17 @@
 """Items and statements as SML text that every tool of the trade reads, and this one reads back.
 
 Lists have their count. Printable text is in quotes, other text is written as the codes of its
-bytes. Numbers are decimal, binary is hexadecimal. A float has the fewest digits that give the same
-bits; an unusual NaN is written with its bits.
+bytes, and so is text that would be read back as other bytes: some encodings have two codes for one
+character. Numbers are decimal, binary is hexadecimal. A float has the fewest digits that give the
+same bits; an unusual NaN is written with its bits.
+
+With a ``text_encoding``, the text of an A is shown in that. A J and a C say themselves what they
+are encoded in.
 """
 
 from __future__ import annotations
 
+import codecs
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
@@ -14,72 +19,97 @@ from math import isnan, nan
 from typing import Final
 
 from hsms_engine.secs2 import BOOLEAN, F4, F8, A, B, C, Integer, Item, J, L, Leaf
+from hsms_engine.secs2.encodings import superset_of_ascii
+from hsms_engine.secs2.text import codec_of, localized
 from hsms_engine.sml.nodes import Statement
 
 _INDENT: Final = "  "
 # The numbers of significant digits that the shortest decimal of an F4 may need.
 _F4_DIGITS: Final = range(6, 10)
+# No encoding takes more bytes for a character: EUC-KR has 8 for some syllables.
+_LONGEST: Final = 8
+# The error handler by which a byte that is no text is a character that no text has, and back.
+_KEEP: Final = "hsms_engine.keep"
+_KEPT: Final = 0xDC00
 
 
-def to_sml(what: Statement | Item) -> str:
-    """SML, one item a line. A statement ends with a full stop, an item does not."""
+def to_sml(what: Statement | Item, text_encoding: str | None = None) -> str:
+    """SML, one item a line. A statement ends with a full stop, an item does not.
+
+    ``text_encoding`` is that of the text in A, a superset of ASCII; None: only ASCII is shown as
+    text. ``parse`` reads it back with the same one. Raises ``ValueError`` for another encoding.
+    """
+    if text_encoding is not None:
+        superset_of_ascii(text_encoding)
     if isinstance(what, Item):
-        return "\n".join(_lines(what, ""))
+        return "\n".join(_lines(what, "", text_encoding))
     name = "" if what.name is None else f"{what.name}: "
     head = f"{name}S{what.stream}F{what.function}{' W' if what.wait else ''}"
     if what.item is None:
         return f"{head} ."
-    return "\n".join((head, *_lines(what.item, ""))) + " ."
+    return "\n".join((head, *_lines(what.item, "", text_encoding))) + " ."
 
 
-def shorten(item: Item, limit: int) -> str:
+def shorten(item: Item, limit: int, text_encoding: str | None = None) -> str:
     """SML in one line of about ``limit`` characters, with ``...`` when it is cut.
 
-    The time it takes depends on ``limit``, not on the size of the item.
+    The time it takes depends on ``limit``, not on the size of the item. ``text_encoding`` is as for
+    ``to_sml``.
     """
+    return shorten_all((item,), limit, text_encoding)
+
+
+def shorten_all(items: Iterable[Item], limit: int, text_encoding: str | None = None) -> str:
+    """``shorten`` for several items, one after the other, cut as one."""
+    if text_encoding is not None:
+        superset_of_ascii(text_encoding)
     text = ""
-    for piece in _pieces(item, limit):
-        text += piece
-        if len(text) > limit:
-            return text[: limit - 3] + "..."
+    for item in items:
+        if text:
+            text += " "
+        for piece in _pieces(item, limit, text_encoding):
+            text += piece
+            if len(text) > limit:
+                return text[: limit - 3] + "..."
     return text
 
 
-def _lines(item: Item, indent: str) -> Iterator[str]:
+def _lines(item: Item, indent: str, text_encoding: str | None) -> Iterator[str]:
     match item:
         case L() if item:
             yield f"{indent}<L [{len(item)}]"
             for one in item:
-                yield from _lines(one, indent + _INDENT)
+                yield from _lines(one, indent + _INDENT, text_encoding)
             yield f"{indent}>"
         case Leaf():
-            yield indent + _leaf(item)
+            yield indent + _leaf(item, text_encoding)
         case _:
             yield f"{indent}<L [0]>"
 
 
-def _pieces(item: Item, limit: int) -> Iterator[str]:
+def _pieces(item: Item, limit: int, text_encoding: str | None) -> Iterator[str]:
     if isinstance(item, L):
         yield f"<L [{len(item)}]"
         # A decoded list makes all its items when it is iterated, a slice of it only those shown.
         for one in item if len(item) <= limit else item[:limit]:
             yield " "
-            yield from _pieces(one, limit)
+            yield from _pieces(one, limit, text_encoding)
         yield ">"
     else:
         assert isinstance(item, Leaf)  # an item is a list or a leaf
-        # No encoding takes more than 4 bytes for a character.
-        yield _leaf(item.first(4 * limit))
+        yield _leaf(item.first(_LONGEST * limit), text_encoding)
 
 
-def _leaf(item: Leaf) -> str:
-    return " ".join((f"<{type(item).__name__}", *_values(item))) + ">"
+def _leaf(item: Leaf, text_encoding: str | None) -> str:
+    return " ".join((f"<{type(item).__name__}", *_values(item, text_encoding))) + ">"
 
 
-def _values(item: Leaf) -> Iterable[str]:
+def _values(item: Leaf, text_encoding: str | None) -> Iterable[str]:
     match item:
         case A():
-            return _text(item.value, _is_plain, lambda text: A(text.encode("latin-1")).raw)
+            if text_encoding is None or item.raw.isascii():
+                return _text(item.value, _is_plain, lambda text: text.encode("latin-1"))
+            return _encoded(item.raw, text_encoding, lambda text: text.encode(text_encoding))
         case J():
             return _text(item.value, _is_jis8, lambda text: J(text).raw)
         case C():
@@ -116,24 +146,98 @@ def _is_jis8(character: str) -> bool:
 
 
 def _localized(item: C) -> Iterator[str]:
+    data = item.raw[2:]
     if not item.raw:
         return
     encoding = item.encoding
     yield str(encoding)
-    text = _readable(item)
-    if text is None:
-        yield from map("0x{:02X}".format, item.raw[2:])
-    else:
-        yield from _text(text, _is_printable, lambda run: C(run, encoding).raw[2:])
-
-
-def _readable(item: C) -> str | None:
-    """The text, when it can be read and encodes to exactly these bytes again; else None."""
     try:
-        text = item.value
-        return text if C(text, item.encoding) == item else None
+        codec = codec_of(data, encoding)
     except ValueError:
-        return None
+        yield from _codes(data)
+    else:
+        yield from _encoded(data, codec, lambda text: localized(text, encoding))
+
+
+def _codes(data: bytes) -> Iterable[str]:
+    return map("0x{:02X}".format, data)
+
+
+def _encoded(data: bytes, codec: str, encode: Callable[[str], bytes]) -> Iterable[str]:
+    """Text of an encoding: in quotes what ``encode`` gives these bytes for, else their codes."""
+    text = data.decode(codec, _KEEP)
+    pieces: list[str] = []
+    at = 0
+    for shown, group in groupby(text, _is_printable):
+        run = "".join(group)
+        try:
+            again = encode(run) if shown else run.encode(codec, _KEEP)
+        except ValueError:
+            return _by_character(data, codec, encode)
+        if not data.startswith(again, at):
+            return _by_character(data, codec, encode)
+        at += len(again)
+        if shown:
+            pieces.append(f'"{run}"')
+        else:
+            pieces += _codes(again)
+    return pieces
+
+
+def _by_character(data: bytes, codec: str, encode: Callable[[str], bytes]) -> Iterator[str]:
+    """``_encoded``, where some characters have several codes, or mean another one together."""
+    # The characters that are to be shown together, and the offset of the first.
+    run: list[str] = []
+    start = at = 0
+    while at < len(data):
+        character, size = _character(data, at, codec)
+        piece = data[at : at + size]
+        if character and all(map(_is_printable, character)) and _gives(encode, character, piece):
+            run.append(character)
+        else:
+            yield from _strings(run, data[start:at], encode)
+            yield from _codes(piece)
+            run, start = [], at + size
+        at += size
+    yield from _strings(run, data[start:], encode)
+
+
+def _character(data: bytes, at: int, codec: str) -> tuple[str, int]:
+    """The character at ``at`` and its size in bytes; none, and how many are none."""
+    wrong = 1
+    for size in range(1, _LONGEST + 1):
+        try:
+            return data[at : at + size].decode(codec), size
+        except UnicodeDecodeError as error:
+            wrong = error.end
+    return "", wrong
+
+
+def _strings(run: list[str], data: bytes, encode: Callable[[str], bytes]) -> Iterator[str]:
+    """One string, or one for each character when they are other bytes together."""
+    text = "".join(run)
+    return map('"{}"'.format, [text] if text and _gives(encode, text, data) else run)
+
+
+def _gives(encode: Callable[[str], bytes], text: str, data: bytes) -> bool:
+    try:
+        return encode(text) == data
+    except ValueError:
+        return False
+
+
+def _keep(error: UnicodeError) -> tuple[str | bytes, int]:
+    if isinstance(error, UnicodeDecodeError):
+        wrong = error.object[error.start : error.end]
+        return "".join(chr(_KEPT + byte) for byte in wrong), error.end
+    assert isinstance(error, UnicodeEncodeError)  # nothing is translated
+    codes = [ord(character) - _KEPT for character in error.object[error.start : error.end]]
+    if all(0 <= code <= 0xFF for code in codes):
+        return bytes(codes), error.end
+    raise error
+
+
+codecs.register_error(_KEEP, _keep)
 
 
 def _is_printable(character: str) -> bool:

@@ -16,6 +16,8 @@ from math import isfinite, isinf, isnan
 from typing import Final
 
 from hsms_engine.secs2 import BOOLEAN, INTEGERS, REALS, A, B, C, Integer, Item, J, Leaf, Real
+from hsms_engine.secs2.encodings import superset_of_ascii
+from hsms_engine.secs2.text import localized
 from hsms_engine.sml.lexer import PLAIN, Token
 
 _TRUTHS: Final = {"T": True, "TRUE": True, "1": True, "F": False, "FALSE": False, "0": False}
@@ -76,8 +78,8 @@ def _text(values: Sequence[Token], encode: Callable[[str], bytes]) -> bytes:
     return b"".join(pieces)
 
 
-def _ascii(values: Sequence[Token]) -> Item:
-    return A(_text(values, lambda text: A(text).raw))
+def _ascii(text_encoding: str | None) -> Callable[[Sequence[Token]], Item]:
+    return lambda values: A(_text(values, lambda text: A(text, encoding=text_encoding).raw))
 
 
 def _jis8(values: Sequence[Token]) -> Item:
@@ -97,7 +99,7 @@ def _localized(values: Sequence[Token]) -> Item:
         if not 0 <= encoding <= _MAX_ENCODING:
             raise ValueTokenError(f"encoding {encoding} is not in 0..{_MAX_ENCODING}", values[0])
         values = values[1:]
-    return C(_text(values, lambda text: C(text, encoding).raw[2:]), encoding)
+    return C(_text(values, lambda text: localized(text, encoding)), encoding)
 
 
 def _binary(values: Sequence[Token]) -> Item:
@@ -166,7 +168,7 @@ def _nan(kind: type[Real], token: Token) -> bytes:
 
 
 MAKERS: Final[Mapping[str, Callable[[Sequence[Token]], Item]]] = {
-    "A": _ascii,
+    "A": _ascii(None),
     "B": _binary,
     "BOOLEAN": _boolean,
     "BOOL": _boolean,
@@ -178,9 +180,19 @@ MAKERS: Final[Mapping[str, Callable[[Sequence[Token]], Item]]] = {
 """By type name: the function that makes an item from the tokens of its values."""
 
 
-def plain_leaves(text: str, offset: int, most: int | None) -> tuple[list[Leaf], int]:
+def makers(text_encoding: str | None) -> Mapping[str, Callable[[Sequence[Token]], Item]]:
+    """``MAKERS``, with the text of A in an encoding. Raises ``ValueError`` when it is unfit."""
+    if text_encoding is None:
+        return MAKERS
+    return {**MAKERS, "A": _ascii(superset_of_ascii(text_encoding))}
+
+
+def plain_leaves(
+    text: str, offset: int, most: int | None, texts: Mapping[str, Callable[[str], Leaf]]
+) -> tuple[list[Leaf], int]:
     """The plain leaves from ``offset`` on, up to ``most``, and the offset of the end of the last.
 
+    ``texts`` are those of ``plain_texts``.
     They end where something else begins, and before a leaf that has something wrong with it.
     """
     leaves: list[Leaf] = []
@@ -190,7 +202,7 @@ def plain_leaves(text: str, offset: int, most: int | None) -> tuple[list[Leaf], 
             if values is not None:
                 leaf = _PLAIN_VALUES[name.upper()](values)
             else:
-                leaf = _PLAIN_TEXT[name.upper()](single if double is None else double)
+                leaf = texts[name.upper()](single if double is None else double)
         except (KeyError, ValueError):
             break
         if count is not None and int(count) != len(leaf):
@@ -237,3 +249,10 @@ _PLAIN_VALUES: Final[Mapping[str, Callable[[str], Leaf]]] = {
     **{kind.__name__: _plain_reals(kind) for kind in REALS},
 }
 _PLAIN_TEXT: Final[Mapping[str, Callable[[str], Leaf]]] = {"A": A, "C": C, "J": J}
+
+
+def plain_texts(text_encoding: str | None) -> Mapping[str, Callable[[str], Leaf]]:
+    """By type name: the function that makes an item from its one string. The encoding is fit."""
+    if text_encoding is None:
+        return _PLAIN_TEXT
+    return {**_PLAIN_TEXT, "A": partial(A, encoding=text_encoding)}

@@ -6,22 +6,24 @@ Nothing here tells the connection that a body is no SECS-II, so looking sends no
 from __future__ import annotations
 
 from hsms_engine.message import Message
-from hsms_engine.secs2 import DecodeError, L, decode
+from hsms_engine.secs2 import DecodeError, L, decode_all
 from hsms_engine.secs2.lists import TYPES
-from hsms_engine.sml import shorten
+from hsms_engine.sml.printer import shorten, shorten_all
 
 # The most bytes of an element. Each is shown with at least one character.
 _LARGEST = 8
 
 
-def body_text(message: Message, limit: int) -> str:
+def body_text(message: Message, limit: int, text_encoding: str | None = None) -> str:
     """The body as SML in one line, cut to about ``limit`` characters.
 
     When it is no SECS-II, as far as it is looked at: its first bytes, and why.
     """
     body = message.body
     try:
-        return shorten(decode(body), limit) if len(body) <= limit else _beginning(body, limit)
+        if len(body) <= limit:
+            return shorten_all(decode_all(body), limit, text_encoding)
+        return _beginning(body, limit, text_encoding)
     except DecodeError as error:
         return f"no SECS-II, {error}: {hex_text(body, limit)}"
 
@@ -31,16 +33,17 @@ def hex_text(body: bytes, limit: int) -> str:
     return body[:limit].hex(" ") + ("..." if len(body) > limit else "")
 
 
-def _beginning(body: bytes, limit: int) -> str:
-    """``shorten(decode(body), limit)``, but what is not shown is not read."""
+def _beginning(body: bytes, limit: int, text_encoding: str | None) -> str:
+    """``shorten_all(decode_all(body), limit)``, but what is not shown is not read."""
     pieces: list[str] = []
     at, size = 0, 0
     # How many items each list that is open still needs.
     missing: list[int] = []
-    while size <= limit:
-        piece, at, count = _item(body, at, limit)
-        if missing:
+    while size <= limit and (missing or at != len(body)):
+        piece, at, count = _item(body, at, limit, text_encoding)
+        if pieces:
             piece = f" {piece}"
+        if missing:
             missing[-1] -= 1
         if count is not None:
             missing.append(count)
@@ -49,15 +52,13 @@ def _beginning(body: bytes, limit: int) -> str:
             piece += ">"
         pieces.append(piece)
         size += len(piece)
-        if not missing:
-            if at != len(body):
-                raise DecodeError(at, f"{len(body) - at} more bytes", "the end of the body")
-            break
     text = "".join(pieces)
     return text if size <= limit else f"{text[: limit - 3]}..."
 
 
-def _item(body: bytes, at: int, limit: int) -> tuple[str, int, int | None]:
+def _item(
+    body: bytes, at: int, limit: int, text_encoding: str | None
+) -> tuple[str, int, int | None]:
     """The SML of the item at ``at``, where the next one begins, and how many a list has.
 
     Of a list it is only the head, of a long item at least what is shown.
@@ -76,4 +77,4 @@ def _item(body: bytes, at: int, limit: int) -> tuple[str, int, int | None]:
     except ValueError as error:
         raise DecodeError(at, f"{kind.__name__} of {length} bytes", str(error)) from None
     shown = kind.from_raw(body[start : start + min(length, _LARGEST * (limit + 1))])
-    return shorten(shown, limit), start + length, None
+    return shorten(shown, limit, text_encoding), start + length, None

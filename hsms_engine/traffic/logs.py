@@ -298,7 +298,7 @@ def _texts(message: Message, settings: Settings) -> dict[str, str]:
         # The level may be chosen when the program can open no file any more.
         return {"body": f"not shown, because a module cannot be imported: {error}"}
     limit = settings.log_body_bytes
-    texts = {"body": body_text(message, limit)}
+    texts = {"body": body_text(message, limit, settings.text_encoding)}
     if settings.log_hex:
         texts["hex"] = hex_text(message.body, limit)
     return texts
