@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import builtins
 import inspect
 import json
 import pickle
 import re
 import subprocess
 import sys
+import types
+import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import pytest
 from hypothesis import given, settings
@@ -38,12 +41,15 @@ from hsms_engine.messages import (
     LayoutError,
     check,
     describe,
+    fields,
     find,
     pages,
     read,
 )
+from hsms_engine.messages.function import Field
 from hsms_engine.messages.layout import Data
 from hsms_engine.secs2 import F4, U1, U2, A, B, C, DecodeError, Item, L, encode
+from tests.support import messages_page
 from tests.support.functions import every, messages_of
 from tests.support.items import items
 
@@ -153,6 +159,32 @@ def items_of(message: Message) -> list[Any]:
     return arguments
 
 
+def annotated(part: Field[Any, Any], function: type[Function]) -> Any:
+    """What type checkers think that comes out of a part."""
+    known = vars(fields) | vars(typing)
+    return get_args(eval(inspect.get_annotations(function)[part.name], known))[1]
+
+
+def conforms(value: object, hint: Any) -> bool:
+    """Whether a value is of the type that a type checker thinks."""
+    match get_origin(hint):
+        case None:
+            return hint is Any or type(value) is (type(None) if hint is None else hint)
+        case types.UnionType | typing.Union:
+            return any(conforms(value, each) for each in get_args(hint))
+        case builtins.list:
+            (each,) = get_args(hint)
+            return isinstance(value, list) and all(conforms(one, each) for one in value)
+        case builtins.tuple:
+            hints = get_args(hint)
+            assert isinstance(value, tuple)
+            if hints[-1] is Ellipsis:
+                return all(conforms(one, hints[0]) for one in value)
+            return len(hints) == len(value) and all(map(conforms, value, hints))
+        case _:
+            raise AssertionError(hint)
+
+
 @pytest.mark.parametrize("function", FUNCTIONS, ids=named)
 def test_what_fits_is_sent_read_back_and_made_of_its_own_parts(function: type[Function]) -> None:
     @settings(max_examples=15)
@@ -167,6 +199,8 @@ def test_what_fits_is_sent_read_back_and_made_of_its_own_parts(function: type[Fu
         wait = {"wait": message.wait} if function.reply == "optional" else {}
         again = function(*items_of(found), **wait)
         assert parts(again) == parts(found)
+        for each, value in zip(function.fields, parts(found), strict=True):
+            assert conforms(value, annotated(each, function)), each.name
         # Its ids are one item: given as numbers, they are a U4.
         assert again == found or function is S5F5
 
@@ -349,6 +383,8 @@ def test_a_function_is_made_of_a_message_or_of_sml() -> None:
         S1F14.of(S1F13())
     with pytest.raises(LayoutError, match=r"^this is no S1F14: S1F14 \.item: expected L, got A$"):
         S1F14.parse("S1F14 <A>")
+    with pytest.raises(LayoutError, match="expected ALID"):
+        S5F5.parse("S5F5 W <L <U4 1> <A 'x'>>")
     with pytest.raises(DecodeError):
         read(Message(1, 14, body=b"\x41\x05"))
     many = Message(1, 3, True, [[], [], [], [], []])
@@ -502,3 +538,17 @@ def test_a_stream_is_imported_when_one_of_its_functions_is_named() -> None:
     )
     wanted = ["data", "function", "layout", "stream1"]
     assert run.stdout == f"{[f'hsms_engine.messages.{name}' for name in wanted]}\n"
+
+
+# The documents
+
+
+def test_the_page_is_as_the_declarations_are_and_its_example_runs() -> None:
+    written = messages_page.PAGE.read_text(encoding="utf-8")
+    assert written == messages_page.page(), "run make diagrams"
+    (example,) = re.findall(r"^```python\n(.*?)^```$", written, re.MULTILINE | re.DOTALL)
+    exec(compile(example, "docs/messages.md", "exec"), {})
+    count = f"{len(messages.NAMES)} functions"
+    for name in ("docs/guide.md", "CHANGELOG.md"):
+        root = messages_page.PAGE.parents[1]
+        assert count in (root / name).read_text(encoding="utf-8")
