@@ -391,9 +391,9 @@ def test_a_function_is_made_of_a_message_or_of_sml() -> None:
     with pytest.raises(LayoutError) as raised:
         read(many)
     assert len(raised.value.differences) == 3
-    assert str(raised.value).endswith(
-        "S1F3 .item[2]: expected SVID (A I1 I2 I4 I8 U1 U2 U4 U8), got L; and more"
-    )
+    assert str(raised.value) == f"this is no S1F3: {'; '.join(check(many)[:3])}"
+    copy = pickle.loads(pickle.dumps(raised.value))
+    assert (str(copy), copy.differences) == (str(raised.value), raised.value.differences)
 
 
 def test_a_part_of_an_odd_item_raises_when_it_is_asked_for() -> None:

@@ -5,8 +5,8 @@
     class S2F41(Function, by="host"):
         \"""Host Command Send: ...\"""
 
-        rcmd: Id = field(RCMD)
-        parameters: Pairs = field(many(CPNAME, CPVAL), default=())
+        rcmd: IdField = field(RCMD)
+        parameters: PairsField = field(many(CPNAME, CPVAL), default=())
 
 Stream and function are those of the class's name. The body is one field, or a list of the fields.
 From that follow the constructor, the attributes (plain Python, taken from the body when they are
@@ -64,18 +64,23 @@ Reply: TypeAlias = Literal["needed", "optional", "none"]
 _ERRORS: Final = 9
 _REQUIRED: Final = Parameter.empty
 _NAME: Final = re.compile(r"S([0-9]+)F([0-9]+)")
-# Errors in one sentence: a body of many items could differ in each.
+# How many differences an error tells of: a body of many items could differ in each.
 _TOLD: Final = 3
 
 
 class LayoutError(ValueError):
-    """A body that cannot be taken apart. ``differences`` are the first few, as sentences."""
+    """A body that cannot be taken apart as the function ``name``.
+
+    ``differences`` are the first of them, as sentences.
+    """
 
     def __init__(self, name: str, differences: Iterable[str]) -> None:
-        found = tuple(islice(differences, _TOLD + 1))
-        self.differences = found[:_TOLD]
-        more = "; and more" if len(found) > _TOLD else ""
-        super().__init__(f"this is no {name}: {'; '.join(self.differences)}{more}")
+        self.name = name
+        self.differences = tuple(islice(differences, _TOLD))
+        super().__init__(name, self.differences)
+
+    def __str__(self) -> str:
+        return f"this is no {self.name}: {'; '.join(self.differences)}"
 
 
 class Field(Generic[_In, _Out_co]):
