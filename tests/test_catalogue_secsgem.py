@@ -66,7 +66,8 @@ LAYOUTS = {
 REPLIES = {
     # S2F50 answers it, in secsgem too.
     "S2F49": "none",
-    # Equipment may be set up to send it without W.
+    # Manuals of tools let the sender do without a reply.
+    "S2F41": "needed",
     "S6F11": "needed",
 }
 # Formats that secsgem does not have: text of other alphabets anywhere, the commands of older

@@ -9,6 +9,7 @@ from hsms_engine.messages.function import Field, Groups, Pairs, Value
 from hsms_engine.secs2 import Item
 
 NumberField: TypeAlias = Field[int | Item, int]
+OptionalNumberField: TypeAlias = Field[int | Item | None, int | None]
 FlagField: TypeAlias = Field[bool | Item, bool]
 TextField: TypeAlias = Field[str | Item, str]
 OptionalTextField: TypeAlias = Field[str | Item | None, str | None]

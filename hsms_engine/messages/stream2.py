@@ -410,7 +410,7 @@ class S2F40(Function):
     grant: NumberField = field(GRANT, default=0)
 
 
-class S2F41(Function, by="host"):
+class S2F41(OptionalReply, by="host"):
     """Host Command Send: ``S2F41("START", {"PPID": "RECIPE1"})``."""
 
     rcmd: IdField = field(RCMD)

@@ -88,11 +88,11 @@ class S5F5(Function, by="host"):
 
 
 class S5F6(Function):
-    """List Alarm Data: code, id and text of each alarm."""
+    """List Alarm Data: code, id and text of each alarm. No code: there is no such alarm."""
 
-    alarms: RowsField = field(many(ALCD, ALID, ALTX))
+    alarms: RowsField = field(many(optional(ALCD), ALID, ALTX))
 
-    def __init__(self, *alarms: tuple[int | Item, Value, str | Item]) -> None:
+    def __init__(self, *alarms: tuple[int | Item | None, Value, str | Item]) -> None:
         self._fill((alarms,))
 
 

@@ -24,7 +24,7 @@ from hsms_engine.messages.data import (
     value,
 )
 from hsms_engine.messages.function import Function, OptionalReply, field
-from hsms_engine.messages.layout import Data, fixed, many
+from hsms_engine.messages.layout import Data, fixed, many, optional
 from hsms_engine.secs2 import U1
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         IdField,
         ListField,
         NumberField,
+        OptionalNumberField,
         PairsField,
         TextField,
     )
@@ -290,11 +291,11 @@ class S6F29(Function, by="host"):
 
 
 class S6F30(Function):
-    """Trace Report Data: ``{rptid: [value, ...]}``, and whether it went wrong.
+    """Trace Report Data: ``{rptid: [value, ...]}``, and what went wrong, None if nothing did.
 
     Few public documents show this function: compare it with those of your equipment.
     """
 
     trid: IdField = field(TRID)
     reports: GroupsField = field(many(RPTID, many(V)))
-    errcode: NumberField = field(ERRCODE, default=0)
+    errcode: OptionalNumberField = field(optional(ERRCODE), default=None)
