@@ -49,10 +49,9 @@ from hsms_engine.messages import (
 )
 from hsms_engine.messages.function import Field
 from hsms_engine.messages.layout import Data
-from hsms_engine.secs2 import F4, U1, U2, A, B, C, DecodeError, Item, L, encode
+from hsms_engine.secs2 import F4, U1, U2, A, B, C, DecodeError, L, encode
 from tests.support import messages_page
-from tests.support.functions import every, messages_of
-from tests.support.items import items
+from tests.support.functions import every, messages_of, spoiled_messages_of
 
 FUNCTIONS = every()
 LIMITS: dict[int, Any] = {1: {1: None, 2: (1.5, -1.5)}}
@@ -209,9 +208,10 @@ def test_what_fits_is_sent_read_back_and_made_of_its_own_parts(function: type[Fu
     holds()
 
 
-@given(st.sampled_from(FUNCTIONS), st.none() | items)
-def test_what_cannot_be_read_is_a_difference(function: type[Function], item: Item | None) -> None:
-    message = Message(*function.numbers, False, item)
+@given(st.data())
+def test_what_cannot_be_read_is_a_difference(data: st.DataObject) -> None:
+    function = data.draw(st.sampled_from(FUNCTIONS))
+    message = data.draw(spoiled_messages_of(function))
     told = check(message)
     found = refusal = None
     try:
@@ -389,6 +389,8 @@ def test_a_function_is_made_of_a_message_or_of_sml() -> None:
         S1F14.of(S1F13())
     with pytest.raises(LayoutError, match=r"^this is no S1F14: S1F14 \.item: expected L, got A$"):
         S1F14.parse("S1F14 <A>")
+    with pytest.raises(LayoutError, match=r"S1F14 \.item: expected 2 items, got 1$"):
+        S1F14.parse("S1F14 <L <B 0>>")
     with pytest.raises(LayoutError, match="expected ALID"):
         S5F5.parse("S5F5 W <L <U4 1> <A 'x'>>")
     with pytest.raises(DecodeError):
@@ -482,6 +484,26 @@ def test_long_text_and_unreadable_bodies_are_differences() -> None:
     assert told.startswith("S10F3 .item[1]: TEXT: 'utf-8' codec can't decode byte 0xff")
     (told,) = check(Message(1, 2, body=b"\x41\x05"))
     assert told.startswith("S1F2 .item: at byte 0: read A of 5 bytes, expected at most")
+
+
+class Heard(Message):
+    """A message whose connection hears when the program finds it unreadable."""
+
+    __slots__ = ("found",)
+    found: int
+
+    def _found_unreadable(self) -> None:
+        self.found += 1
+
+
+def test_the_peer_is_told_of_a_body_that_is_read_and_not_of_one_that_is_checked() -> None:
+    message = Heard.received(1, 14, False, b"\x41\x05", 7, 42)
+    message.found = 0
+    assert len(check(message)) == 1
+    assert message.found == 0
+    with pytest.raises(DecodeError):
+        read(message)
+    assert message.found == 1
 
 
 # Shown

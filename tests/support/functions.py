@@ -12,7 +12,7 @@ from hsms_engine.message import Message
 from hsms_engine.messages import Function
 from hsms_engine.messages.layout import Data, Fixed, Format, Many, Node
 from hsms_engine.secs2 import BOOLEAN, REALS, A, B, C, Item, J, L
-from tests.support.items import booleans, integers
+from tests.support.items import booleans, integers, items
 
 Formats = Callable[[Data], Iterable[Format]]
 """Which of the formats of a data item are wanted."""
@@ -77,3 +77,29 @@ def messages_of(
     wait = {"needed": st.just(True), "optional": st.booleans(), "none": st.just(False)}
     body = st.none() if function.layout is None else fitting(function.layout, formats)
     return st.builds(Message, *map(st.just, function.numbers), wait[function.reply], body)
+
+
+@st.composite
+def spoiled(draw: st.DrawFn, item: Item) -> Item:
+    """The item with one change somewhere: another item, one more in a list, or one less."""
+    if isinstance(item, L):
+        parts = [*item]
+        match draw(st.integers(0, 4)):
+            case 0:
+                return L(*parts, draw(items))
+            case 1:
+                return L(*parts[1:])
+            case 2 | 3 if parts:
+                index = draw(st.integers(0, len(parts) - 1))
+                parts[index] = draw(spoiled(parts[index]))
+                return L(*parts)
+    return draw(items)
+
+
+@st.composite
+def spoiled_messages_of(draw: st.DrawFn, function: type[Function]) -> Message:
+    """Messages of a function that may differ from it anywhere."""
+    message = draw(messages_of(function))
+    item = draw(items) if message.item is None else draw(spoiled(message.item))
+    wait = function.numbers[1] % 2 == 1 and draw(st.booleans())
+    return Message(*function.numbers, wait, draw(st.sampled_from([item, item, item, None])))
