@@ -12,6 +12,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, get_args, get_origin
 
 import pytest
@@ -81,6 +82,10 @@ def test_every_function_is_in_the_module_of_its_stream_and_no_other() -> None:
         assert function.__name__ == f"S{stream}F{number}"
         assert function.__module__ == f"hsms_engine.messages.stream{stream}"
         assert getattr(messages, function.__name__) is function
+    for stream in {function.numbers[0] for function in FUNCTIONS}:
+        module = import_module(f"hsms_engine.messages.stream{stream}")
+        # What type checkers think that the package has.
+        assert module.__all__ == [name for name in messages.NAMES if hasattr(module, name)]
     declared = {each for each in _subclasses(Function) if each.__module__.startswith("hsms_engine")}
     assert {each for each in declared if hasattr(each, "numbers")} == set(FUNCTIONS)
     assert set(messages.NAMES) < set(dir(messages))

@@ -35,6 +35,13 @@ if TYPE_CHECKING:
     )
     from hsms_engine.messages.function import Field, Value
 
+# So that the package has these names, and not those of the data items.
+__all__ = [
+    "S1F1", "S1F2", "S1F3", "S1F4", "S1F5", "S1F6", "S1F7", "S1F8", "S1F9", "S1F10", "S1F11",
+    "S1F12", "S1F13", "S1F14", "S1F15", "S1F16", "S1F17", "S1F18", "S1F19", "S1F20", "S1F21",
+    "S1F22", "S1F23", "S1F24",
+]  # fmt: skip
+
 ATTRDATA = value("ATTRDATA", "the value of an attribute")
 ATTRID = identifier("ATTRID", "an attribute of an object")
 CENAME = text("CENAME", "the name of an event")

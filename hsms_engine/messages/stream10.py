@@ -12,6 +12,11 @@ from hsms_engine.secs2 import INTEGERS, A, B, C, J
 if TYPE_CHECKING:
     from hsms_engine.messages.fields import FreeField, ListField, NumberField
 
+# So that the package has these names, and not those of the data items.
+__all__ = [
+    "S10F1", "S10F2", "S10F3", "S10F4", "S10F5", "S10F6",
+]  # fmt: skip
+
 ACKC10 = code(
     "ACKC10",
     "whether the text is shown",

@@ -45,6 +45,14 @@ if TYPE_CHECKING:
     from hsms_engine.messages.function import Value
     from hsms_engine.secs2 import Item
 
+# So that the package has these names, and not those of the data items.
+__all__ = [
+    "S2F13", "S2F14", "S2F15", "S2F16", "S2F17", "S2F18", "S2F19", "S2F20", "S2F21", "S2F22",
+    "S2F23", "S2F24", "S2F25", "S2F26", "S2F27", "S2F28", "S2F29", "S2F30", "S2F31", "S2F32",
+    "S2F33", "S2F34", "S2F35", "S2F36", "S2F37", "S2F38", "S2F39", "S2F40", "S2F41", "S2F42",
+    "S2F43", "S2F44", "S2F45", "S2F46", "S2F47", "S2F48", "S2F49", "S2F50",
+]  # fmt: skip
+
 ABS = octets("ABS", "any bytes")
 CEED = Data("CEED", "whether events are enabled", (BOOLEAN,))
 CEPACK = Data(

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from hsms_engine.messages.function import Field, Value
     from hsms_engine.secs2 import Item
 
+# So that the package has these names, and not those of the data items.
+__all__ = [
+    "S5F1", "S5F2", "S5F3", "S5F4", "S5F5", "S5F6", "S5F7", "S5F8",
+]  # fmt: skip
+
 ACKC5 = code("ACKC5", "whether it is accepted", {0: "accepted"}, "an error, not accepted")
 ALCD = code(
     "ALCD",

@@ -41,6 +41,13 @@ if TYPE_CHECKING:
     )
     from hsms_engine.messages.function import Field, Groups, Value
 
+# So that the package has these names, and not those of the data items.
+__all__ = [
+    "S6F1", "S6F2", "S6F3", "S6F4", "S6F5", "S6F6", "S6F7", "S6F8", "S6F9", "S6F10", "S6F11",
+    "S6F12", "S6F13", "S6F14", "S6F15", "S6F16", "S6F17", "S6F18", "S6F19", "S6F20", "S6F21",
+    "S6F22", "S6F23", "S6F24", "S6F25", "S6F26", "S6F27", "S6F28", "S6F29", "S6F30",
+]  # fmt: skip
+
 ACKC6 = code("ACKC6", "whether it is accepted", {0: "accepted"}, "an error, not accepted")
 DSID = identifier("DSID", "a set of data")
 DVNAME = identifier("DVNAME", "a data variable")

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from hsms_engine.messages.function import Field
     from hsms_engine.secs2 import Item
 
+# So that the package has these names, and not those of the data items.
+__all__ = [
+    "S7F1", "S7F2", "S7F3", "S7F4", "S7F5", "S7F6", "S7F17", "S7F18", "S7F19", "S7F20",
+]  # fmt: skip
+
 ACKC7 = code(
     "ACKC7",
     "whether it is accepted",

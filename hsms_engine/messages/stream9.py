@@ -12,6 +12,11 @@ from hsms_engine.secs2 import INTEGERS, A, B
 if TYPE_CHECKING:
     from hsms_engine.messages.fields import BytesField, FreeField, TextField
 
+# So that the package has these names, and not those of the data items.
+__all__ = [
+    "S9F1", "S9F3", "S9F5", "S9F7", "S9F9", "S9F11", "S9F13",
+]  # fmt: skip
+
 EDID = Data("EDID", "what was expected: an id of MEXP", (A, B, *INTEGERS), None)
 MEXP = text("MEXP", "the message that was expected: SxxFyy", 6)
 MHEAD = octets("MHEAD", "the header of the message that is told of", 10)
