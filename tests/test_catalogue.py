@@ -24,6 +24,7 @@ from hsms_engine.message import Message
 from hsms_engine.messages import (
     S1F1,
     S1F2,
+    S1F3,
     S1F13,
     S1F14,
     S2F33,
@@ -394,6 +395,10 @@ def test_a_function_is_made_of_a_message_or_of_sml() -> None:
         S1F14.of(S1F13())
     with pytest.raises(LayoutError, match=r"^this is no S1F14: S1F14 \.item: expected L, got A$"):
         S1F14.parse("S1F14 <A>")
+    with pytest.raises(LayoutError, match=r"S1F3 \.item: expected L, got A$"):
+        S1F3.parse("S1F3 W <A>")
+    with pytest.raises(LayoutError, match=r"S1F3 \.item: expected L, got only a header$"):
+        S1F3.parse("S1F3 W")
     with pytest.raises(LayoutError, match=r"S1F14 \.item: expected 2 items, got 1$"):
         S1F14.parse("S1F14 <L <B 0>>")
     with pytest.raises(LayoutError, match="expected ALID"):

@@ -1,8 +1,8 @@
 """The messages that every host and equipment exchange (SEMI E5 and E30), each as a class.
 
 ``S1F13()`` is a :class:`~hsms_engine.message.Message`; the W-bit is set where E5 wants a reply.
-Arguments are values in E5's order. Identifiers and values may be items or plain Python; here an
-``int`` becomes a U4, the type that most equipment uses, so write ``U2(7)`` where yours differs.
+Arguments are values in E5's order, items or plain Python. An ``int`` becomes a U4 where that is
+allowed, the type that most equipment uses, so write ``U2(7)`` where yours differs.
 
 :func:`read` takes a message apart, so that ``match`` finds its parts::
 
