@@ -21,7 +21,7 @@ help:
 	@echo 'make demo          two processes, a lost link, the breaker, and the link back: under 30 s'
 	@echo 'make test          the tests: about ten minutes'
 	@echo 'make check         format, lint, types, tests, coverage'
-	@echo 'make diagrams      draw the charts into diagrams/, write docs/protocol.md'
+	@echo 'make diagrams      draw the charts into diagrams/, write two pages of docs/'
 	@echo 'make prove         model-check the charts and print what holds: under four minutes'
 	@echo 'make prove-all     every mutant, 1,000 settings of time, the largest search: hours'
 	@echo 'make mutants       try COUNT=200 small faults of the code, chosen by SEED=0: 20 to 40 minutes'
@@ -93,6 +93,7 @@ check: $(INSTALLED) tools
 diagrams: $(INSTALLED) tools
 	@$(PY) -m statecharts.hsms.pictures diagrams
 	@$(PY) -m tests.proof.page
+	@$(PY) -m tests.support.messages_page
 
 prove: $(INSTALLED) tools
 	@$(PY) -m tests.proof --seed $(SEED)

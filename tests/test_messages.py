@@ -1,6 +1,5 @@
 """The short names make the messages of SEMI E5."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -115,18 +114,3 @@ ACKNOWLEDGES = [
 )
 def test_a_short_name_makes_the_message(message: Message, sml: str) -> None:
     assert message == Message.parse(sml)
-
-
-@pytest.mark.parametrize("make", [S9F1, S9F3, S9F5, S9F7, S9F9, S9F11])
-def test_a_fault_names_a_message_by_its_ten_header_bytes(make: Callable[[bytes], Message]) -> None:
-    with pytest.raises(ValueError, match=r"^a message header has 10 bytes, not 9$"):
-        make(bytes(9))
-
-
-def test_every_short_name_is_what_its_name_says_and_is_documented() -> None:
-    names = [name for name in messages.__all__ if name[:2] in {"S1", "S2", "S5", "S6", "S9"}]
-    assert len(names) == len(set(names)) > 40
-    for name in names:
-        make = getattr(messages, name)
-        assert make.__name__ == name
-        assert make.__doc__.endswith((".", "?")) or "\n" in make.__doc__

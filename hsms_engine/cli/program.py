@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 
 from hsms_engine import __version__
-from hsms_engine.cli import bounds, connect, fake, proxy
+from hsms_engine.cli import bounds, connect, fake, messages, proxy
 from hsms_engine.process import OutputError, drop, fail, require_output
 
 _NAME = "hsms-engine"
@@ -24,6 +24,7 @@ COMMANDS = (
     fake.COMMAND,
     connect.COMMAND,
     bounds.COMMAND,
+    messages.COMMAND,
     proxy.COMMAND,
 )
 
