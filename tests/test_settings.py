@@ -17,6 +17,7 @@ import pytest
 
 from hsms_engine import Settings, SettingsError
 from hsms_engine.settings import OPTIONAL
+from hsms_engine.tolerances import TOLERANCES
 from statecharts.hsms import timers
 from tests.test_second_host import FOR_EVER
 
@@ -75,7 +76,10 @@ def test_the_defaults_are_those_of_e37() -> None:
 
 def test_every_number_has_its_range_here() -> None:
     fields = {field.name for field in dataclasses.fields(Settings)}
-    flags = {"check_session_id", "is_equipment", "log_hex", "allow_short_timers"}
+    flags = {
+        "check_session_id", "is_equipment", "write_direction_bit", "log_hex", "allow_short_timers",
+        *(each.setting for each in TOLERANCES),
+    }  # fmt: skip
     texts = {"tls_certificate", "tls_key", "tls_key_password", "tls_authorities", "tls_name"}
     several = {"allowed_networks", "tls_sessions"}
     others = {"name", "host", "second_host", *flags, *texts, *several}
@@ -229,7 +233,15 @@ def test_a_choice_takes_only_its_words(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", ["check_session_id", "is_equipment", "log_hex", "allow_short_timers"]
+    "field",
+    [
+        "check_session_id",
+        "is_equipment",
+        "write_direction_bit",
+        "log_hex",
+        "allow_short_timers",
+        *(each.setting for each in TOLERANCES),
+    ],
 )
 def test_a_flag_is_true_or_false_and_nothing_like_it(field: str) -> None:
     with pytest.raises(SettingsError, match=f"^{field}=1 is not True or False"):

@@ -238,7 +238,7 @@ class Lifecycle:
 
     def configure(self, settings: Settings) -> None:
         """Use these settings from now on. Counts stay, and running timers keep their start."""
-        self._context.settings = settings
+        self._context.use(settings)
         self.router = router_for(self.router.system, settings, single_use=self._single_use)
         self.timers.retime()
         try:
