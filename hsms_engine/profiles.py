@@ -73,7 +73,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 # A setting that is text, and a value without quotes.
-_BARE = re.compile(r"(?:^|[\s.{])(host|second_host|profile|tls_\w+)\s*=\s*[^\s\"'#]")
+_BARE = re.compile(r"(?:^|[\s.{])((?:local_|second_)?host|profile|tls_\w+)\s*=\s*[^\s\"'#]")
 _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 # The names of tables and of the setting, as in ``("link", "etcher-1", "host")``.

@@ -67,6 +67,7 @@ _SHORTEST = 0.001
 
 _WHOLE = {
     "port": (0, 65_535),
+    "local_port": (0, 65_535),
     "session_id": (0, 32_767),
     "linktest_threshold": (1, 100),
     "max_frame": (10, 0xFFFF_FFFF),
@@ -125,6 +126,8 @@ class SettingsChanges(TypedDict, total=False):
     name: str
     host: str
     port: int
+    local_host: str
+    local_port: int
     session_id: int
     check_session_id: bool
     is_equipment: bool
@@ -207,6 +210,14 @@ class Settings:
     """For people: stands before the peer in logs. Printable, at most 100 characters."""
     host: str = "127.0.0.1"
     port: int = 5000
+    local_host: str = ""
+    """Active: the address of this machine, or its name, from which to dial; empty: the system
+    chooses. For a machine with two network cards."""
+    local_port: int = 0
+    """Active: the port from which to dial; 0: the system chooses, which is what to prefer.
+
+    After a connection with the same peer is over, TCP may keep a port for a minute.
+    """
     session_id: int = 0
     """The device id, 15 bits: goes out with every data message."""
     check_session_id: bool = True
@@ -373,14 +384,15 @@ class Settings:
             found.append(
                 f"name={called!r} is not a printable text of up to {_LONGEST_NAME} characters"
             )
-        host: object = self.host
-        if not isinstance(host, str) or not host:
-            found.append(f"host={host!r} is not a host name or address")
-        elif not host.isprintable() or " " in host:
-            found.append(
-                f"host={host!r} is not a host name or address: it has a space or a character that "
-                "cannot be seen"
-            )
+        for name in ("host", "local_host"):
+            host: object = getattr(self, name)
+            if not isinstance(host, str) or (not host and name == "host"):
+                found.append(f"{name}={host!r} is not a host name or address")
+            elif not host.isprintable() or " " in host:
+                found.append(
+                    f"{name}={host!r} is not a host name or address: it has a space or a character "
+                    "that cannot be seen"
+                )
         for name, (low, high) in _WHOLE.items():
             value = getattr(self, name)
             if value is None and name in OPTIONAL:
@@ -418,6 +430,12 @@ class Settings:
     def has_tls(self) -> bool:
         """Whether connections are of TLS by these settings."""
         return any(getattr(self, name) for name in PATHS)
+
+    @property
+    def peer_name(self) -> str:
+        """Active: the name or the address that the peer's certificate must have."""
+        # No certificate has the interface of an IPv6 address.
+        return self.tls_name or self.host.partition("%")[0]
 
     def device_id(self, session_id: int) -> int:
         """The device id in the session id of a received data message."""

@@ -55,6 +55,7 @@ from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
 from statecharts.hsms.vocabulary import CloseGate, CloseTcp
 from tests import (
     test_admission,
+    test_local_address,
     test_settings,
     test_tls_files,
     test_tls_handshakes,
@@ -1764,6 +1765,7 @@ def shown() -> list[str]:
     ]
     for tested in (
         test_admission,
+        test_local_address,
         test_settings,
         test_tls_files,
         test_tls_handshakes,

@@ -38,6 +38,7 @@ from hsms_engine.driver.tcp import (
     RECEIVE_SIZE,
     PatientDial,
     Stream,
+    addresses_of,
     system_error,
 )
 from hsms_engine.driver.tls import PeerCertificate
@@ -525,7 +526,7 @@ class Driver:
     async def _run_epoch(
         self,
         stream: Stream,
-        begin: Callable[[], None],
+        begin: Callable[[str, str], None],
         give_back: GiveBack | None = None,
     ) -> None:
         """Run one connection. That of a passive link is its only one, so its time is kept here."""
@@ -539,7 +540,7 @@ class Driver:
                 self.engine.on_unreadable(transport.wake_from_anywhere)
                 if isinstance(stream, Readable):
                     self._reading = Reading(stream, self._read_little)
-                begin()
+                begin(*addresses_of(stream))
                 self.turn()
                 nursery.start_soon(transport.run, self._write_turn, self._catch_up)
                 if give_back is not None:

@@ -23,6 +23,7 @@ class Context:
 
     __slots__ = (
         "_name_peer",
+        "addresses",
         "clock",
         "counters",
         "epoch",
@@ -52,6 +53,8 @@ class Context:
         self._name_peer = name_peer
         # The peer's name in messages to people.
         self.peer = name_peer(settings)
+        # Those of this end and of the peer, of the latest connection.
+        self.addresses = "", ""
         # What has become of each address that the latest dial tries, if it tries several.
         self.tried: Mapping[str, str] = {}
         self.epoch: Epoch | None = None

@@ -140,9 +140,13 @@ class Engine:
             self._context.tried = {} if tried is None else tried
             self._life.timers.dial_began()
 
-    def tcp_opened(self) -> None:
-        """The dial that ``OpenTcp`` asked for came up. Ignored when the dial was abandoned."""
+    def tcp_opened(self, local: str = "", remote: str = "") -> None:
+        """The dial that ``OpenTcp`` asked for came up. Ignored when the dial was abandoned.
+
+        ``local`` and ``remote`` are the addresses of its ends, for people; empty: not known.
+        """
         if self._life.takes("tcp_opened"):
+            self._context.addresses = local, remote
             self._life.tell("tcp_opened")
 
     def tcp_failed(self, error: Exception) -> None:
@@ -154,8 +158,9 @@ class Engine:
         """The peer may use these session ids only; messages with others are foreign."""
         self._context.session_ids = session_ids
 
-    def tcp_accepted(self) -> None:
-        """Passive: TCP was accepted."""
+    def tcp_accepted(self, local: str = "", remote: str = "") -> None:
+        """Passive: TCP was accepted. The addresses are as in ``tcp_opened``."""
+        self._context.addresses = local, remote
         self._life.tell("tcp_accepted")
 
     def tcp_closed(self, error: Exception | None = None) -> None:
@@ -452,6 +457,11 @@ class Engine:
     def peer(self) -> str:
         """The peer's name in messages to people."""
         return self._context.peer
+
+    @property
+    def addresses(self) -> tuple[str, str]:
+        """Those of this end and of the peer, of the latest connection; empty: not known."""
+        return self._context.addresses
 
     @property
     def phase(self) -> Phase:

@@ -198,8 +198,11 @@ class Logs:
                 self._lost("disabled")
             case events.Connecting(attempt=attempt):
                 self._add(logging.INFO, "connecting, attempt %s", attempt)
-            case events.Selecting():
+            case events.Selecting(local="", remote=""):
                 self._add(logging.INFO, "selecting: TCP is open (T6 = %g s)", settings.t6)
+            case events.Selecting(local=local, remote=remote):
+                text = "selecting: TCP is open from %s to %s (T6 = %g s)"
+                self._add(logging.INFO, text, local, remote, settings.t6)
             case events.NotSelected():
                 self._add_change("not selected: TCP is open (T7 = %g s)", settings.t7)
             case events.Selected():
