@@ -38,7 +38,6 @@ NOT_HERE = "local_host: 192.0.2.7 is no address of this machine: Cannot assign r
 TAKEN = "local_port: another socket has 127.0.0.1:99: Address already in use"
 FOUR_AND_SIX = "local_host='127.0.0.1' has addresses of IPv4 only, and ::1 of IPv6"
 SIX_AND_FOUR = "local_host='::1' has addresses of IPv6 only, and 127.0.0.1 of IPv4"
-BOTH_FAMILIES = "IPv4 and IPv6"
 NO_NAME = "local_host='me': no such name"
 MAY_NOT = "local_port: this program may not use 127.0.0.1:99: no"
 CANNOT = "cannot dial from 127.0.0.1:99: no"

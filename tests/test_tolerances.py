@@ -323,10 +323,13 @@ def test_an_expired_t3_compares_device_ids() -> None:
     transaction = asked(end)
     number = end.last
     end.take(data(1, 6, number, session=DIRECTION | 5), data(1, 4, number, session=6))
+    # Of another stream, and with our device id: it was not meant for this request.
+    end.take(data(6, 12, number + 1, session=5))
     end.at(45)
     text = text_of(outcome_of(transaction))
     assert "session id 6 (ours is 5: compare" in text
     assert "32773" not in text
+    assert "S6F12" not in text
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
@@ -212,8 +212,8 @@ async def dial(
         if not fitting:
             raise OSError(
                 errno.EAFNOSUPPORT,
-                f"local_host={local.host!r} has addresses of {_families(sources)} only, and "
-                f"{host} of {_families([each[0] for each in found])}",
+                f"local_host={local.host!r} has addresses of {_family(*sources)} only, and "
+                f"{host} of {_family(found[0][0])}",
             )
         found = fitting
     slot = _Slot(dials.slots)
@@ -256,10 +256,8 @@ async def _sources(dials: Dials, local: Local) -> _Sources | None:
     return sources
 
 
-def _families(families: Iterable[socket.AddressFamily]) -> str:
-    return " and ".join(
-        sorted({"IPv6" if each == socket.AF_INET6 else "IPv4" for each in families})
-    )
+def _family(family: socket.AddressFamily) -> str:
+    return "IPv6" if family == socket.AF_INET6 else "IPv4"
 
 
 def _interleaved(found: Sequence[_Found]) -> list[_Found]:
