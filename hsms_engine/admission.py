@@ -31,7 +31,8 @@ _LINES, _PAUSE = 20, 10.0
 def network(text: str) -> Network:
     """A network as people write it: ``10.1.0.0/16``, ``fd00::/8``, or a single address.
 
-    Raises ``ValueError``, which says why it is none.
+    ``fe80::%eth0/64`` and ``fe80::1%eth0`` have only what comes by that interface. Raises
+    ``ValueError``, which says why it is none.
     """
     found = ip_network(text)
     if found.version == 6 and found.prefixlen >= _MAPPED:
@@ -61,7 +62,16 @@ def is_allowed(host: str, among: Collection[Network]) -> bool:
     if not among or not host:
         return True
     address = _address(host)
-    return address is not None and any(address in each for each in among)
+    return address is not None and any(_has(each, address) for each in among)
+
+
+def _has(network: Network, address: IPv4Address | IPv6Address) -> bool:
+    """Whether a network has this address; one with an interface has only what comes by that."""
+    match network, address:
+        case IPv6Network(network_address=IPv6Address(scope_id=str(scope))), IPv6Address():
+            return scope == address.scope_id and address in network
+        case _:
+            return address in network
 
 
 def is_exposed(host: str) -> bool:
@@ -81,7 +91,9 @@ def party(host: str) -> str:
         case IPv4Address() as address:
             return str(address)
         case IPv6Address() as address:
-            return str(IPv6Network((address, _SITE), strict=False))
+            site = str(IPv6Network((int(address), _SITE), strict=False))
+            # The same address on another link is another machine.
+            return f"{site}%{address.scope_id}" if address.scope_id else site
         case other:
             assert_never(other)
 

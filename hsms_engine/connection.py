@@ -15,7 +15,7 @@ from typing import Any, Unpack, overload
 
 import trio
 
-from hsms_engine.driver.dialling import Began, GiveBack
+from hsms_engine.driver.dialling import Began, GiveBack, Local
 from hsms_engine.driver.driver import Driver
 from hsms_engine.driver.loop import expect_trio
 from hsms_engine.driver.tcp import Dial, address_text, dial_tcp
@@ -183,7 +183,8 @@ class _Dialling:
             return await self._given(), lambda: None
         # The settings are read at each attempt, because the address may have changed.
         settings = self._engine.settings
-        return await dial_tcp(settings.host, settings.port, began)
+        local = Local(settings.local_host, settings.local_port)
+        return await dial_tcp(settings.host, settings.port, began, local)
 
 
 async def _connect(driver: Driver) -> None:

@@ -35,10 +35,16 @@ class Connecting(Happened):
     attempt: int
 
 
+@dataclass(frozen=True, slots=True)
 class Selecting(Happened):
-    """TCP is open and our Select.req is unanswered; T6 runs."""
+    """TCP is open and our Select.req is unanswered; T6 runs.
 
-    __slots__ = ()
+    ``local`` and ``remote`` are the addresses that the connection has at this end and at the peer,
+    as ``host:port``; empty when the stream does not know them.
+    """
+
+    local: str = ""
+    remote: str = ""
 
 
 class NotSelected(Happened):
@@ -149,10 +155,14 @@ class PeerHappened(Happened):
     peer: str
 
 
+@dataclass(frozen=True, slots=True)
 class PeerAccepted(PeerHappened):
-    """A server has given a place to a connection of ``peer``, which is not selected yet."""
+    """A server has given a place to a connection of ``peer``, which is not selected yet.
 
-    __slots__ = ()
+    ``local`` is the address of this end that it has dialled; empty when the stream does not know.
+    """
+
+    local: str = ""
 
 
 class PeerSelected(PeerHappened):

@@ -50,6 +50,16 @@ class Messaging:
         return self._engine.peer
 
     @property
+    def local_address(self) -> str:
+        """That of this end of the latest connection, as ``host:port``; empty when not known."""
+        return self._engine.addresses[0]
+
+    @property
+    def remote_address(self) -> str:
+        """That of the peer, also when the link was given a name."""
+        return self._engine.addresses[1]
+
+    @property
     def phase(self) -> Phase:
         """``"connecting"``, ``"selecting"``, ``"selected"``, ``"not selected"``, ``"closed"`` …"""
         return self._engine.phase

@@ -16,9 +16,16 @@
     profile = "far"
     host = "10.1.2.3"
 
+    [link.stepper-2]
+    profile = "stepper.toml"    # the [defaults] of another file, beside this one
+    host = "10.1.2.4"
+
 A link has its own settings, then those of its profile, then those of the profile on which that one
-is built, then the defaults of the file, then ours. For a setting that may be None, 0 is None; one
-of several texts is an array; the name of a file begins in the folder of this one.
+is built, then the defaults of the file, then ours. A profile that is not in the file, and whose
+name ends in ``.toml``, is another file, which has ``[defaults]`` only: these are the profile. They
+may be built on one more file, and so may those of this one. For a setting that may be None, 0 is
+None; one of several texts is an array; the name of a file begins in the folder of the file in
+which it stands.
 A link without ``name`` has its name in the file, unless that cannot be one (``Settings.name``).
 
 Invariants:
@@ -34,10 +41,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
-from os import PathLike, fspath
+from dataclasses import dataclass, fields
+from os import PathLike, fspath, path
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from hsms_engine.errors import SettingsError
 from hsms_engine.settings import OPTIONAL, PATHS, SEVERAL, SYSTEM, Settings, is_name
@@ -48,6 +55,10 @@ LONGEST: Final = 1_000_000
 
 _TABLES = ("defaults", "profile", "link")
 _SETTINGS = tuple(field.name for field in fields(Settings))
+# How the name of a profile ends that is another file.
+_ENDING = ".toml"
+_DEFAULTS_ONLY = "it has [defaults] only, and these are the profile"
+_FILES_ONLY = f"[defaults] are built on another file only, as 'tool{_ENDING}'"
 # The longest key of interest: table, name, setting.
 _DEEPEST = 3
 
@@ -62,18 +73,23 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 # A setting that is text, and a value without quotes.
-_BARE = re.compile(r"(?:^|[\s.{])(host|second_host|profile|text_encoding|tls_\w+)\s*=\s*[^\s\"'#]")
+_BARE = re.compile(
+    r"(?:^|[\s.{])((?:local_|second_)?host|profile|text_encoding|tls_\w+)\s*=\s*[^\s\"'#]"
+)
 _PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 # The names of tables and of the setting, as in ``("link", "etcher-1", "host")``.
 _Key = tuple[str, ...]
 
 
-def read(path: str | PathLike[str]) -> Profiles:
+def read(file: str | PathLike[str]) -> Profiles:
     """Read a file. Raises ``SettingsError``: file, line, what is wrong."""
-    name = fspath(path)
+    return Profiles(_load(fspath(file)))
+
+
+def _load(name: str) -> _File:
     try:
-        with Path(path).open("rb") as file:
+        with Path(name).open("rb") as file:
             data = file.read(LONGEST + 1)
     except (OSError, ValueError) as error:
         # A ValueError: a name with a null character.
@@ -96,21 +112,78 @@ def read(path: str | PathLike[str]) -> Profiles:
     except (ValueError, RecursionError) as error:
         line, why = _fault(text, error)
         raise SettingsError(f"{name}:{line}: not valid TOML: {why}") from None
-    return Profiles(name, text, tables)
+    return _File(name, text, tables)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _File:
+    """A file that is TOML: ``tables`` is what ``tomllib`` makes of ``text``."""
+
+    name: str
+    text: str
+    tables: Mapping[str, Any]
+
+    def refuse(self, key: _Key, why: str) -> NoReturn:
+        raise SettingsError(f"{self.where(key)}: {why}")
+
+    def where(self, key: _Key) -> str:
+        """``file:line`` of a key that is in the file."""
+        return f"{self.name}:{_lines(self.text)[key]}"
+
+    def check(self, place: _Key, table: object) -> dict[str, Any]:
+        """A table whose keys are known."""
+        named = ".".join(place)
+        if not isinstance(table, dict):
+            self.refuse(place, f"{named!r} is no table: write [{named}]")
+        known = ("profile", *_SETTINGS)
+        for key, value in table.items():
+            if key not in known:
+                self.refuse((*place, key), f"unknown setting {key!r}; {hint(key, known)}")
+            # Nothing in such a value is shown: it may be nested more deeply than Python can show.
+            if key in SEVERAL and isinstance(value, list):
+                if not all(isinstance(each, str) for each in value):
+                    self.refuse((*place, key), f"{key!r} is no array of texts")
+            elif isinstance(value, dict | list):
+                self.refuse((*place, key), f"{key!r} is no single value")
+        return table
+
+    def beside(self, name: str) -> str:
+        """A file that this one names."""
+        return str(Path(self.name).parent / name)
+
+
+class _Layer(NamedTuple):
+    """One table of settings, which those before it win over."""
+
+    file: _File
+    place: _Key
+    table: dict[str, Any]
+
+    @property
+    def identity(self) -> tuple[str, _Key]:
+        """Two names may lead to one file."""
+        return path.realpath(self.file.name), self.place
+
+    @property
+    def name(self) -> str:
+        """That of a profile, or of a file that is one."""
+        return self.file.name if self.place == ("defaults",) else self.place[1]
 
 
 class Profiles:
     """A file that has been read: ``links`` has the settings of each link, by its name."""
 
-    def __init__(self, name: str, text: str, tables: Mapping[str, Any]) -> None:
-        """``tables`` is what ``tomllib`` makes of ``text``. Raises ``SettingsError``."""
-        self._name = name
-        self._text = text
-        self._tables = tables
+    def __init__(self, file: _File) -> None:
+        """Raises ``SettingsError``."""
+        self._file = file
+        self._name = file.name
+        self._tables = tables = file.tables
+        # The files that are profiles, by the names that lead to them from here.
+        self._others: dict[str, _File] = {}
         for key in tables:
             if key not in _TABLES:
-                self._refuse((key,), f"unknown table {key!r}; {hint(key, _TABLES)}")
-        self._defaults = self._check(("defaults",), tables.get("defaults", {}))
+                file.refuse((key,), f"unknown table {key!r}; {hint(key, _TABLES)}")
+        self._defaults = file.check(("defaults",), tables.get("defaults", {}))
         self._profiles = self._named("profile")
         self.defaults: Final = self._settings(("defaults",))
         for each in self._profiles:
@@ -147,37 +220,21 @@ class Profiles:
         """The profiles, or the links, by their names. The keys of each are known."""
         tables = self._tables.get(kind, {})
         if not isinstance(tables, dict):
-            self._refuse((kind,), f"{kind!r} is no table: write [{kind}.NAME]")
-        return {name: self._check((kind, name), table) for name, table in tables.items()}
-
-    def _check(self, place: _Key, table: object) -> dict[str, Any]:
-        """A table whose keys are known."""
-        named = ".".join(place)
-        if not isinstance(table, dict):
-            self._refuse(place, f"{named!r} is no table: write [{named}]")
-        also = () if place == ("defaults",) else ("profile",)
-        known = (*also, *_SETTINGS)
-        for key, value in table.items():
-            if key not in known:
-                self._refuse((*place, key), f"unknown setting {key!r}; {hint(key, known)}")
-            # Nothing in such a value is shown: it may be nested more deeply than Python can show.
-            if key in SEVERAL and isinstance(value, list):
-                if not all(isinstance(each, str) for each in value):
-                    self._refuse((*place, key), f"{key!r} is no array of texts")
-            elif isinstance(value, dict | list):
-                self._refuse((*place, key), f"{key!r} is no single value")
-        return table
+            self._file.refuse((kind,), f"{kind!r} is no table: write [{kind}.NAME]")
+        return {name: self._file.check((kind, name), table) for name, table in tables.items()}
 
     def _settings(self, place: _Key) -> Settings:
         """The settings of a profile, a link or the defaults."""
-        chain = self._chain(place)
-        came: dict[str, _Key] = {}
+        layers = self._layers(("defaults",), self._defaults)
+        if place != ("defaults",):
+            layers = [*self._layers(place, self._tables[place[0]][place[1]]), *layers]
+        came: dict[str, _Layer] = {}
         values: dict[str, Any] = {}
-        for at, table in reversed(chain):
-            for key, value in table.items():
+        for layer in reversed(layers):
+            for key, value in layer.table.items():
                 if key != "profile":
-                    came[key] = (*at, key)
-                    values[key] = self._meant(key, value)
+                    came[key] = layer
+                    values[key] = _meant(layer.file, key, value)
         if place[0] == "link" and "name" not in values and is_name(place[1]):
             values["name"] = place[1]
         try:
@@ -185,54 +242,71 @@ class Profiles:
         except SettingsError as error:
             raise SettingsError("; ".join(self._problems(values, came))) from error
 
-    def _meant(self, key: str, value: Any) -> Any:
-        """The value of a setting that is written so."""
-        match value:
-            case bool():
-                return value
-            case 0 if key in OPTIONAL:
-                return None
-            case list():
-                return tuple(value)
-            case str() if key in PATHS and value not in ("", SYSTEM):
-                return str(Path(self._name).parent / value)
-            case _:
-                return value
-
-    def _problems(self, values: Mapping[str, Any], came: Mapping[str, _Key]) -> Iterator[str]:
+    def _problems(self, values: Mapping[str, Any], came: Mapping[str, _Layer]) -> Iterator[str]:
         """What is wrong with each value, with the line from which it comes."""
         is_short = values.get("allow_short_timers") is True
-        for key in came:
+        for key, layer in came.items():
             value = values[key]
             alone: Any = {"allow_short_timers": is_short, key: value}
             try:
                 Settings().replace(**alone)
             except SettingsError as error:
-                yield f"{self._where(came[key])}: {error}"
+                yield f"{layer.file.where((*layer.place, key))}: {error}"
 
-    def _chain(self, place: _Key) -> list[tuple[_Key, dict[str, Any]]]:
+    def _layers(self, place: _Key, table: dict[str, Any]) -> list[_Layer]:
         """A table, what it is built on, what that is built on, and so on."""
-        chain = [] if place == ("defaults",) else [(place, self._tables[place[0]][place[1]])]
-        while chain and "profile" in chain[-1][1]:
-            at, table = chain[-1]
-            base = table["profile"]
-            if not isinstance(base, str) or base not in self._profiles:
-                why = hint(base, self._profiles) if isinstance(base, str) else "it is a name"
-                self._refuse((*at, "profile"), f"unknown profile {base!r}; {why}")
-            following = ("profile", base)
-            if following in [before for before, _ in chain]:
-                names = [before[1] for before, _ in chain if before[0] == "profile"]
-                circle = " on ".join([*names[names.index(base) :], base])
-                self._refuse((*at, "profile"), f"a profile is built on itself: {circle}")
-            chain.append((following, self._profiles[base]))
-        return [*chain, (("defaults",), self._defaults)]
+        layers = [_Layer(self._file, place, table)]
+        while "profile" in layers[-1].table:
+            following = self._base(layers[-1])
+            before = [each.identity for each in layers]
+            if following.identity in before:
+                around = [*layers[before.index(following.identity) :], following]
+                circle = " on ".join(each.name for each in around)
+                at = layers[-1]
+                at.file.refuse((*at.place, "profile"), f"a profile is built on itself: {circle}")
+            layers.append(following)
+        return layers
 
-    def _refuse(self, key: _Key, why: str) -> NoReturn:
-        raise SettingsError(f"{self._where(key)}: {why}")
+    def _base(self, layer: _Layer) -> _Layer:
+        """What ``layer`` is built on."""
+        file, key, name = layer.file, (*layer.place, "profile"), layer.table["profile"]
+        # The defaults belong to no link: what they are built on is not to depend on one.
+        known = self._profiles if layer.place != ("defaults",) else {}
+        if not isinstance(name, str):
+            file.refuse(key, f"unknown profile {name!r}; it is a name")
+        if name in known:
+            return _Layer(file, ("profile", name), known[name])
+        if not name.endswith(_ENDING):
+            why = hint(name, known) if known or layer.place != ("defaults",) else _FILES_ONLY
+            file.refuse(key, f"unknown profile {name!r}; {why}")
+        found = file.beside(name)
+        try:
+            other = self._others.get(found) or _load(found)
+        except SettingsError as error:
+            raise SettingsError(f"{file.where(key)}: {error}") from error
+        self._others[found] = other
+        for table in other.tables:
+            if table != "defaults":
+                other.refuse((table,), f"{table!r} in a file that is a profile: {_DEFAULTS_ONLY}")
+        if "defaults" not in other.tables:
+            raise SettingsError(f"{file.where(key)}: {found} has no [defaults]: {_DEFAULTS_ONLY}")
+        place = ("defaults",)
+        return _Layer(other, place, other.check(place, other.tables["defaults"]))
 
-    def _where(self, key: _Key) -> str:
-        """``file:line`` of a key that is in the file."""
-        return f"{self._name}:{_lines(self._text)[key]}"
+
+def _meant(file: _File, key: str, value: Any) -> Any:
+    """The value of a setting that is written so in ``file``."""
+    match value:
+        case bool():
+            return value
+        case 0 if key in OPTIONAL:
+            return None
+        case list():
+            return tuple(value)
+        case str() if key in PATHS and value not in ("", SYSTEM):
+            return file.beside(value)
+        case _:
+            return value
 
 
 def _statements(text: str) -> Iterator[tuple[int, str]]:

@@ -39,6 +39,7 @@ from hsms_engine.driver.tcp import (
     Listening,
     Peekable,
     Stream,
+    addresses_of,
     host_of,
     listen_tcp,
     system_error,
@@ -318,7 +319,10 @@ class HsmsServer:
                         await trio.sleep_forever()
                     why = self._is_gone(stream) or self._admit(peer) or self._make_place(peer)
                     if not why:
-                        nursery.start_soon(self._serve_one, handler, self._enter(peer), stream)
+                        # No name for the place: it would keep it until the next one comes.
+                        nursery.start_soon(
+                            self._serve_one, handler, self._enter(peer, stream), stream
+                        )
                     else:
                         self.turned_away += 1
                         self._report(PeerTurnedAway(self._clock(), 0, peer, why))
@@ -435,7 +439,7 @@ class HsmsServer:
             return True
         return False
 
-    def _enter(self, peer: str) -> Place:
+    def _enter(self, peer: str, stream: Stream) -> Place:
         engine = Engine(
             PASSIVE_LINK,
             self.settings,
@@ -451,7 +455,8 @@ class HsmsServer:
         self.accepted += 1
         place = Place(self.accepted, party(host_of(peer)), driver, HsmsConnection(driver))
         driver.followers.append(partial(self._follow, place))
-        place.latest = PeerAccepted(self._clock(), place.number, peer)
+        local, _ = addresses_of(stream)
+        place.latest = PeerAccepted(self._clock(), place.number, peer, local)
         self._report(place.latest)
         self._tally = self._tally.begun(place)
         self._open[place.connection] = place

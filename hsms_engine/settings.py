@@ -30,6 +30,16 @@ from hsms_engine.admission import is_exposed, network, session_rule
 from hsms_engine.errors import SettingsError
 from hsms_engine.logs import LINK, Teller, link_name
 from hsms_engine.spelling import hint
+from hsms_engine.tolerances import (
+    CONTROL_SESSION_ID,
+    DIRECTION,
+    DIRECTION_BIT,
+    OTHER_FUNCTION,
+    SELECT_RSP_1,
+    SYSTEM_BYTES_ALONE,
+    TOLERANCES,
+    W_IN_REPLY,
+)
 from hsms_engine.wire import DEFAULT_MAX_FRAME
 from statecharts import Timer
 from statecharts.hsms import timers
@@ -58,6 +68,7 @@ _SHORTEST = 0.001
 
 _WHOLE = {
     "port": (0, 65_535),
+    "local_port": (0, 65_535),
     "session_id": (0, 32_767),
     "linktest_threshold": (1, 100),
     "max_frame": (10, 0xFFFF_FFFF),
@@ -95,7 +106,14 @@ SEVERAL: Mapping[str, Callable[[str], object]] = {
 # Empty: there is none. In place of the last one, ``SYSTEM`` stands for those of the system.
 PATHS = ("tls_certificate", "tls_key", "tls_authorities")
 SYSTEM = "system"
-_FLAGS = ("check_session_id", "is_equipment", "log_hex", "allow_short_timers")
+_FLAGS = (
+    "check_session_id",
+    "is_equipment",
+    *(each.setting for each in TOLERANCES),
+    "write_direction_bit",
+    "log_hex",
+    "allow_short_timers",
+)
 
 
 _LONGEST_NAME = 100
@@ -110,9 +128,18 @@ class SettingsChanges(TypedDict, total=False):
     name: str
     host: str
     port: int
+    local_host: str
+    local_port: int
     session_id: int
     check_session_id: bool
     is_equipment: bool
+    tolerate_w_in_reply: bool
+    tolerate_direction_bit: bool
+    tolerate_control_session_id: bool
+    tolerate_select_rsp_1: bool
+    tolerate_other_function: bool
+    tolerate_system_bytes_alone: bool
+    write_direction_bit: bool
     t3: float
     t5: float
     t6: float
@@ -186,6 +213,14 @@ class Settings:
     """For people: stands before the peer in logs. Printable, at most 100 characters."""
     host: str = "127.0.0.1"
     port: int = 5000
+    local_host: str = ""
+    """Active: the address of this machine, or its name, from which to dial; empty: the system
+    chooses. For a machine with two network cards."""
+    local_port: int = 0
+    """Active: the port from which to dial; 0: the system chooses, which is what to prefer.
+
+    After a connection with the same peer is over, TCP may keep a port for a minute.
+    """
     session_id: int = 0
     """The device id, 15 bits: goes out with every data message."""
     check_session_id: bool = True
@@ -195,6 +230,21 @@ class Settings:
 
     A host does not.
     """
+
+    tolerate_w_in_reply: bool = W_IN_REPLY.default
+    """A secondary with W set is a reply. Here and below: ``hsms_engine.tolerances``."""
+    tolerate_direction_bit: bool = DIRECTION_BIT.default
+    """The top bit of a received session id is the direction bit of SECS-I, not of the device id."""
+    tolerate_control_session_id: bool = CONTROL_SESSION_ID.default
+    """A control message may have any session id; off: only 65535, others are passed over."""
+    tolerate_select_rsp_1: bool = SELECT_RSP_1.default
+    """Select.rsp 1 (already active) selects, as 0 does."""
+    tolerate_other_function: bool = OTHER_FUNCTION.default
+    """A secondary with our system bytes is the reply also with another even function."""
+    tolerate_system_bytes_alone: bool = SYSTEM_BYTES_ALONE.default
+    """A secondary with our system bytes is the reply, whatever its stream and function."""
+    write_direction_bit: bool = False
+    """An equipment sets the direction bit in what it sends; a host never does."""
 
     t3: float = timers.T3.seconds
     """Reply timeout: the longest time from the last byte of the primary to its reply."""
@@ -343,14 +393,15 @@ class Settings:
             found.append(
                 f"name={called!r} is not a printable text of up to {_LONGEST_NAME} characters"
             )
-        host: object = self.host
-        if not isinstance(host, str) or not host:
-            found.append(f"host={host!r} is not a host name or address")
-        elif not host.isprintable() or " " in host:
-            found.append(
-                f"host={host!r} is not a host name or address: it has a space or a character that "
-                "cannot be seen"
-            )
+        for name in ("host", "local_host"):
+            host: object = getattr(self, name)
+            if not isinstance(host, str) or (not host and name == "host"):
+                found.append(f"{name}={host!r} is not a host name or address")
+            elif not host.isprintable() or " " in host:
+                found.append(
+                    f"{name}={host!r} is not a host name or address: it has a space or a character "
+                    "that cannot be seen"
+                )
         for name, (low, high) in _WHOLE.items():
             value = getattr(self, name)
             if value is None and name in OPTIONAL:
@@ -393,6 +444,18 @@ class Settings:
     def has_tls(self) -> bool:
         """Whether connections are of TLS by these settings."""
         return any(getattr(self, name) for name in PATHS)
+
+    @property
+    def peer_name(self) -> str:
+        """Active: the name or the address that the peer's certificate must have."""
+        # No certificate has the interface of an IPv6 address.
+        return self.tls_name or self.host.partition("%")[0]
+
+    def device_id(self, session_id: int) -> int:
+        """The device id in the session id of a received data message."""
+        if self.tolerate_direction_bit:
+            return session_id & ~DIRECTION
+        return session_id
 
     def _timer_problem(self, name: str, timer: Timer, value: object) -> str | None:
         lowest = _SHORTEST if self.allow_short_timers is True else timer.lowest

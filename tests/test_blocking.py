@@ -95,6 +95,12 @@ def test_a_request_gets_the_reply_of_the_handler() -> None:
         assert conn.phase == "closed"
 
 
+def test_each_end_knows_both_addresses() -> None:
+    with a_pair() as (host, equipment):
+        assert host.local_address == equipment.remote_address == equipment.peer
+        assert host.remote_address == equipment.local_address == host.peer
+
+
 def test_each_end_gets_what_the_other_sends() -> None:
     with a_pair() as (host, equipment):
         equipment.send(Message(6, 11, item="one"))

@@ -354,14 +354,14 @@ def test_max_sessions_are_selected_and_one_more_is_refused_until_one_ends() -> N
     [
         ("10.1.2.3:5000", "10.1.2.3"),
         ("[2001:db8::1]:5000", "2001:db8::1"),
-        ("[fe80::1%eth0]:5000", "fe80::1"),
+        ("[fe80::1%eth0]:5000", "fe80::1%eth0"),
         ("/run/tool.sock", ""),
         ("/run/tool:7", ""),
         ("a Unix socket", ""),
         ("memory peer 1", ""),
     ],
 )
-def test_connections_are_bounded_by_host_without_port_and_scope(address: str, host: str) -> None:
+def test_connections_are_bounded_by_host_without_port(address: str, host: str) -> None:
     assert host_of(address) == host
 
 

@@ -496,6 +496,14 @@ def test_long_text_and_unreadable_bodies_are_differences() -> None:
     assert told.startswith("S1F2 .item: at byte 0: read A of 5 bytes, expected at most")
 
 
+@pytest.mark.parametrize(("number", "what"), [(1, "only a header"), (3, "L")])
+def test_a_second_item_is_a_difference(number: int, what: str) -> None:
+    several = Message(1, number, True, body=encode(L()) * 2)
+    assert check(several) == [f"S1F{number} .items: expected {what}, got 2 items"]
+    with pytest.raises(DecodeError, match="item 2 of 2"):
+        read(Message(1, 3, True, body=encode(L()) * 2))
+
+
 class Heard(Message):
     """A message whose connection hears when the program finds it unreadable."""
 

@@ -550,12 +550,15 @@ async def test_connect_shows_a_defect_at_once(caplog: pytest.LogCaptureFixture) 
 
 async def test_connect_without_a_message_selects_and_separates() -> None:
     async with equipment_here() as equipment:
-        code, out, errors = await connect(equipment.port, "--json")
+        local = ("--local-host", "127.0.0.2", "--local-port", 0)
+        code, out, errors = await connect(equipment.port, *local, "--json")
         await equipment.until(lambda: equipment.counts["ended"] == 1)
     peer = f"{HOST}:{equipment.port}"
     assert (code, errors) == (0, "")
-    assert [json.loads(line) for line in out.splitlines()] == [
-        {"event": "selected", "peer": peer},
+    told = [json.loads(line) for line in out.splitlines()]
+    assert told[0].pop("local").startswith("127.0.0.2:")
+    assert told == [
+        {"event": "selected", "peer": peer, "remote": peer},
         {"event": "separated", "peer": peer},
     ]
 

@@ -18,12 +18,14 @@ from hsms_engine.driver.tls import secure
 from hsms_engine.protocol import Entity, Primary, Transaction
 from hsms_engine.protocol.statistics import COUNTERS
 from hsms_engine.secs2 import DecodeError
+from hsms_engine.tolerances import DIRECTION, TOLERANCES
 from statecharts.hsms.vocabulary import Counter
 from tests.support.certificates import host, listening
 from tests.support.engines import End, accepted, dialling, selected, selecting, serving
 from tests.support.network import direct
 from tests.support.pair import MemoryListener, server_end
 from tests.support.raw_peer import (
+    LINKTEST_REQ,
     SELECT_REQ,
     RawPeer,
     data,
@@ -80,6 +82,11 @@ def asked(**changes: Any) -> End:
     end.engine.request(S1F1)
     end.out()
     return end
+
+
+def strict() -> End:
+    """The same, and it tolerates no deviation."""
+    return asked(**{each.setting: False for each in TOLERANCES})
 
 
 def deselected(**changes: Any) -> End:
@@ -269,7 +276,7 @@ SCENARIOS: dict[str, tuple[Callable[[], End], Callable[[End], object], Moved]] =
     "a primary with the system bytes of a request": (asked, replied(1, 1), MESSAGE),
     # Secondaries
     **{
-        f"not the reply: {what}": (asked, happens, {**MESSAGE, "unexpected_secondaries": 1})
+        f"not the reply: {what}": (strict, happens, {**MESSAGE, "unexpected_secondaries": 1})
         for what, happens in {
             "another stream": replied(2, 2),
             "another function": replied(1, 4),
@@ -282,6 +289,68 @@ SCENARIOS: dict[str, tuple[Callable[[], End], Callable[[End], object], Moved]] =
         selected,
         give_up,
         {**MESSAGE, **told(1), "unexpected_secondaries": 1},
+    ),
+    # What is tolerated
+    **{
+        f"tolerated: {what}": (start, happens, {**MESSAGE, **moved})
+        for what, start, happens, moved in (
+            ("W", asked, replied(1, 2, wait=True), {"tolerated_w_in_reply": 1}),
+            ("W in an abort", asked, replied(1, 0, wait=True), {"tolerated_w_in_reply": 1}),
+            (
+                "the direction bit",
+                selected,
+                takes(data(1, 1, 5, session=DIRECTION)),
+                {"tolerated_direction_bit": 1},
+            ),
+            (
+                "the direction bit in what is not expected",
+                selected,
+                takes(data(1, 2, 5, session=DIRECTION)),
+                {"tolerated_direction_bit": 1, "unexpected_secondaries": 1},
+            ),
+            (
+                "the direction bit beside a foreign session id",
+                selected,
+                takes(data(1, 1, 5, session=DIRECTION + 9)),
+                {"foreign_session_id": 1},
+            ),
+            (
+                "another function",
+                lambda: asked(tolerate_other_function=True),
+                replied(1, 4),
+                {"tolerated_other_function": 1},
+            ),
+            (
+                "another stream, W and the direction bit",
+                lambda: asked(tolerate_system_bytes_alone=True),
+                replied(2, 4, wait=True, session=DIRECTION),
+                {
+                    "tolerated_system_bytes_alone": 1,
+                    "tolerated_w_in_reply": 1,
+                    "tolerated_direction_bit": 1,
+                },
+            ),
+        )
+    },
+    "tolerated: Linktest.req with the session id of data": (
+        selected,
+        takes(raw(LINKTEST_REQ, 1, session=0)),
+        {**got(1), **sent(1), "tolerated_control_session_id": 1},
+    ),
+    "tolerated: Reject.req of a request with the session id of data": (
+        asked,
+        lambda end: end.take(reject_req(end.last, 0, 4, session=0)),
+        {**got(1), "tolerated_control_session_id": 1},
+    ),
+    "not tolerated: Linktest.req with the session id of data": (
+        lambda: selected(tolerate_control_session_id=False),
+        takes(raw(LINKTEST_REQ, 1, session=0)),
+        {**got(1), "foreign_session_id": 1},
+    ),
+    "tolerated: Select.rsp 1": (
+        lambda: selecting(tolerate_select_rsp_1=True),
+        answered(select_rsp, 1),
+        {**got(1), "tolerated_select_rsp_1": 1},
     ),
     # Session ids
     "a foreign session id, to a host": (

@@ -349,7 +349,7 @@ CONNECTION = {
         f"hsms_engine.{name}"
         for name in (
             "admission connection driver errors events interrupt logs message messaging nursery "
-            "protocol settings spelling traffic wire"
+            "protocol settings spelling tolerances traffic wire"
         ).split()
     ),
     *(

@@ -72,7 +72,7 @@ WORDS = {
     "hsms_engine/traffic/logs.py": {
         "body", "breaker_failures", "chart", "chart_event", "direction", "disabled", "epoch",
         "from_state", "hex", "length", "link", "message_name", "passed_over", "seconds",
-        "system_bytes", "to_state", "wait",
+        "system_bytes", "to_state", "tolerated", "wait",
     },
     "hsms_engine/server.py": {"passive"},
     "hsms_engine/settings.py": {"passive", "system"},

@@ -402,7 +402,7 @@ def test_a_lowered_threshold_that_withdraws_an_attempt_is_no_error(during: str) 
 
 LIFE = """\
 Connecting(at=0, epoch=0, attempt=1)
-Selecting(at=1, epoch=1)
+Selecting(at=1, epoch=1, local='10.0.0.5:40001', remote='10.1.2.3:5000')
 Selected(at=2, epoch=1)
 UnexpectedSecondary(at=3, epoch=1, message=<Message S6F12 session=0 system=00000007>)
 Unsent(at=5, epoch=1, count=14)
@@ -416,7 +416,7 @@ Blocked(at=30, epoch=1, retry_after=51.0)
 BreakerHalfOpen(at=81, epoch=1)
 BreakerProbing(at=81, epoch=1)
 Connecting(at=81, epoch=1, attempt=4)
-Selecting(at=82, epoch=2)
+Selecting(at=82, epoch=2, local='', remote='')
 Selected(at=83, epoch=2)
 BreakerClosed(at=83, epoch=2)
 NotSelected(at=85, epoch=2)
@@ -454,7 +454,7 @@ def test_every_event_says_when_over_which_connection_and_its_values() -> None:
     refused = OSError("refused")
     happens: dict[int, Callable[[], object]] = {
         0: engine.enable,
-        1: engine.tcp_opened,
+        1: lambda: engine.tcp_opened("10.0.0.5:40001", "10.1.2.3:5000"),
         2: lambda: engine.receive(select_rsp(end.last)),
         3: lambda: engine.receive(data(6, 12, 7)),
         4: lambda: goes_unread(end),

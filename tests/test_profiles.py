@@ -178,7 +178,7 @@ def test_a_key_may_be_written_in_any_way_that_toml_has(at: Path, content: str) -
         ("[link.a]\nxyz = 7", "f.toml:2: unknown setting 'xyz'; there are profile, name, host, "),
         (
             "[defaults]\nprofile = 'a'",
-            "f.toml:2: unknown setting 'profile'; there are name, host, ",
+            "f.toml:2: unknown profile 'a'; [defaults] are built on another file",
         ),
         ("[link.a.b]\nt3 = 7", "f.toml:1: unknown setting 'b'; "),
         ("[link.a]\n'' = 7", "f.toml:2: unknown setting ''; "),
@@ -197,6 +197,26 @@ def test_a_key_may_be_written_in_any_way_that_toml_has(at: Path, content: str) -
         ),
         ("[link.a]\nprofile = 'x'", "f.toml:2: unknown profile 'x'; there is none"),
         ("[link.a]\nprofile = 3", "f.toml:2: unknown profile 3; it is a name"),
+        (
+            "[link.a]\nprofile = 'x.toml'",
+            "f.toml:2: cannot read x.toml: No such file or directory",
+        ),
+        ("[link.a]\nprofile = '.toml'", "f.toml:2: cannot read .toml: No such file"),
+        ("[link.a]\nprofile = 'x\\0.toml'", "f.toml:2: cannot read x\\0.toml: No such file"),
+        ('[link.a]\nprofile = "x\\u0000.toml"', "f.toml:2: cannot read x\0.toml: embedded null"),
+        (
+            "[link.a]\nprofile = 'f.toml'",
+            "f.toml:1: 'link' in a file that is a profile: it has [defaults] only, and these are",
+        ),
+        ("[defaults]\nprofile = 3", "f.toml:2: unknown profile 3; it is a name"),
+        (
+            "[defaults]\nprofile = 'f.toml'",
+            "f.toml:2: a profile is built on itself: f.toml on f.toml",
+        ),
+        (
+            "[profile.a]\n[defaults]\nprofile = 'a'",
+            "f.toml:3: unknown profile 'a'; [defaults] are built on another file only",
+        ),
         (
             "[profile.a]\nprofile = 'a'",
             "f.toml:2: a profile is built on itself: a on a",
@@ -272,6 +292,99 @@ def test_what_is_wrong_is_told_with_file_and_line(
     at: Path, content: str | bytes, text: str
 ) -> None:
     assert error_of(at, content, "a").startswith(text)
+
+
+def test_a_profile_may_be_another_file_which_may_be_built_on_one_more(at: Path) -> None:
+    folder = at.parent / "tools"
+    folder.mkdir()
+    (folder / "stepper.toml").write_text(
+        "[defaults]\nprofile = '../all.toml'\nt3 = 90\ntolerate_select_rsp_1 = true\n"
+        "tls_key = 'key.pem'\nlinktest_interval = 0",
+        encoding="utf-8",
+    )
+    Path("all.toml").write_text("[defaults]\nt3 = 80\nt6 = 9\nt8 = 8", encoding="utf-8")
+    at.write_text(
+        "[defaults]\nt6 = 4\nt7 = 7\n[profile.near]\nprofile = 'tools/stepper.toml'\nt8 = 3\n"
+        "[link.a]\nprofile = 'near'\nt3 = 10\n[link.b]\nprofile = 'tools/stepper.toml'\n"
+        "[link.c]\n",
+        encoding="utf-8",
+    )
+    key = str(Path("tools/key.pem"))
+    of_tool = Settings(
+        name="b", t3=90, t6=9, t7=7, t8=8, tolerate_select_rsp_1=True, tls_key=key,
+        linktest_interval=None,
+    )  # fmt: skip
+    links = Settings.links_from_toml(at)
+    assert links["a"] == of_tool.replace(name="a", t3=10, t8=3)
+    assert links["b"] == of_tool
+    assert links["c"] == Settings(name="c", t6=4, t7=7)
+
+
+def test_the_defaults_of_a_file_may_be_built_on_another(at: Path) -> None:
+    Path("tool.toml").write_text("[defaults]\nt3 = 80\nt6 = 9", encoding="utf-8")
+    at.write_text("[defaults]\nprofile = 'tool.toml'\nt6 = 4\n[link.a]\nt7 = 7", encoding="utf-8")
+    assert Settings.from_toml(at) == Settings(name="a", t3=80, t6=4, t7=7)
+
+
+def test_a_profile_of_the_file_wins_over_a_file_of_its_name(at: Path) -> None:
+    Path("tool.toml").write_text("no TOML", encoding="utf-8")
+    at.write_text(
+        "[profile.'tool.toml']\nt3 = 80\n[link.a]\nprofile = 'tool.toml'", encoding="utf-8"
+    )
+    assert Settings.from_toml(at).t3 == 80
+
+
+ASKS = "[defaults]\n[link.a]\nprofile = 'tool.toml'\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("", "f.toml:3: tool.toml has no [defaults]: it has [defaults] only, and these are the"),
+        ("t3 = 7", "tool.toml:1: 't3' in a file that is a profile: it has [defaults] only"),
+        ("[defaults]\n[profile.x]", "tool.toml:2: 'profile' in a file that is a profile: it has"),
+        ("[defaults]\nt3 = 500", "tool.toml:2: t3=500 is not in 1..120 s"),
+        ("[defaults]\nhots = 5", "tool.toml:2: unknown setting 'hots'; did you mean 'host'?"),
+        ("[[defaults]]", "tool.toml:1: 'defaults' is no table: write [defaults]"),
+        ("[defaults]\nt3 = ", "f.toml:3: tool.toml:2: not valid TOML: Invalid value"),
+        (b"\xff", "f.toml:3: tool.toml:1: not UTF-8: invalid start byte"),
+        (b"#" * 1_000_001, "f.toml:3: tool.toml: longer than 1 MB, the limit of such a file"),
+        (
+            "[defaults]\nprofile = 'x'",
+            "tool.toml:2: unknown profile 'x'; [defaults] are built on another file only, as",
+        ),
+        (
+            "[defaults]\nprofile = 'x.toml'",
+            "tool.toml:2: cannot read x.toml: No such file or directory",
+        ),
+        (
+            "[defaults]\nprofile = 'tool.toml'",
+            "tool.toml:2: a profile is built on itself: tool.toml on tool.toml",
+        ),
+        (
+            "[defaults]\nprofile = 'folder/../tool.toml'",
+            "tool.toml:2: a profile is built on itself: tool.toml on folder/../tool.toml",
+        ),
+        ("[defaults]\nprofile = 'f.toml'", "f.toml:2: 'link' in a file that is a profile: it has"),
+        ("[defaults]\nprofile = 'folder.toml'", "tool.toml:2: cannot read folder.toml: "),
+    ],
+    ids=lambda value: repr(value)[:50],
+)
+def test_what_is_wrong_with_a_file_that_is_a_profile_is_told_in_one_line(
+    at: Path, content: str | bytes, text: str
+) -> None:
+    Path("folder").mkdir()
+    Path("folder.toml").mkdir()
+    tool = content if isinstance(content, bytes) else content.encode()
+    Path("tool.toml").write_bytes(tool)
+    assert error_of(at, ASKS, "a").startswith(text)
+
+
+def test_a_circle_of_files_is_told_with_all_of_them(at: Path) -> None:
+    for name, base in (("tool", "b"), ("b", "c"), ("c", "b")):
+        Path(f"{name}.toml").write_text(f"[defaults]\nprofile = '{base}.toml'", encoding="utf-8")
+    told = "c.toml:2: a profile is built on itself: b.toml on c.toml on b.toml"
+    assert error_of(at, ASKS, "a") == told
 
 
 def test_a_number_too_long_or_a_nesting_too_deep_is_told_with_its_line(at: Path) -> None:

@@ -353,8 +353,10 @@ async def test_a_connection_that_is_cancelled_at_any_point_leaves_no_session_tak
             trio.lowlevel.add_instrument(cancelling)
             enter = server._enter
 
-            def watched(peer: str, cancelling: CancelAt = cancelling, enter: Any = enter) -> Any:
-                place = enter(peer)
+            def watched(
+                peer: str, stream: Any, cancelling: CancelAt = cancelling, enter: Any = enter
+            ) -> Any:
+                place = enter(peer, stream)
                 cancelling.scope = place.scope
                 return place
 

@@ -17,6 +17,7 @@ import pytest
 
 from hsms_engine import Settings, SettingsError
 from hsms_engine.settings import OPTIONAL
+from hsms_engine.tolerances import TOLERANCES
 from statecharts.hsms import timers
 from tests.test_second_host import FOR_EVER
 
@@ -34,6 +35,7 @@ RANGES = [
     ("linktest_interval", 0.099, 0.1, 86_400, 86_400.001),
     ("breaker_open_time", 0.009, 0.01, 86_400, 86_400.001),
     ("port", -1, 0, 65_535, 65_536),
+    ("local_port", -1, 0, 65_535, 65_536),
     ("session_id", -1, 0, 32_767, 32_768),
     ("linktest_threshold", 0, 1, 100, 101),
     ("max_frame", 9, 10, 0xFFFF_FFFF, 0x1_0000_0000),
@@ -75,10 +77,15 @@ def test_the_defaults_are_those_of_e37() -> None:
 
 def test_every_number_has_its_range_here() -> None:
     fields = {field.name for field in dataclasses.fields(Settings)}
-    flags = {"check_session_id", "is_equipment", "log_hex", "allow_short_timers"}
+    flags = {
+        "check_session_id", "is_equipment", "write_direction_bit", "log_hex", "allow_short_timers",
+        *(each.setting for each in TOLERANCES),
+    }  # fmt: skip
     texts = {"tls_certificate", "tls_key", "tls_key_password", "tls_authorities", "tls_name"}
     several = {"allowed_networks", "tls_sessions"}
-    others = {"name", "host", "second_host", "text_encoding", *flags, *texts, *several}
+    others = {
+        "name", "host", "local_host", "second_host", "text_encoding", *flags, *texts, *several,
+    }  # fmt: skip
     assert fields - others == {name for name, *_ in RANGES}
 
 
@@ -101,7 +108,7 @@ def test_a_value_within_its_range_is_taken_and_one_beside_it_is_not(
     [
         field.name
         for field in dataclasses.fields(Settings)
-        if field.name not in ("name", "host") and not field.name.startswith("tls_")
+        if field.name not in ("name", "host", "local_host") and not field.name.startswith("tls_")
     ],
 )
 @pytest.mark.parametrize(
@@ -295,7 +302,15 @@ def test_a_choice_takes_only_its_words(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", ["check_session_id", "is_equipment", "log_hex", "allow_short_timers"]
+    "field",
+    [
+        "check_session_id",
+        "is_equipment",
+        "write_direction_bit",
+        "log_hex",
+        "allow_short_timers",
+        *(each.setting for each in TOLERANCES),
+    ],
 )
 def test_a_flag_is_true_or_false_and_nothing_like_it(field: str) -> None:
     with pytest.raises(SettingsError, match=f"^{field}=1 is not True or False"):
@@ -310,11 +325,15 @@ def test_a_host_is_a_name_or_an_address(host: object) -> None:
     with pytest.raises(SettingsError) as caught:
         make(host=host)
     assert str(caught.value).startswith(f"host={host!r} is not a host name or address")
+    if host != "":
+        with pytest.raises(SettingsError, match=r"local_host=.* is not a host name or address"):
+            make(local_host=host)
 
 
 @pytest.mark.parametrize("host", ["tool", "10.1.2.3", "fe80::1%eth0", "a_b-c.example.", "übung.de"])
 def test_whatever_may_be_a_name_is_one(host: str) -> None:
     assert make(host=host).host == host
+    assert make(local_host=host).local_host == host
 
 
 @pytest.mark.parametrize("name", ["", "etcher-1", "Ätzer 1, Halle 2", "n" * 100])

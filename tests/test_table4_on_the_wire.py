@@ -347,14 +347,24 @@ async def test_a_secondary_of_another_stream_or_function_is_not_the_reply(
 
 @pytest.mark.clause("data/w-bit")
 @BOTH_ENDS
-async def test_a_secondary_with_the_w_bit_is_not_the_reply(role: str) -> None:
-    async with selected(role) as (connection, peer), trio.open_nursery() as nursery:
+@pytest.mark.parametrize("tolerated", [True, False])
+async def test_a_secondary_with_the_w_bit_is_the_reply_only_if_that_is_tolerated(
+    role: str, tolerated: bool
+) -> None:
+    end = active_end if role == "active" else passive_end
+    async with (
+        end(tolerate_w_in_reply=tolerated, **QUIET) as (connection, peer),
+        trio.open_nursery() as nursery,
+    ):
         nursery.start_soon(connection.request, Message(1, 1, wait=True))
         system = (await peer.frame()).system
         await peer.send(data(1, 2, system, wait=True))
         await peer.ping()
-        assert connection.statistics().open_transactions == 1
+        assert connection.statistics().open_transactions == (0 if tolerated else 1)
         await peer.send(data(1, 2, system))
+        await peer.ping()
+        assert connection.statistics().open_transactions == 0
+        assert connection.statistics().counts["unexpected_secondaries"] == 1
 
 
 @pytest.mark.clause("data/primary")

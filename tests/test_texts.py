@@ -55,10 +55,12 @@ from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
 from statecharts.hsms.vocabulary import CloseGate, CloseTcp
 from tests import (
     test_admission,
+    test_local_address,
     test_settings,
     test_tls_files,
     test_tls_handshakes,
     test_tls_stream,
+    test_tolerances,
 )
 from tests.support.engines import (
     End,
@@ -481,7 +483,8 @@ def system_bytes_of(more: int) -> str:
 
 
 def timed_out_after(happens: Happens) -> object:
-    return request_of(selected(t3=20, session_id=2), in_order(happens, at(20)))
+    end = selected(t3=20, session_id=2, tolerate_w_in_reply=False)
+    return request_of(end, in_order(happens, at(20)))
 
 
 def faulted_with(function: int) -> object:
@@ -1775,10 +1778,12 @@ def shown() -> list[str]:
     ]
     for tested in (
         test_admission,
+        test_local_address,
         test_settings,
         test_tls_files,
         test_tls_handshakes,
         test_tls_stream,
+        test_tolerances,
     ):
         doors += [each for each in vars(tested).values() if isinstance(each, str)]
     traffic = [answer, *passed_over, *REASONS.values(), NO_SECS_II, NOT_SHOWN, *FAULTS.values()]

@@ -106,5 +106,5 @@ def test_only_the_latest_requests_that_were_given_up_are_known_when_their_replie
         "answers no open request",
         *["late reply to S1F1, which was cancelled 0.0 s before"] * 16,
     ]
-    end.take(data(1, 2, given_up[-1], wait=True), data(2, 2, given_up[-1]))
+    end.take(data(2, 2, given_up[-1]), data(1, 4, given_up[-1]))
     assert [each.passed_over for each in found[-2:]] == ["answers no open request"] * 2

@@ -58,7 +58,7 @@ READS = {
     "handlers", "outliving", "waiting_bytes", "accepted", "turned_away", "never_selected",
     "gave_way", "failed_connections", "failed_handlers", "cancelled_handlers", "dropped_primaries",
     "gone_before", "peer_certificate", "not_allowed", "too_frequent",
-    "failed_handshakes", "refused_certificates",
+    "failed_handshakes", "refused_certificates", "local_address", "remote_address",
 }  # fmt: skip
 HANDED_OVER = {"configure"}
 # Of a server and a reader, what their driver calls.

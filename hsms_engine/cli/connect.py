@@ -79,6 +79,18 @@ def connect(
             parser=str, metavar="NAME", help="the name in the peer's certificate, if not HOST"
         ),
     ] = None,
+    local_host: Annotated[
+        str | None,
+        typer.Option(
+            parser=str, metavar="ADDRESS", help="the address of this machine from which to dial"
+        ),
+    ] = None,
+    local_port: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole(0, 65_535), metavar="N", help="and its port; 0 lets the system choose"
+        ),
+    ] = None,
     protocol: Protocol,
     as_json: AsJson = False,
 ) -> int:
@@ -87,16 +99,21 @@ def connect(
         for name, value in (("HOST", host), ("PORT", port)):
             if value is None:
                 raise CommandError(f"Missing argument '{name}', or --config FILE", 2)
-    settings = protocol.settings(host=host, port=port, tls_name=tls_name)
+    settings = protocol.settings(
+        host=host, port=port, tls_name=tls_name, local_host=local_host, local_port=local_port
+    )
     # Only now it is known how their text is encoded.
     primaries = [_primary(text, settings.text_encoding) for text in send]
 
     async def run(this: Process) -> int:
         def tell(event: str, peer: str, message: Message | None = None) -> None:
-            if as_json:
-                this.json(_object(event, peer, message))
-            else:
+            if not as_json:
                 this.line(_text(event, peer, message))
+                return
+            told = _object(event, peer, message)
+            if event == "selected":
+                told |= {"local": connection.local_address, "remote": connection.remote_address}
+            this.json(told)
 
         async with open_hsms(settings) as connection:
             # What stops this lets the exit of the block around it separate.

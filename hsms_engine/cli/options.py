@@ -16,6 +16,8 @@ import typer
 from hsms_engine.cli.command import CommandError
 from hsms_engine.errors import SettingsError
 from hsms_engine.settings import Settings
+from hsms_engine.spelling import hint
+from hsms_engine.tolerances import TOLERANCES
 from statecharts import Timer
 from statecharts.hsms import timers
 
@@ -72,11 +74,30 @@ def path_option(what: str) -> Any:
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object a line")]
 
 
+_TOLERANCES = {each.name: each.setting for each in TOLERANCES}
+# Fields of groups of options that are not named as a setting.
+_NO_SETTINGS = frozenset({"config", "link", "tolerate", "no_tolerate"})
+
+
+def _tolerance(text: str) -> str:
+    """The name of a tolerance."""
+    if text not in _TOLERANCES:
+        raise typer.BadParameter(f"{text!r} is no tolerance; {hint(text, _TOLERANCES)}")
+    return text
+
+
+def _tolerance_option(what: str) -> Any:
+    """An option for names of tolerances."""
+    return typer.Option(
+        parser=_tolerance, metavar="NAME", show_default=False, help=f"{what}; may be repeated"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
     """The settings that are given: a link out of a file, and options that win over it.
 
-    Each field but the first two is named as its setting. None: not given.
+    Each field is named as its setting, but for ``_NO_SETTINGS``. None: not given.
     """
 
     config: Annotated[
@@ -115,8 +136,11 @@ class Given:
 
         They are validated as a whole: raises ``CommandError``.
         """
-        changes: Any = {each.name: getattr(self, each.name) for each in fields(self)} | others
-        del changes["config"], changes["link"]
+        changes: Any = {
+            each.name: getattr(self, each.name)
+            for each in fields(self)
+            if each.name not in _NO_SETTINGS
+        } | others
         changes = {
             name: value
             for name, value in changes.items()
@@ -167,3 +191,20 @@ class Protocol(Given):
         str | None,
         path_option("TLS: the authorities of the peer, as PEM; system: those known here"),
     ] = None
+    tolerate: Annotated[
+        list[str] | None,
+        _tolerance_option(f"a deviation of the peer that is tolerated: {', '.join(_TOLERANCES)}"),
+    ] = None
+    no_tolerate: Annotated[
+        list[str] | None, _tolerance_option("one that is not, though it is by default")
+    ] = None
+
+    def settings(self, **others: Any) -> Settings:
+        """As those of ``Given``, and what is tolerated."""
+        switched = dict.fromkeys(self.tolerate or (), True)
+        for name in self.no_tolerate or ():
+            if name in switched:
+                raise CommandError(f"--tolerate and --no-tolerate name {name}: which?", 2)
+            switched[name] = False
+        changes: Any = {_TOLERANCES[name]: is_on for name, is_on in switched.items()}
+        return Given.settings(self, **others).replace(**changes)

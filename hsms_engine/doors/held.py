@@ -51,6 +51,16 @@ class Held(Generic[M]):
         return self._held.peer
 
     @property
+    def local_address(self) -> str:
+        """That of this end of the latest connection, as ``host:port``; empty when not known."""
+        return self._held.local_address
+
+    @property
+    def remote_address(self) -> str:
+        """That of the peer, also when the link was given a name."""
+        return self._held.remote_address
+
+    @property
     def phase(self) -> Phase:
         """``"connecting"``, ``"selecting"``, ``"selected"``, ``"not selected"``, ``"closed"`` …"""
         return self._held.phase

@@ -8,6 +8,9 @@ What is bounded is shared by all links of one trio run (``Dials``):
   which comes back is not asked by thousands at once. Neither TCP nor Select holds it for longer
   than ``HELD`` seconds, so that a dead address does not hold up the others.
 
+A dial may be bound to an address of this machine (``Local``): then only those addresses of the peer
+are tried that are of the same family.
+
 ``Began`` is called when the waiting is over and the peer is really dialled: no timer may run
 against the peer before that. It gets a table that the dial keeps up to date: what has become of
 each address that was tried, when the name has several.
@@ -22,6 +25,8 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
 from itertools import chain, zip_longest
 
 import trio
@@ -36,6 +41,23 @@ _Found = tuple[
 Began = Callable[[Mapping[str, str]], None]
 # Another dial may have the slot. The second time it changes nothing.
 GiveBack = Callable[[], None]
+
+# An address of IPv6 that is only good with the interface on which it is.
+_LINK_LOCAL = IPv6Network("fe80::/10")
+_WINDOWS = sys.platform == "win32"
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """The address and the port of this machine from which to dial. Empty, and 0: the system's
+    choice."""
+
+    host: str = ""
+    port: int = 0
+
+
+ANYWHERE = Local()
+_Address = tuple[str, int] | tuple[str, int, int, int]
 
 # How many dials have a slot, and for how many seconds at most.
 _SLOTS = 64
@@ -79,7 +101,9 @@ class Dials:
         except UnicodeError as error:
             raise OSError(f"{host!r} is no host name: {error}") from None
         except socket.gaierror:
-            pass
+            if (scope := _scope_of(host)) is not None:
+                why = f"{host}: this machine has no interface {scope!r}"
+                raise OSError(errno.ENODEV, why) from None
         shared = self._running.setdefault(host, _LookUp())
         while (outcome := shared.outcome) is None:
             if shared.is_led:
@@ -153,13 +177,45 @@ def _resolve(host: str, flags: int = 0) -> Sequence[_Found]:
     )
 
 
-async def dial(host: str, port: int, began: Began) -> tuple[trio.SocketStream, GiveBack]:
+def _scope_of(host: str) -> str | None:
+    """The interface in an address of IPv6, as in ``fe80::1%eth0``; None when there is none."""
+    try:
+        return IPv6Address(host).scope_id
+    except ValueError:
+        return None
+
+
+def expect_scope(address: object) -> None:
+    """Raise ``OSError`` for an address of a socket that needs an interface and has none."""
+    match address:
+        case (str(host), _, _, 0) if IPv6Address(host) in _LINK_LOCAL:
+            raise OSError(
+                errno.EINVAL,
+                f"{host} is good on one link only: name the interface, as in {host}%eth0",
+            )
+        case _:
+            pass
+
+
+async def dial(
+    host: str, port: int, began: Began, local: Local = ANYWHERE
+) -> tuple[trio.SocketStream, GiveBack]:
     """Connect to the address of ``host`` that answers first. Its slot is to be given back.
 
     Raises ``OSError`` when none does. When cancelled, no socket stays open.
     """
     dials = _dials()
     found = _interleaved(await dials.addresses(host))
+    sources = await _sources(dials, local)
+    if sources is not None:
+        fitting = [each for each in found if each[0] in sources]
+        if not fitting:
+            raise OSError(
+                errno.EAFNOSUPPORT,
+                f"local_host={local.host!r} has addresses of {_family(*sources)} only, and "
+                f"{host} of {_family(found[0][0])}",
+            )
+        found = fitting
     slot = _Slot(dials.slots)
     await dials.slots.acquire_on_behalf_of(slot)
     with ExitStack() as unless_connected:
@@ -167,11 +223,41 @@ async def dial(host: str, port: int, began: Began) -> tuple[trio.SocketStream, G
         tried: dict[str, str] = {}
         began(tried)
         if len(found) == 1:
-            connected = await _connect(found[0], port, slot.give_back)
+            connected = await _connect(found[0], port, slot.give_back, sources)
         else:
-            connected = await _connect_to_any(found, port, slot.give_back, tried)
+            connected = await _connect_to_any(found, port, slot.give_back, tried, sources)
         unless_connected.pop_all()
     return trio.SocketStream(trio.socket.from_stdlib_socket(connected)), slot.give_back
+
+
+# By family, from where to dial.
+_Sources = Mapping[socket.AddressFamily, _Address]
+
+
+async def _sources(dials: Dials, local: Local) -> _Sources | None:
+    """The addresses from which to dial; None when the system chooses."""
+    if not local.host:
+        any_address: dict[socket.AddressFamily, _Address] = {
+            socket.AF_INET: ("0.0.0.0", local.port),  # it does not listen
+            socket.AF_INET6: ("::", local.port, 0, 0),
+        }
+        return any_address if local.port else None
+    try:
+        found = await dials.addresses(local.host)
+    except OSError as error:
+        why = f"local_host={local.host!r}: {error.strerror or error}"
+        raise OSError(error.errno, why) from None
+    sources: dict[socket.AddressFamily, _Address] = {}
+    for family, _, _, _, (address, _, *rest) in found:
+        source: _Address = (address, local.port, *rest)  # type: ignore[assignment]  # as it was
+        expect_scope(source)
+        # The first of each family is the one that the system prefers.
+        sources.setdefault(family, source)
+    return sources
+
+
+def _family(family: socket.AddressFamily) -> str:
+    return "IPv6" if family == socket.AF_INET6 else "IPv4"
 
 
 def _interleaved(found: Sequence[_Found]) -> list[_Found]:
@@ -183,7 +269,11 @@ def _interleaved(found: Sequence[_Found]) -> list[_Found]:
 
 
 async def _connect_to_any(
-    found: Sequence[_Found], port: int, give_back: Callable[[], None], tried: dict[str, str]
+    found: Sequence[_Found],
+    port: int,
+    give_back: Callable[[], None],
+    tried: dict[str, str],
+    sources: _Sources | None,
 ) -> socket.socket:
     """The socket that is connected first; all others are closed."""
     connected: list[socket.socket] = []
@@ -193,7 +283,7 @@ async def _connect_to_any(
         address = each[4][0]
         tried[address] = "no answer"
         try:
-            connected.append(opened.enter_context(await _connect(each, port, give_back)))
+            connected.append(opened.enter_context(await _connect(each, port, give_back, sources)))
         except OSError as error:
             tried[address] = str(error.strerror)
             numbers.add(error.errno)
@@ -218,15 +308,21 @@ async def _connect_to_any(
     return connected[0]
 
 
-async def _connect(each: _Found, port: int, give_back: Callable[[], None]) -> socket.socket:
+async def _connect(
+    each: _Found, port: int, give_back: Callable[[], None], sources: _Sources | None
+) -> socket.socket:
     """A connected socket. ``give_back`` is called when the slot has been held long enough.
 
     Not by trio's connect, which waits in one piece.
     """
     family, kind, protocol, _, (address, _, *rest) = each
+    expect_scope(each[4])
+    source = None if sources is None else sources[family]
     with ExitStack() as opened:
         made = opened.enter_context(socket.socket(family, kind, protocol))
         made.setblocking(False)
+        if source is not None:
+            _bind(made, source)
         error = made.connect_ex((address, port, *rest))
         if error in _UNDER_WAY:
             with trio.move_on_after(HELD) as held:
@@ -239,9 +335,51 @@ async def _connect(each: _Found, port: int, give_back: Callable[[], None]) -> so
             # A connect to a free port in the range of source ports may connect to itself.
             error = errno.ECONNREFUSED
         if error:
-            raise _system_error(error)
+            raise _system_error(error) if source is None else _from(source, error)
         opened.pop_all()
     return made
+
+
+def _bind(made: socket.socket, source: _Address) -> None:
+    """Let it be connected from ``source``. Raises ``OSError``, which says why it cannot be."""
+    if source[1] and not _WINDOWS:
+        # A connection that is over may have the port for a minute. On Windows this option would
+        # take a port from a program that has it.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind(source)
+    except OSError as error:
+        here = _text(source)
+        match error.errno:
+            case errno.EADDRNOTAVAIL:
+                why = f"local_host: {source[0]} is no address of this machine"
+            case errno.EADDRINUSE:
+                why = f"local_port: another socket has {here}"
+            case errno.EACCES:
+                why = f"local_port: this program may not use {here}"
+            case _:
+                why = f"cannot dial from {here}"
+        raise OSError(error.errno, f"{why}: {error.strerror}") from None
+
+
+def _from(source: _Address, number: int) -> OSError:
+    """The error of a connect from ``source``."""
+    error, here = _system_error(number), _text(source)
+    if number == errno.EADDRNOTAVAIL and source[1]:
+        why = (
+            f"{error.strerror}: TCP may keep local_port {source[1]} for the connection before this "
+            "one, for a minute (TIME_WAIT)"
+        )
+        return OSError(number, why)
+    return OSError(number, f"{error.strerror} (from {here})")
+
+
+def _text(source: _Address) -> str:
+    """An address from which to dial, without a port that the system chooses."""
+    host, port = source[:2]
+    if not port:
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _system_error(number: int) -> OSError:

@@ -39,6 +39,7 @@ from hsms_engine.driver.tcp import (
     RECEIVE_SIZE,
     PatientDial,
     Stream,
+    addresses_of,
     system_error,
 )
 from hsms_engine.driver.tls import PeerCertificate
@@ -544,7 +545,7 @@ class Driver:
     async def _run_epoch(
         self,
         stream: Stream,
-        begin: Callable[[], None],
+        begin: Callable[[str, str], None],
         give_back: GiveBack | None = None,
     ) -> None:
         """Run one connection. That of a passive link is its only one, so its time is kept here."""
@@ -558,7 +559,7 @@ class Driver:
                 self.engine.on_unreadable(transport.wake_from_anywhere)
                 if isinstance(stream, Readable):
                     self._reading = Reading(stream, self._read_little)
-                begin()
+                begin(*addresses_of(stream))
                 self.turn()
                 nursery.start_soon(transport.run, self._write_turn, self._catch_up)
                 if give_back is not None:

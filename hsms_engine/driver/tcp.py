@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import trio
 
-from hsms_engine.driver.dialling import Began, GiveBack, dial
+from hsms_engine.driver.dialling import ANYWHERE, Began, GiveBack, Local, dial, expect_scope
 from hsms_engine.driver.turns import turns_here
 
 RECEIVE_SIZE = 65_536
@@ -57,6 +57,17 @@ class Peekable(Protocol):
     def is_over(self) -> bool: ...
 
 
+@runtime_checkable
+class Addressed(Protocol):
+    """A stream that knows the addresses of its two ends, as ``DirectStream`` does."""
+
+    @property
+    def local_address(self) -> str: ...
+
+    @property
+    def remote_address(self) -> str: ...
+
+
 class _Borrowed(socket.socket):
     """A second object for a socket that another object owns: it closes nothing when dropped.
 
@@ -84,6 +95,22 @@ class DirectStream(trio.abc.HalfCloseableStream):
             # some systems answer with an error.
             with contextlib.suppress(OSError):
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
+
+    @property
+    def local_address(self) -> str:
+        """That of this end, as ``host:port``; empty when the system does not know it any more."""
+        return self._address(self._socket.getsockname)
+
+    @property
+    def remote_address(self) -> str:
+        """That of the peer."""
+        return self._address(self._socket.getpeername)
+
+    def _address(self, ask: Callable[[], object]) -> str:
+        try:
+            return address_text(ask())
+        except OSError:
+            return ""
 
     def send_nowait(self, data: bytes | memoryview) -> int:
         """Give the kernel the bytes that it takes now. How many it took, perhaps 0.
@@ -350,8 +377,10 @@ class Listener:
 
 
 def address_text(address: object) -> str:
-    """An address as people write it."""
+    """An address as people write it, with its interface where it needs one."""
     match address:
+        case (str(host), int(port), _, int(scope)) if scope:
+            return f"[{host}%{_interface(scope)}]:{port}"
         case (str(host), int(port), *_):
             return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         case str(path) if path:
@@ -360,12 +389,30 @@ def address_text(address: object) -> str:
             return "a Unix socket"
 
 
+def _interface(number: int) -> str:
+    """The name of an interface; on Windows its number, which people write there."""
+    if sys.platform != "win32":
+        # It may be gone.
+        with contextlib.suppress(OSError):
+            return socket.if_indextoname(number)
+    return str(number)
+
+
 def host_of(address: str) -> str:
-    """The host in ``address_text``, without port and scope; empty when there is none."""
+    """The host in ``address_text``, without port; empty when there is none."""
     host, _, port = address.rpartition(":")
     if "/" in host or not port.isdecimal():
         return ""
-    return host.strip("[]").partition("%")[0]
+    return host.strip("[]")
+
+
+def addresses_of(stream: Stream) -> tuple[str, str]:
+    """The addresses of this end and of the peer; empty when they are not known."""
+    match stream:
+        case Addressed():
+            return stream.local_address, stream.remote_address
+        case _:
+            return "", ""
 
 
 def system_error(error: BaseException) -> OSError | None:
@@ -377,12 +424,14 @@ def system_error(error: BaseException) -> OSError | None:
             return system_error(error.__cause__) if error.__cause__ is not None else None
 
 
-async def dial_tcp(host: str, port: int, began: Began) -> tuple[DirectStream, GiveBack]:
+async def dial_tcp(
+    host: str, port: int, began: Began, local: Local = ANYWHERE
+) -> tuple[DirectStream, GiveBack]:
     """Connect to the address of ``host`` that answers first: see ``dialling``.
 
     Raises ``OSError`` when none does. When cancelled, no socket stays open.
     """
-    stream, give_back = await dial(host, port, began)
+    stream, give_back = await dial(host, port, began, local)
     return DirectStream(stream), give_back
 
 
@@ -413,6 +462,7 @@ async def listen_tcp(host: str, port: int, backlog: int = _BACKLOG) -> Listener:
     except UnicodeError as error:
         raise OSError(f"{host!r} is no host name: {error}") from None
     family, kind, protocol, _, address = found[0]
+    expect_scope(address)
     with _closed_unless_done(trio.socket.socket(family, kind, protocol)) as made:
         made.setsockopt(socket.SOL_SOCKET, _ONE_LISTENER, 1)
         if family == socket.AF_INET6:

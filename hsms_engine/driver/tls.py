@@ -24,7 +24,14 @@ from typing import Any
 import trio
 
 from hsms_engine.driver.dialling import HELD, Began, GiveBack
-from hsms_engine.driver.tcp import BROKEN, PatientDial, Resettable, Stream, system_error
+from hsms_engine.driver.tcp import (
+    BROKEN,
+    PatientDial,
+    Resettable,
+    Stream,
+    addresses_of,
+    system_error,
+)
 from hsms_engine.driver.tls_files import TlsChoice, wrapped
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.settings import Settings
@@ -142,7 +149,7 @@ async def dial_tls(
         notes[settings.host] = (
             "TCP is open, and the TLS handshake is not over: it may speak HSMS without TLS"
         )
-        name = settings.tls_name or settings.host
+        name = settings.peer_name
         async with open_bare_nursery() as nursery:
             nursery.start_soon(_give_back_later, give_back)
             secured = await secure(stream, context, listens=False, name=name)
@@ -202,6 +209,16 @@ class TlsStream(trio.abc.HalfCloseableStream):
         self._broken: str | None = None
         self._unsendable: str | None = None
         self._is_closed = False
+
+    @property
+    def local_address(self) -> str:
+        """That of this end of the stream below; empty when it is not known."""
+        return addresses_of(self._stream)[0]
+
+    @property
+    def remote_address(self) -> str:
+        """That of the peer."""
+        return addresses_of(self._stream)[1]
 
     async def _shake_hands(self) -> None:
         hello = b""

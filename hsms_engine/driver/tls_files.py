@@ -207,7 +207,7 @@ class TlsChoice:
             )
         if context is not None:
             try:
-                wrapped(context, self._listens, settings.tls_name or settings.host)
+                wrapped(context, self._listens, settings.peer_name)
             except (ssl.SSLError, ValueError) as error:
                 raise SettingsError(f"TLS: this context cannot be used here: {error}") from None
         elif not self._listens and settings.tls_name:

@@ -267,12 +267,12 @@ class Function(Message, metaclass=_Slotted):
         return same
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, text_encoding: str | None = None) -> Self:
         """The one message that ``text`` holds as SML, as this function. Raises as ``of`` does.
 
         Raises :class:`~hsms_engine.sml.SmlError` too, as :meth:`Message.parse` does.
         """
-        return cls.of(Message.parse(text))
+        return cls.of(Message.parse(text, text_encoding))
 
     @classmethod
     def differences(cls, message: Message) -> Iterator[str]:
@@ -286,17 +286,22 @@ class Function(Message, metaclass=_Slotted):
         if cls.reply == "needed" and not message.wait:
             yield f"{name}: expected the W-bit: it has a reply"
         try:
-            item = message._decoded()
+            items = message._decoded()
         except DecodeError as error:
             yield f"{name} .item: {error}"
             return
-        if cls.layout is None:
-            if item is not None:
-                yield f"{name} .item: expected only a header, got {type(item).__name__}"
-        elif item is None:
-            yield f"{name} .item: expected {cls.layout.expected}, got only a header"
-        else:
-            yield from cls.layout.check(item, f"{name} .item")
+        expected = "only a header" if cls.layout is None else cls.layout.expected
+        match items:
+            case () if cls.layout is not None:
+                yield f"{name} .item: expected {expected}, got only a header"
+            case ():
+                pass
+            case (item,) if cls.layout is not None:
+                yield from cls.layout.check(item, f"{name} .item")
+            case (item,):
+                yield f"{name} .item: expected {expected}, got {type(item).__name__}"
+            case _:
+                yield f"{name} .items: expected {expected}, got {len(items)} items"
 
 
 def _layout(fields: Sequence[Field[Any, Any]], optional_from: int | None) -> Node | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hsms_engine.wire import SECS_II, DeselectStatus, Frame, SelectStatus, SType
+from hsms_engine.wire import CONTROL_SESSION_ID, SECS_II, DeselectStatus, Frame, SelectStatus, SType
 
 _CONTROL = frozenset(int(each) for each in SType) - {int(SType.DATA)}
 
@@ -25,11 +25,20 @@ class OwnRequests:
     linktest: int | None = None
 
 
-def classify(frame: Frame, own: OwnRequests, *, entity_taken: bool) -> str:
+def has_other_session_id(frame: Frame) -> bool:
+    """Whether it is a control message that has not the session id of one."""
+    is_control = frame.stype in _CONTROL and frame.ptype == SECS_II
+    return is_control and frame.session_id != CONTROL_SESSION_ID
+
+
+def classify(
+    frame: Frame, own: OwnRequests, *, entity_taken: bool, already_active: bool = False
+) -> str:
     """The event of a frame. A data message comes here only while the gate is closed.
 
     ``entity_taken``: another connection has this entity's session, so a Select.req is a competing
-    one. PType is checked before SType, and both before the body.
+    one. ``already_active``: Select.rsp 1 is taken as 0. PType is checked before SType, and both
+    before the body.
     """
     if frame.ptype != SECS_II:
         return "unsupported_ptype_received"
@@ -46,7 +55,7 @@ def classify(frame: Frame, own: OwnRequests, *, entity_taken: bool) -> str:
         case SType.SELECT_REQ:
             return "competing_select_req_received" if entity_taken else "select_req_received"
         case SType.SELECT_RSP:
-            return _select_rsp(frame, own)
+            return _select_rsp(frame, own, already_active=already_active)
         case SType.DESELECT_REQ:
             return "deselect_req_received"
         case SType.DESELECT_RSP:
@@ -60,14 +69,14 @@ def classify(frame: Frame, own: OwnRequests, *, entity_taken: bool) -> str:
             return "separate_req_received"
 
 
-def _select_rsp(frame: Frame, own: OwnRequests) -> str:
+def _select_rsp(frame: Frame, own: OwnRequests, *, already_active: bool) -> str:
     if frame.system_bytes != own.select:
         return "unexpected_rsp_received"
     match frame.byte3:
         case SelectStatus.ESTABLISHED:
             return "select_rsp_accepted"
         case SelectStatus.ALREADY_ACTIVE:
-            return "select_rsp_already_active"
+            return "select_rsp_accepted" if already_active else "select_rsp_already_active"
         case _:
             return "select_rsp_refused"
 

@@ -12,8 +12,9 @@ from random import Random
 from hsms_engine.message import Message
 from hsms_engine.protocol.epoch import Epoch
 from hsms_engine.protocol.outputs import Outputs
-from hsms_engine.protocol.traffic import FRAME_BYTES, Traffic
+from hsms_engine.protocol.traffic import FOREIGN, FRAME_BYTES, NOT_ALLOWED, Traffic
 from hsms_engine.settings import Settings
+from hsms_engine.tolerances import DIRECTION, Tolerance
 from hsms_engine.wire import SECS_II, Frame, SType
 
 
@@ -22,6 +23,7 @@ class Context:
 
     __slots__ = (
         "_name_peer",
+        "addresses",
         "clock",
         "counters",
         "epoch",
@@ -35,6 +37,7 @@ class Context:
         "tried",
         "watched",
         "watching",
+        "written_session_id",
     )
 
     def __init__(
@@ -44,12 +47,14 @@ class Context:
         random: Random,
         name_peer: Callable[[Settings], str],
     ) -> None:
-        self.settings = settings
+        self.use(settings)
         self.clock = clock
         self.random = random
         self._name_peer = name_peer
         # The peer's name in messages to people.
         self.peer = name_peer(settings)
+        # Those of this end and of the peer, of the latest connection.
+        self.addresses = "", ""
         # What has become of each address that the latest dial tries, if it tries several.
         self.tried: Mapping[str, str] = {}
         self.epoch: Epoch | None = None
@@ -68,6 +73,13 @@ class Context:
         self.counters: defaultdict[str, int] = defaultdict(int)
         self.outputs = Outputs()
 
+    def use(self, settings: Settings) -> None:
+        """These are the settings in force."""
+        self.settings = settings
+        writes_direction = settings.write_direction_bit and settings.is_equipment
+        # Computed once, because each message that goes out has it.
+        self.written_session_id = settings.session_id | (DIRECTION if writes_direction else 0)
+
     def begin_attempt(self) -> None:
         """TCP is dialled, with the address that is now in the settings."""
         self.peer = self._name_peer(self.settings)
@@ -83,6 +95,39 @@ class Context:
         )
         self.epoch.unreadable.tell = self.tell_unreadable
 
+    def note_read(
+        self,
+        epoch: Epoch,
+        frame: Frame,
+        message: Message | None,
+        tolerated: tuple[Tolerance, ...],
+        *,
+        cut: int = 0,
+        passed_over: str | None = None,
+        since: float | None = None,
+    ) -> None:
+        """A message was read, and what is ``tolerated`` in it, which is counted.
+
+        It comes out when somebody watches, or when it is the first of its connection that deviates
+        so or has a foreign session id.
+        """
+        for each in tolerated:
+            self.counters[each.counter] += 1
+        kinds = [each.name for each in tolerated]
+        if passed_over is FOREIGN or passed_over is NOT_ALLOWED:
+            kinds.append(FOREIGN)
+        is_first = epoch.meet(kinds)
+        if self.watching or is_first:
+            self.note(
+                frame,
+                message,
+                cut=cut,
+                passed_over=passed_over,
+                since=since,
+                tolerated=tolerated,
+                is_first=is_first,
+            )
+
     def note(
         self,
         frame: Frame,
@@ -92,6 +137,8 @@ class Context:
         cut: int = 0,
         passed_over: str | None = None,
         since: float | None = None,
+        tolerated: tuple[Tolerance, ...] = (),
+        is_first: bool = False,
     ) -> None:
         """Put out a message of the latest connection, for those who watch.
 
@@ -120,6 +167,8 @@ class Context:
                 message,
                 passed_over,
                 None if since is None else now - since,
+                tolerated,
+                is_first,
             )
         )
 

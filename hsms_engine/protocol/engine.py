@@ -27,7 +27,7 @@ from typing import assert_never
 from hsms_engine.errors import ClosedError, ConnectionLostError, HsmsError, LocalProtocolError
 from hsms_engine.message import Message
 from hsms_engine.protocol.causes import each_with_reason
-from hsms_engine.protocol.classify import classify
+from hsms_engine.protocol.classify import classify, has_other_session_id
 from hsms_engine.protocol.context import Context, ignore
 from hsms_engine.protocol.control import (
     DESELECT,
@@ -48,7 +48,8 @@ from hsms_engine.protocol.statistics import COUNTERS, Statistics
 from hsms_engine.protocol.traffic import AFTER_OUR_LAST, AFTER_THE_END, PASSED_OVER
 from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.settings import Settings
-from hsms_engine.wire import SECS_II, Frame, FrameLengthError, SType
+from hsms_engine.tolerances import CONTROL_SESSION_ID, SELECT_RSP_1, Tolerance
+from hsms_engine.wire import SECS_II, Frame, FrameLengthError, SelectStatus, SType
 from statecharts import System
 from statecharts.hsms.timers import T6, T6_LINKTEST
 
@@ -146,9 +147,13 @@ class Engine:
             self._context.tried = {} if tried is None else tried
             self._life.timers.dial_began()
 
-    def tcp_opened(self) -> None:
-        """The dial that ``OpenTcp`` asked for came up. Ignored when the dial was abandoned."""
+    def tcp_opened(self, local: str = "", remote: str = "") -> None:
+        """The dial that ``OpenTcp`` asked for came up. Ignored when the dial was abandoned.
+
+        ``local`` and ``remote`` are the addresses of its ends, for people; empty: not known.
+        """
         if self._life.takes("tcp_opened"):
+            self._context.addresses = local, remote
             self._life.tell("tcp_opened")
 
     def tcp_failed(self, error: Exception) -> None:
@@ -160,8 +165,9 @@ class Engine:
         """The peer may use these session ids only; messages with others are foreign."""
         self._context.session_ids = session_ids
 
-    def tcp_accepted(self) -> None:
-        """Passive: TCP was accepted."""
+    def tcp_accepted(self, local: str = "", remote: str = "") -> None:
+        """Passive: TCP was accepted. The addresses are as in ``tcp_opened``."""
+        self._context.addresses = local, remote
         self._life.tell("tcp_accepted")
 
     def tcp_closed(self, error: Exception | None = None) -> None:
@@ -483,6 +489,11 @@ class Engine:
         return self._context.peer
 
     @property
+    def addresses(self) -> tuple[str, str]:
+        """Those of this end and of the peer, of the latest connection; empty: not known."""
+        return self._context.addresses
+
+    @property
     def phase(self) -> Phase:
         """The connection's state as people name it."""
         return self._life.phase
@@ -653,29 +664,48 @@ class Engine:
 
         Returns why the connection cannot go on, if so.
         """
+        settings = self._context.settings
+        tolerated: tuple[Tolerance, ...] = ()
+        if has_other_session_id(frame):
+            if not settings.tolerate_control_session_id:
+                self._exchange.pass_over_control(epoch, frame)
+                return None
+            tolerated = (CONTROL_SESSION_ID,)
         is_reject = frame.stype == SType.REJECT_REQ and frame.ptype == SECS_II
-        if is_reject and self._exchange.receive_reject(epoch, frame):
+        if is_reject and self._exchange.receive_reject(epoch, frame, tolerated):
             return None
         shared = self._entity if frame.stype == SType.SELECT_REQ else None
         taken = shared is not None and shared.taken_for(self._life)
-        event = classify(frame, epoch.own, entity_taken=taken)
+        event = classify(
+            frame,
+            epoch.own,
+            entity_taken=taken,
+            already_active=settings.tolerate_select_rsp_1,
+        )
+        if event == "select_rsp_accepted" and frame.byte3 == SelectStatus.ALREADY_ACTIVE:
+            tolerated += (SELECT_RSP_1,)
         if event in PASSED_OVER and (named := epoch.transactions.find(frame.system_bytes)):
             epoch.not_taken.add(frame, named)
-        if self._context.watching:
-            self._note_control(epoch, frame, event)
+        if self._context.watching or tolerated:
+            self._note_control(epoch, frame, event, tolerated)
         self._life.tell(event, frame)
         if self._context.epoch is not epoch:
             return None
         return self._exchange.overdrawn(epoch)
 
-    def _note_control(self, epoch: Epoch, frame: Frame, event: str) -> None:
+    def _note_control(
+        self, epoch: Epoch, frame: Frame, event: str, tolerated: tuple[Tolerance, ...]
+    ) -> None:
         why, mark = PASSED_OVER.get(event), None
         if why is None and "leaving" in self._life.snapshot:
             why = AFTER_OUR_LAST
         if why is None and frame.stype in _ANSWER_TO:
             mark = epoch.outbox.marks.get(_ANSWER_TO[SType(frame.stype)])
-        self._context.note(
+        self._context.note_read(
+            epoch,
             frame,
+            None,
+            tolerated,
             cut=epoch.decoder.dropped_of(frame),
             passed_over=why,
             since=None if mark is None else mark.since,

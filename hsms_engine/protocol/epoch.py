@@ -7,7 +7,7 @@ primary knows its epoch, so that a reply cannot go to another connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from hsms_engine.message import Message
 from hsms_engine.protocol.classify import OwnRequests
@@ -34,7 +34,7 @@ class Unreadable:
     def __reduce__(self) -> tuple[type[Unreadable], tuple[()]]:
         return Unreadable, ()
 
-    def add(self, message: Message) -> None:
+    def add(self, message: Primary | Secondary) -> None:
         """The program has read this message. Nothing happens when its connection is over."""
         tell = self.tell
         if tell is not None:
@@ -46,13 +46,15 @@ class Unreadable:
         return self._found.pop(0) if self._found else None
 
 
-def _header(message: Message) -> Frame:
-    """The frame of a received message, without its body."""
+def _header(message: Primary | Secondary) -> Frame:
+    """The frame of a received message as it came, without its body."""
     session_id, system_bytes = message.session_id, message.system_bytes
     assert session_id is not None
     assert system_bytes is not None
     byte2 = message.stream | (0x80 if message.wait else 0)
-    return Frame(session_id, byte2, message.function, 0, SType.DATA, system_bytes, b"")
+    return Frame(
+        session_id | message.direction, byte2, message.function, 0, SType.DATA, system_bytes, b""
+    )
 
 
 class Primary(Message):
@@ -61,10 +63,13 @@ class Primary(Message):
     ``size`` is that of its body in bytes. ``answered``: its one reply is queued. ``taken``: the
     program has it, so it does not count against ``inbox_size`` any more. ``told``: its connection
     knows that it is no SECS-II. ``received_at`` is the clock in seconds, ``number`` counts the
-    primaries in the inbox of a link.
+    primaries in the inbox of a link. ``direction``: the direction bit that its header had and its
+    ``session_id`` has not, or 0.
     """
 
-    __slots__ = ("answered", "epoch", "number", "received_at", "size", "taken", "told")
+    __slots__ = (
+        "answered", "direction", "epoch", "number", "received_at", "size", "taken", "told",
+    )  # fmt: skip
 
     epoch: Epoch
     size: int
@@ -73,6 +78,7 @@ class Primary(Message):
     told: bool
     received_at: float
     number: int
+    direction: int
 
     def _found_unreadable(self) -> None:
         if not self.told:
@@ -81,11 +87,15 @@ class Primary(Message):
 
 
 class Secondary(Message):
-    """A received secondary. ``unreadable`` is None when its connection knows."""
+    """A received secondary. ``unreadable`` is None when its connection knows.
 
-    __slots__ = ("unreadable",)
+    ``direction``: as in a ``Primary``.
+    """
+
+    __slots__ = ("direction", "unreadable")
 
     unreadable: Unreadable | None
+    direction: int
 
     def _found_unreadable(self) -> None:
         if (unreadable := self.unreadable) is not None:
@@ -99,7 +109,7 @@ class Epoch:
     __slots__ = (
         "decoder",
         "last_received",
-        "met_foreign",
+        "met",
         "not_taken",
         "number",
         "outbox",
@@ -117,7 +127,13 @@ class Epoch:
         self.outbox = Outbox()
         self.not_taken = NotTakenMessages()
         self.was_selected = False
-        # Whether a message with a foreign session id has come.
-        self.met_foreign = False
+        # What is told of its first message only, and has come.
+        self.met: tuple[str, ...] = ()
         self.unreadable = Unreadable()
         self.last_received = now
+
+    def meet(self, kinds: Iterable[str]) -> bool:
+        """A message of these kinds has come. Returns whether it is the first of one of them."""
+        new = tuple(each for each in kinds if each not in self.met)
+        self.met += new
+        return bool(new)

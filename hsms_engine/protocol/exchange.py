@@ -3,8 +3,9 @@
 They do not go through the charts, and pass only while the session is selected. A message that fits
 nowhere is counted or reported, never dropped silently.
 
-* Only a secondary can be the reply to an open request, by system bytes, stream and function. A
-  primary with the system bytes of an open request is still a primary: each end numbers its own.
+* Only a secondary can be the reply to an open request, by system bytes, stream and function, but
+  for what is tolerated (``replies``). A primary with the system bytes of an open request is still
+  a primary: each end numbers its own.
 * The primaries that the program has not taken are bounded in number and bytes. They can be read
   when their connection is over, but can only be answered over that connection.
 """
@@ -28,10 +29,18 @@ from hsms_engine.protocol.context import Context
 from hsms_engine.protocol.entity import Entity
 from hsms_engine.protocol.epoch import Epoch, Primary, Secondary
 from hsms_engine.protocol.not_taken import in_words
-from hsms_engine.protocol.stream_nine import FAULTS, header_of, report, reported_header
+from hsms_engine.protocol.replies import deviations
+from hsms_engine.protocol.stream_nine import (
+    FAULTS,
+    header_of,
+    report,
+    reported_header,
+    with_other_direction,
+)
 from hsms_engine.protocol.timers import Timers
 from hsms_engine.protocol.traffic import FOREIGN, NO_ROOM, NOT_ALLOWED, UNEXPECTED
 from hsms_engine.protocol.transactions import Transaction
+from hsms_engine.tolerances import DIRECTION, DIRECTION_BIT, Tolerance
 from hsms_engine.wire import HEADER_LENGTH, PREFIX_BYTES, SECS_II, WAIT, Frame, SType, data_prefix
 
 # The most bytes of answers to what a peer asks that wait for it to read them. No program waits for
@@ -71,7 +80,7 @@ class Exchange:
             number,
             message._stream,
             message._function,
-            self._context.settings.session_id,
+            self._context.written_session_id,
             before,
             outbox.queued,
             epoch.not_taken.count,
@@ -170,14 +179,20 @@ class Exchange:
         context.counters["messages_received"] += 1
         session_id, byte2, function, _, _, system_bytes, body = frame
         settings = context.settings
-        if session_id != settings.session_id and settings.check_session_id:
-            return self._receive_foreign(epoch, frame, FOREIGN)
+        tolerated: tuple[Tolerance, ...] = ()
+        direction = 0
+        if session_id != settings.session_id:
+            session_id = settings.device_id(session_id)
+            if session_id != settings.session_id and settings.check_session_id:
+                return self._receive_foreign(epoch, frame, FOREIGN)
+            if session_id != frame.session_id:
+                direction, tolerated = DIRECTION, (DIRECTION_BIT,)
         if context.session_ids is not None and session_id not in context.session_ids:
             return self._receive_foreign(epoch, frame, NOT_ALLOWED)
         stream, wait = byte2 & 0x7F, byte2 > 0x7F
         if function & 1:
             if stream == 9:
-                self._receive_report(epoch, frame)
+                tolerated = self._receive_report(epoch, frame) or tolerated
             primary = Primary.received(
                 stream, function, wait, body, session_id, system_bytes, settings.text_encoding
             )
@@ -185,33 +200,41 @@ class Exchange:
             primary.size = len(body)
             primary.received_at = epoch.last_received
             primary.answered = primary.taken = primary.told = False
+            primary.direction = direction
             problem = self._receive_primary(primary)
-            if context.watching:
-                context.note(frame, primary, passed_over=NO_ROOM if problem else None)
+            if context.watching or tolerated:
+                why = NO_ROOM if problem else None
+                context.note_read(epoch, frame, primary, tolerated, passed_over=why)
             return problem
         message = Secondary.received(
             stream, function, wait, body, session_id, system_bytes, settings.text_encoding
         )
         message.unreadable = epoch.unreadable
-        transaction = None if wait else epoch.transactions.find(system_bytes)
+        message.direction = direction
+        transaction = epoch.transactions.find(system_bytes)
+        if transaction is not None and (
+            wait or function != transaction.function + 1 or stream != transaction.stream
+        ):
+            found = deviations(frame, transaction.stream, transaction.function, settings)
+            if found is None:
+                transaction = None
+            else:
+                tolerated += found
         if transaction is None:
-            self._receive_unexpected(epoch, frame, message)
+            self._receive_unexpected(epoch, frame, message, tolerated)
             return None
-        if function == transaction.function + 1 and stream == transaction.stream:
+        if function:
             self._settle(epoch, transaction, "reply_received", message)
-        elif function == 0:
+        else:
             aborted = AbortedError(
                 f"{context.peer}: aborted {transaction.name} with {message.name}"
             )
             self._settle(epoch, transaction, "abort_received", aborted)
-        else:
-            self._receive_unexpected(epoch, frame, message)
-            return None
-        if context.watching:
-            context.note(frame, message, since=transaction.started_at)
+        if context.watching or tolerated:
+            context.note_read(epoch, frame, message, tolerated, since=transaction.started_at)
         return None
 
-    def receive_reject(self, epoch: Epoch, frame: Frame) -> bool:
+    def receive_reject(self, epoch: Epoch, frame: Frame, tolerated: tuple[Tolerance, ...]) -> bool:
         """A Reject.req has come. Returns whether it names an open request, which then fails."""
         transaction = epoch.transactions.find(frame.system_bytes)
         if transaction is None:
@@ -221,9 +244,17 @@ class Exchange:
             f"{self._context.peer}: rejected {transaction.name}, reason {reason}", frame.byte3
         )
         self._settle(epoch, transaction, "reject_received", rejected)
-        if self._context.watching:
-            self._context.note(frame, since=transaction.started_at)
+        if self._context.watching or tolerated:
+            since = transaction.started_at
+            self._context.note_read(epoch, frame, None, tolerated, since=since)
         return True
+
+    def pass_over_control(self, epoch: Epoch, frame: Frame) -> None:
+        """A control message with another session id has come, which is not tolerated."""
+        self._context.counters["foreign_session_id"] += 1
+        self._context.note_read(epoch, frame, None, (), passed_over=FOREIGN)
+        if (named := epoch.transactions.find(frame.system_bytes)) is not None:
+            epoch.not_taken.add(frame, named)
 
     def overdrawn(self, epoch: Epoch) -> str | None:
         """Why the connection cannot go on: the peer asks and does not read the answers."""
@@ -320,7 +351,7 @@ class Exchange:
         """
         context, body = self._context, message.body
         settings, function = context.settings, message._function
-        session_id = settings.session_id
+        session_id = context.written_session_id
         if len(body) > settings.max_frame - HEADER_LENGTH and not is_report:
             raise LocalProtocolError(
                 f"{message.name} with a body of {len(body)} bytes is a frame of "
@@ -374,47 +405,67 @@ class Exchange:
         context.outputs.put(primary)
         return None
 
-    def _receive_report(self, epoch: Epoch, frame: Frame) -> bool:
-        """A primary of stream 9 has come. Returns whether it names an open request, which fails."""
+    def _receive_report(self, epoch: Epoch, frame: Frame) -> tuple[Tolerance, ...] | None:
+        """A primary of stream 9 has come. The open request that it names fails.
+
+        Returns what was tolerated for that, None when it names no open request.
+        """
+        settings = self._context.settings
         meaning = FAULTS.get(frame.byte3)
         header = reported_header(frame.body) if meaning is not None else None
         if header is None:
-            return False
+            return None
         transaction = epoch.transactions.find(int.from_bytes(header[-4:]))
-        if transaction is None or transaction.header != header:
-            return False
-        about_ids = _about_ids(transaction.session_id, frame.session_id) if frame.byte3 == 1 else ""
+        if transaction is None:
+            return None
+        tolerated: tuple[Tolerance, ...] = ()
+        if header != transaction.header:
+            is_near = header == with_other_direction(transaction.header)
+            if not (is_near and settings.tolerate_direction_bit):
+                return None
+            tolerated = (DIRECTION_BIT,)
+        about_ids = ""
+        if frame.byte3 == 1:
+            about_ids = _about_ids(transaction.device_id, settings.device_id(frame.session_id))
         faulted = StreamNineError(
             f"{self._context.peer}: reported {transaction.name} with S9F{frame.byte3}, "
             f"{meaning}{about_ids}",
             frame.byte3,
         )
         self._settle(epoch, transaction, "error_report_received", faulted)
-        return True
+        return tolerated
 
-    def _receive_unexpected(self, epoch: Epoch, frame: Frame, message: Message) -> None:
+    def _receive_unexpected(
+        self, epoch: Epoch, frame: Frame, message: Message, tolerated: tuple[Tolerance, ...]
+    ) -> None:
         context = self._context
-        late = epoch.not_taken.late(frame, context.clock())
-        epoch.not_taken.add(frame, epoch.transactions.find(frame.system_bytes), late)
-        if context.watching:
-            context.note(frame, message, passed_over=late or UNEXPECTED)
+        late = epoch.not_taken.late(frame, context.clock(), context.settings)
+        named = epoch.transactions.find(frame.system_bytes)
+        epoch.not_taken.add(self._with_device_id(frame), named, late)
+        if context.watching or tolerated:
+            why = late or UNEXPECTED
+            context.note_read(epoch, frame, message, tolerated, passed_over=why)
         context.counters["unexpected_secondaries"] += 1
         context.outputs.put(UnexpectedSecondary(context.clock(), epoch.number, message))
 
     def _receive_foreign(self, epoch: Epoch, frame: Frame, why: str) -> str | None:
         self._context.counters["foreign_session_id"] += 1
-        if self._context.watching or not epoch.met_foreign:
-            epoch.met_foreign = True
-            self._context.note(frame, passed_over=why)
         is_primary = frame.byte3 & 1
-        if is_primary and frame.stream == 9 and self._receive_report(epoch, frame):
+        is_report = is_primary and frame.stream == 9
+        tolerated = self._receive_report(epoch, frame) if is_report else None
+        self._context.note_read(epoch, frame, None, tolerated or (), passed_over=why)
+        if tolerated is not None:
             # It has told what it was for. A report about it would be answered in the same way.
             return None
         named = None if is_primary else epoch.transactions.find(frame.system_bytes)
-        epoch.not_taken.add(frame, named)
+        epoch.not_taken.add(self._with_device_id(frame), named)
         if self._context.settings.is_equipment and (frame.stream, frame.function) != (9, 1):
             self._report(epoch, 1, header_of(frame))
         return self.overdrawn(epoch)
+
+    def _with_device_id(self, frame: Frame) -> Frame:
+        """A data message as people compare it: only with the device id."""
+        return frame._replace(session_id=self._context.settings.device_id(frame.session_id))
 
 
 def _about_ids(ours: int, reported: int) -> str:

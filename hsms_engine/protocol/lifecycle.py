@@ -238,7 +238,7 @@ class Lifecycle:
 
     def configure(self, settings: Settings) -> None:
         """Use these settings from now on. Counts stay, and running timers keep their start."""
-        self._context.settings = settings
+        self._context.use(settings)
         self.router = router_for(self.router.system, settings, single_use=self._single_use)
         self.timers.retime()
         try:
@@ -453,6 +453,7 @@ class Lifecycle:
 
     def _moment(self, error: HsmsError | None) -> Moment:
         now = self._context.clock()
+        local, remote = self._context.addresses
         is_open = OPEN_TIME.id in self.timers.started
         return Moment(
             at=now,
@@ -464,6 +465,8 @@ class Lifecycle:
             threshold=self._context.settings.breaker_threshold,
             # An open time that was restored may be over.
             open_for=max(0.0, self.timers.due(OPEN_TIME.id) - now) if is_open else 0.0,
+            local=local,
+            remote=remote,
         )
 
 

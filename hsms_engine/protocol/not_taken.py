@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hsms_engine.errors import NotTaken
+from hsms_engine.protocol.replies import deviations
 from hsms_engine.protocol.traffic import frame_name
 from hsms_engine.protocol.transactions import Transaction
+from hsms_engine.settings import Settings
 from hsms_engine.wire import SECS_II, Frame, SType
 
 _KEPT = 16
@@ -48,15 +50,13 @@ class NotTakenMessages:
         if len(self._given_up) > _KEPT:
             del self._given_up[next(iter(self._given_up))]
 
-    def late(self, frame: Frame, now: float) -> str | None:
+    def late(self, frame: Frame, now: float, settings: Settings) -> str | None:
         """Which request a secondary answers too late, in words; None when it is none of the latest.
 
         SxF0 is an answer too.
         """
         gone = self._given_up.get(frame.system_bytes)
-        if gone is None or frame.wait or frame.stream != gone.stream:
-            return None
-        if frame.function not in (gone.function + 1, 0):
+        if gone is None or deviations(frame, gone.stream, gone.function, settings) is None:
             return None
         name = f"S{gone.stream}F{gone.function}"
         return f"late reply to {name}, {gone.how} {now - gone.at:.1f} s before"
@@ -91,7 +91,7 @@ class NotTakenMessages:
             for number, note in self._latest
             if number > request.not_taken_before
             and (
-                note.session_id != request.session_id
+                note.session_id != request.device_id
                 or (not note.function & 1 and note.stream == request.stream)
             )
         ]
@@ -115,9 +115,9 @@ def _phrase(request: Transaction, note: NotTaken) -> str:
     if note.other is not None:
         return f"{note.name} with our system bytes"
     facts: list[str] = []
-    if note.session_id != request.session_id:
+    if note.session_id != request.device_id:
         facts.append(
-            f"session id {note.session_id} (ours is {request.session_id}: compare session_id at "
+            f"session id {note.session_id} (ours is {request.device_id}: compare session_id at "
             "both ends)"
         )
     if not note.function & 1:
@@ -125,7 +125,7 @@ def _phrase(request: Transaction, note: NotTaken) -> str:
             facts.append(
                 f"system bytes {note.system_bytes:08X} (ours are {request.system_bytes:08X})"
             )
-        elif note.session_id == request.session_id:
+        elif note.session_id == request.device_id:
             facts.append("our system bytes")
         if note.wait:
             facts.append("W")

@@ -57,6 +57,8 @@ class Moment(NamedTuple):
     failures: int
     threshold: int
     open_for: float
+    local: str
+    remote: str
 
 
 def link_event(before: str, after: str, moment: Moment) -> events.LinkEvent | None:
@@ -77,7 +79,7 @@ def link_event(before: str, after: str, moment: Moment) -> events.LinkEvent | No
         case "connecting":
             return events.Connecting(at, epoch, moment.attempts)
         case "selecting":
-            return events.Selecting(at, epoch)
+            return events.Selecting(at, epoch, moment.local, moment.remote)
         case "not selected":
             return events.NotSelected(at, epoch)
         case "selected":

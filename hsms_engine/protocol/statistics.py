@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hsms_engine.protocol.phases import Phase
+from hsms_engine.tolerances import TOLERANCES
 from statecharts.hsms.vocabulary import Counter
 
 # All counters, so that a count of zero shows too. docs/guide.md says what each one counts.
@@ -20,6 +21,7 @@ COUNTERS = (
     "replies_timed_out",
     "unexpected_secondaries",
     "foreign_session_id",
+    *(each.counter for each in TOLERANCES),
     "unreadable_bodies",
     "primaries_without_room",
     "primaries_dropped",

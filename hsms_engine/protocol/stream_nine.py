@@ -6,6 +6,7 @@ A report has MHEAD, the header of the message at fault: ten bytes, as one item o
 from __future__ import annotations
 
 from hsms_engine.message import Message
+from hsms_engine.tolerances import DIRECTION
 from hsms_engine.wire import HEADER_LENGTH, Frame, encode
 
 # By function, the reports that say what is wrong with a primary of ours. S9F9 and S9F13 are about
@@ -25,6 +26,11 @@ _BINARY = 0o10 << 2
 def header_of(frame: Frame) -> bytes:
     """The ten bytes of the header of ``frame``."""
     return encode(frame._replace(body=b""))[-HEADER_LENGTH:]
+
+
+def with_other_direction(header: bytes) -> bytes:
+    """The same header, but for the direction bit of its session id."""
+    return bytes((header[0] ^ DIRECTION >> 8,)) + header[1:]
 
 
 def report(function: int, header: bytes) -> Message:

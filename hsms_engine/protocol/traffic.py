@@ -1,7 +1,7 @@
 """One HSMS message that went over the wire, as an output of the engine: for logs and callbacks.
 
 It is made only while somebody watches (``Engine.watch``), but for the first message of each
-connection with a foreign session id, which always comes out.
+connection with a foreign session id, or with a deviation that is tolerated, which always comes out.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hsms_engine.message import Message
+from hsms_engine.tolerances import Tolerance
 from hsms_engine.wire import SECS_II, WAIT, Frame, SType
 
 # Header and length field of every frame.
@@ -61,6 +62,10 @@ class Traffic:
     seconds: float | None = None
     """For a reply or a response: since its request was wholly written (T3 and T6 start then), or,
     for a reply of ours, since its primary came. Otherwise None."""
+    tolerated: tuple[Tolerance, ...] = ()
+    """How it deviates, and was read as what was meant."""
+    is_first: bool = False
+    """Whether its connection had no message with this deviation, or foreign session id, before."""
 
     @property
     def direction(self) -> Literal["sent", "received"]:

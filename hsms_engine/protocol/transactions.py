@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from hsms_engine.errors import HsmsError, NotTaken
 from hsms_engine.message import Message
+from hsms_engine.tolerances import DIRECTION
 from hsms_engine.wire import WAIT, data_prefix
 from statecharts import Machine, Snapshot, Start, Stop
 from statecharts.hsms import TRANSACTION
@@ -102,6 +103,11 @@ class Transaction:
     def name(self) -> str:
         """The primary's name: ``S1F13``."""
         return f"S{self.stream}F{self.function}"
+
+    @property
+    def device_id(self) -> int:
+        """The device id in its session id."""
+        return self.session_id & ~DIRECTION
 
     @property
     def header(self) -> bytes:

@@ -21,6 +21,7 @@ from hsms_engine.message import Message
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.protocol.traffic import FOREIGN, NOT_ALLOWED, Traffic
 from hsms_engine.settings import Settings
+from hsms_engine.wire import CONTROL_SESSION_ID
 
 _TRAFFIC = logging.getLogger("hsms_engine.traffic")
 _CHARTS = logging.getLogger("hsms_engine.charts")
@@ -69,7 +70,6 @@ class Logs:
         "_changes_epoch",
         "_driver",
         "_epoch",
-        "_foreign_epoch",
         "_is_told",
         "_left_out",
         "_lines",
@@ -86,9 +86,8 @@ class Logs:
         self._is_told = True
         # The lines of the step that is not told yet. Its event decides a level that is None.
         self._lines: list[tuple[int | None, str, tuple[str | float, ...]]] = []
-        # The latest failure that was told, and the connection with a foreign session id that was.
+        # The latest failure that was told.
         self._told: HsmsError | None = None
-        self._foreign_epoch = 0
         # How often the latest connection was selected or not selected, and its number.
         self._changes = self._changes_epoch = 0
         # The peer of the latest message, the link's own name then, and both as lines have them.
@@ -101,18 +100,37 @@ class Logs:
     def passed(self, traffic: Traffic) -> None:
         """Log a message, and its body at DEBUG."""
         why = traffic.passed_over
-        if (why is FOREIGN or why is NOT_ALLOWED) and traffic.epoch != self._foreign_epoch:
-            self._epoch = self._foreign_epoch = traffic.epoch
-            ours = self._driver.engine.settings.session_id
-            self._say(
-                logging.WARNING,
-                "%s has session id %s, and %s (only the first one of a connection is logged here)",
-                traffic.name,
-                traffic.header.session_id,
-                f"ours is {ours}" if why is FOREIGN else "its certificate may not use that",
-            )
+        if traffic.is_first:
+            self._epoch = traffic.epoch
+            if why is FOREIGN or why is NOT_ALLOWED:
+                self._write_foreign(traffic)
+            else:
+                self._say(
+                    logging.INFO,
+                    "%s was tolerated: %s (%s; only the first one of a connection is logged here)",
+                    traffic.name,
+                    " and ".join(each.deviation for each in traffic.tolerated),
+                    ", ".join(each.setting for each in traffic.tolerated),
+                )
         if _TRAFFIC.isEnabledFor(logging.INFO):
             self._write_traffic(traffic)
+
+    def _write_foreign(self, traffic: Traffic) -> None:
+        settings = self._driver.engine.settings
+        session_id = traffic.header.session_id
+        if traffic.passed_over is NOT_ALLOWED:
+            but = "its certificate may not use that"
+        elif traffic.is_data:
+            session_id, but = settings.device_id(session_id), f"ours is {settings.session_id}"
+        else:
+            but = f"that of a control message is {CONTROL_SESSION_ID}"
+        self._say(
+            logging.WARNING,
+            "%s has session id %s, and %s (only the first one of a connection is logged here)",
+            traffic.name,
+            session_id,
+            but,
+        )
 
     def _write_traffic(self, traffic: Traffic) -> None:
         settings = self._driver.engine.settings
@@ -133,6 +151,7 @@ class Logs:
             "length": traffic.length,
             "seconds": seconds,
             "passed_over": why,
+            "tolerated": ", ".join(each.name for each in traffic.tolerated),
         }
         values = (
             link,
@@ -144,8 +163,9 @@ class Logs:
             traffic.length,
             "" if seconds is None else f" {seconds * 1_000:.1f} ms",
             "" if why is None else f", passed over: {why}",
+            "".join(f", tolerated: {each.deviation}" for each in traffic.tolerated),
         )
-        text = "%s %s %s%s session=%d system=%08X length=%d%s%s"
+        text = "%s %s %s%s session=%d system=%08X length=%d%s%s%s"
         hand_over(_TRAFFIC, logging.INFO, text, values, facts)
         message = traffic.message
         if message is None or not _TRAFFIC.isEnabledFor(logging.DEBUG) or not message.body:
@@ -178,8 +198,11 @@ class Logs:
                 self._lost("disabled")
             case events.Connecting(attempt=attempt):
                 self._add(logging.INFO, "connecting, attempt %s", attempt)
-            case events.Selecting():
+            case events.Selecting(local="", remote=""):
                 self._add(logging.INFO, "selecting: TCP is open (T6 = %g s)", settings.t6)
+            case events.Selecting(local=local, remote=remote):
+                text = "selecting: TCP is open from %s to %s (T6 = %g s)"
+                self._add(logging.INFO, text, local, remote, settings.t6)
             case events.NotSelected():
                 self._add_change("not selected: TCP is open (T7 = %g s)", settings.t7)
             case events.Selected():

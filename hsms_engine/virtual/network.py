@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import errno
 import heapq
 import math
 from collections.abc import Callable
@@ -192,11 +193,19 @@ class Machine:
         post = self.posts[port] = Post(self, port, backlog)
         return post
 
-    async def dial(self, target: Machine, port: int = 5_000) -> Socket:
-        """Connect. Raises ``OSError`` when nobody listens, or nobody answers for too long."""
+    async def dial(self, target: Machine, port: int = 5_000, local_port: int = 0) -> Socket:
+        """Connect, from ``local_port`` or, for 0, from one that nobody has.
+
+        Raises ``OSError`` when nobody listens, nobody answers for too long, or another socket has
+        that port.
+        """
         self.network.advance()
-        self._ports += 1
-        socket = Socket(self, target, f"{self.name}:{self._ports}", f"{target.name}:{port}", port)
+        if not local_port:
+            self._ports += 1
+        name = f"{self.name}:{local_port or self._ports}"
+        if any(each.name == name for each in self.sockets):
+            raise OSError(errno.EADDRINUSE, f"{name} is in use")
+        socket = Socket(self, target, name, f"{target.name}:{port}", port)
         await socket.connect()
         return socket
 

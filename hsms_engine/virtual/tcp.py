@@ -139,6 +139,16 @@ class Socket(trio.abc.HalfCloseableStream):
 
     # What trio and the engine's driver call
 
+    @property
+    def local_address(self) -> str:
+        """Its machine and its port."""
+        return self.name
+
+    @property
+    def remote_address(self) -> str:
+        """The machine and the port at the other end."""
+        return self.peer
+
     def send_nowait(self, data: bytes | memoryview) -> int:
         """Take what the send buffer takes, perhaps nothing. Returns how many bytes that is.
 
