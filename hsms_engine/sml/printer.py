@@ -7,8 +7,9 @@ bits; an unusual NaN is written with its bits.
 
 from __future__ import annotations
 
+import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from math import isnan, nan
 from typing import Final
@@ -17,19 +18,39 @@ from hsms_engine.secs2 import BOOLEAN, F4, F8, A, B, C, Integer, Item, J, L, Lea
 from hsms_engine.sml.nodes import Statement
 
 _INDENT: Final = "  "
+_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 # The numbers of significant digits that the shortest decimal of an F4 may need.
 _F4_DIGITS: Final = range(6, 10)
 
 
 def to_sml(what: Statement | Item) -> str:
-    """SML, one item a line. A statement ends with a full stop, an item does not."""
+    """SML, one item a line. A statement ends with a full stop, an item does not.
+
+    Raises ``ValueError`` for a name that cannot be written, see ``quoted``.
+    """
     if isinstance(what, Item):
         return "\n".join(_lines(what, ""))
-    name = "" if what.name is None else f"{what.name}: "
-    head = f"{name}S{what.stream}F{what.function}{' W' if what.wait else ''}"
+    name = "" if what.name is None else f"{quoted(what.name)}: "
+    flags = f"{' W' if what.wait else ''}{f' {what.direction}' if what.direction else ''}"
+    head = f"{name}S{what.stream}F{what.function}{flags}"
     if what.item is None:
         return f"{head} ."
-    return "\n".join((head, *_lines(what.item, ""))) + " ."
+    names = dict(what.names)
+    lines = _named(what.item, "", names, ()) if names else _lines(what.item, "")
+    return "\n".join((head, *lines)) + " ."
+
+
+def quoted(name: str) -> str:
+    """A name as it is written: in quotes, unless it is one word.
+
+    Raises ``ValueError`` for one that has both kinds of quotes or a line feed.
+    """
+    if _WORD.fullmatch(name):
+        return name
+    quote = "'" if '"' in name else '"'
+    if quote in name or "\n" in name:
+        raise ValueError(f"a name has no line feed and one kind of quotes: {name!r}")
+    return f"{quote}{name}{quote}"
 
 
 def shorten(item: Item, limit: int) -> str:
@@ -56,6 +77,23 @@ def _lines(item: Item, indent: str) -> Iterator[str]:
             yield indent + _leaf(item)
         case _:
             yield f"{indent}<L [0]>"
+
+
+def _named(
+    item: Item, indent: str, names: Mapping[tuple[int, ...], str], path: tuple[int, ...]
+) -> Iterator[str]:
+    """The lines of an item some of whose items have names."""
+    name = names.get(path)
+    behind = "" if name is None else f" = {quoted(name)}"
+    match item:
+        case L() if item:
+            yield f"{indent}<L [{len(item)}]"
+            for index, one in enumerate(item):
+                yield from _named(one, indent + _INDENT, names, (*path, index))
+            yield f"{indent}>{behind}"
+        case _:
+            [line] = _lines(item, indent)
+            yield f"{line}{behind}"
 
 
 def _pieces(item: Item, limit: int) -> Iterator[str]:
