@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-__all__ = ["OffsetError", "SmlError", "places", "pointing"]
+__all__ = ["OffsetError", "SmlError", "caret", "places", "pointing"]
 
 # Characters of the source line shown before and after the place.
 _BEFORE: Final = 50
@@ -63,8 +63,12 @@ def places(text: str, offsets: Iterable[int]) -> Iterator[tuple[int, int, str]]:
 
 
 def pointing(line: int, column: int, text: str, source: str) -> str:
-    """Three lines: the place and what is said of it, the source, and a caret below the place."""
+    """Three lines: the place and what is said of it, and the two of ``caret``."""
+    return f"line {line}, column {column}: {text}\n{caret(column, source)}"
+
+
+def caret(column: int, source: str) -> str:
+    """Two lines: the source, and a caret below the place."""
     # A tab or a control character would move the caret away from its place.
     shown = "".join(c if c.isprintable() else " " for c in source)
-    caret = " " * min(column - 1, _BEFORE) + "^"
-    return f"line {line}, column {column}: {text}\n  {shown}\n  {caret}"
+    return f"  {shown}\n  {' ' * min(column - 1, _BEFORE)}^"

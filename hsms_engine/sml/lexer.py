@@ -143,9 +143,13 @@ class Lexer:
         self._notes = notes
         self._escapes = escapes
         self._match: Callable[[str, int], re.Match[str] | None] = _tokens(escapes).match
+        self.comments = 0
+        """How many comments there were."""
+        # Where the last one of them begins. After a problem, one may be read twice.
+        self._last_comment = -1
         # Behind it, no comment is closed.
         self._unclosed = len(text)
-        # Up to here, notes have been made. After a problem, a token may be read twice.
+        # Up to here, notes have been made.
         self._noted = -1
 
     def next(self, offset: int) -> Token:
@@ -160,6 +164,7 @@ class Lexer:
                 token = self._other(offset)
                 if token.kind != "comment":
                     return token
+                self._count_comment(token.offset)
                 offset = token.offset + len(token.text)
                 continue
             kind, group = match.lastgroup, match.lastindex
@@ -168,12 +173,19 @@ class Lexer:
             assert group is not None
             if kind == "comment":
                 offset = match.end()
+                self._count_comment(match.start(group))
             elif kind == "open":
                 offset = self.behind_comment(match.start(group))
+                self._count_comment(match.start(group))
             elif self._escapes and kind == "string":
                 return self._string(match[group], match.start(group))
             else:
                 return Token(kind, match[group], match.start(group))
+
+    def _count_comment(self, start: int) -> None:
+        if start > self._last_comment:
+            self._last_comment = start
+            self.comments += 1
 
     def behind_comment(self, start: int) -> int:
         """Where the comment ends that begins at ``start``."""

@@ -54,6 +54,8 @@ class Library(Mapping[str, Statement]):
     """How many notes there are of each kind, also of those that were not kept."""
     problems: tuple[SmlError, ...]
     """What could not be read, in the order of the text; at most ``MOST_PROBLEMS``."""
+    comments: int
+    """How many comments the text has. Nothing keeps them."""
     _named: Mapping[str, Statement] = field(repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Statement:
@@ -142,6 +144,7 @@ class _Reader:
                 SmlError(fault.problem, *place)
                 for place, fault in zip(found, problems, strict=True)
             ),
+            self._parser.comments,
             MappingProxyType(named),
         )
 

@@ -224,6 +224,11 @@ class Parser:
         """Whether there are no more tokens."""
         return self._token.kind == "end"
 
+    @property
+    def comments(self) -> int:
+        """How many comments were read so far."""
+        return self._lexer.comments
+
     def statements(self) -> Iterator[Statement]:
         while not self.is_at_end:
             yield self.statement()
