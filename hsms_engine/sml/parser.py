@@ -20,10 +20,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
-from hsms_engine.secs2 import MAX_DEPTH, Item, L, Leaf
+from hsms_engine.secs2 import MAX_DEPTH, MAX_LENGTH, Item, L, Leaf
 from hsms_engine.sml.errors import OffsetError, SmlError
 from hsms_engine.sml.lexer import PLAIN_LIST, QUOTES, Lexer, Token, shown
 from hsms_engine.sml.loose import Loosener, is_number
@@ -64,8 +65,6 @@ _DIRECTIONS: Final[dict[str, Direction]] = {
     "INPUT": "INPUT",
     "OUTPUT": "OUTPUT",
 }
-_COLON: Final = re.compile(r"\s*+:")
-
 # From here on, what only the lenient reader knows.
 _LOOSE_VALUES: Final = _VALUES | {"escaped", "odd", "comma"}
 _CORE: Final = r"""
@@ -77,6 +76,7 @@ _LOOSE_HEADER: Final = re.compile(rf"([{QUOTES}])? {_CORE} (?(1) [ \t]* [{QUOTES
 _HEAD: Final = rf"""
     [{QUOTES}]? {_CORE.replace("([", "(?:[")}
 """
+_COLON: Final = re.compile(rf"\s*+ : \s*+ (?={_HEAD})", re.VERBOSE)
 _OPENED: Final = re.compile(rf"< \s*+ {_HEAD}", re.VERBOSE)
 _EARLY_WAIT: Final = re.compile(rf"[Ww] [ \t]+ (?={_HEAD})", re.VERBOSE)
 # A name is in one line, and not long.
@@ -90,7 +90,7 @@ _COMMA_COUNT: Final = re.compile(rf",[ \t]*([0-9]{{1,9}})(?=[\s<>,{QUOTES}])")
 _BARE: Final = re.compile(
     rf"""
     < \s*+ (A|J|C|ASCII|JIS8) [ \t]*+ (?: (,) [ \t]*+ ([0-9]{{1,9}}) | \[ ([0-9]{{1,9}}) \] )
-    [ \t]? (?![\s<>,={QUOTES}])
+    [ \t]? (?![\s<>,=\#{QUOTES}] | /[*/])
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -209,7 +209,7 @@ class Parser:
         # The references to a repeated item (`$*`) that no ellipsis has followed yet.
         self._loose: list[Token] = []
         # The names of items of this statement, each with its way from the list that is being read.
-        self._names: list[tuple[tuple[int, ...], str]] = []
+        self._names: list[tuple[tuple[int, ...], Token]] = []
         # Whether items may have names: not where there is no statement to keep them.
         self._is_named = False
         self._advance(0)
@@ -251,7 +251,7 @@ class Parser:
                 head = self._with_wait(head, self._take())
         if opened and not self._skip(">"):
             raise self._error(f"expected > at the end of {head}, found {self._token}")
-        self._end(head)
+        self._end(head, item is not None)
         return Statement(
             head.name,
             head.stream,
@@ -259,7 +259,7 @@ class Parser:
             head.wait,
             item,
             head.direction,
-            tuple(self._names),
+            self._item_names() if self._names else (),
         )
 
     def templates(self) -> Iterator[Template]:
@@ -305,25 +305,22 @@ class Parser:
         """Where the first statement begins whose header is not before ``limit``."""
         text = self._text
         before = text[max(limit - _LONGEST_NAME, start + 1) : limit].rstrip(" \t")[-1:]
-        if before in _ENDS and _LOOSE_HEADER.match(text, limit):
-            return limit
+        is_here = before in _ENDS and _LOOSE_HEADER.match(text, limit) is not None
         # The name of that statement may have been read as a part of this one.
         offset = text.find("\n", max(limit - 2 * _LONGEST_NAME, start), limit)
         offset = limit if offset < 0 else offset
         while match := _RESUME.search(text, offset):
             offset = match.end()
-            match match.lastgroup:
-                case "head" | "behind" as kind if match.start(kind) >= limit:
-                    return match.start("start" if kind == "head" else kind)
-                case "open":
-                    try:
-                        offset = self._lexer.behind_comment(match.start())
-                    except OffsetError:
-                        # What follows may be meant as messages.
-                        continue
-                case _:
-                    pass
-        return None
+            kind = match.lastgroup
+            if kind in {"head", "behind"} and match.start(kind) >= limit:
+                if is_here and match.start(kind) > limit:
+                    break
+                return match.start("start" if kind == "head" else kind)
+            if kind == "open":
+                # What follows one that is never closed may be meant as messages.
+                with suppress(OffsetError):
+                    offset = self._lexer.behind_comment(match.start())
+        return limit if is_here else None
 
     # Statements
 
@@ -385,11 +382,14 @@ class Parser:
         )
 
     def _is_before_colon(self) -> bool:
+        """Whether the token is the name of a message."""
         end = self._token.offset + len(self._token.text)
         return _COLON.match(self._text, end) is not None
 
     def _is_wait(self) -> bool:
-        return self._token.kind == "wait" or self._token.text in {"W", "w"}
+        if self._token.kind == "wait":
+            return True
+        return self._token.text in {"W", "w"} and not self._is_before_colon()
 
     def _is_header(self, token: Token) -> bool:
         if token.kind in {"word", "string"} and _HEADER.fullmatch(token.text.strip("'\"")):
@@ -497,7 +497,7 @@ class Parser:
             raise self._error(str(error), token) from None
         return name
 
-    def _end(self, head: _Head) -> None:
+    def _end(self, head: _Head, has_item: bool) -> None:
         """Read what ends a statement, and see that nothing follows that belongs to none."""
         if self._loosener is None:
             self._skip(".")
@@ -510,7 +510,7 @@ class Parser:
             self._take()
         if self._opens_message() or self._token.kind in {"end", *_NAMES}:
             return
-        if not stops or self._token.text in {"<", ">"}:
+        if not stops or (self._token.text == "<" and not has_item):
             raise self._error(f"expected the end of {head}, found {self._token}")
 
     # Items
@@ -647,7 +647,7 @@ class Parser:
                 nodes += self._elements()
                 if len(names) > named:
                     index = len(nodes) - 1
-                    names[named:] = [((index, *path), name) for path, name in names[named:]]
+                    names[named:] = [((index, *path), token) for path, token in names[named:]]
                 if self._token.text == "=":
                     self._item_name((len(nodes) - 1,))
             elif self._loosener is not None and self._token.kind == "comma":
@@ -696,7 +696,17 @@ class Parser:
             token = self._take()
             if token.kind not in _NAMES:
                 raise self._error(f"expected a name, found {token}", token)
-            self._names.append((path, self._name(token)))
+            self._names.append((path, token))
+
+    def _item_names(self) -> tuple[tuple[tuple[int, ...], str], ...]:
+        """The names of the items of this statement. A list comes behind what is in it."""
+        named: dict[tuple[int, ...], str] = {}
+        for path, token in sorted(self._names, key=lambda each: (*each[0], MAX_LENGTH)):
+            if path in named:
+                self._note("passed over", f"a second name, {token}", token)
+            else:
+                named[path] = self._name(token)
+        return tuple(named.items())
 
     def _inner_name(self) -> None:
         """Keep the name inside an item, which other tools have there."""

@@ -19,6 +19,8 @@ from hsms_engine.sml.nodes import Statement
 
 _INDENT: Final = "  "
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+# Half a character stands for bytes that could not be read.
+_NEVER: Final = re.compile(r"[\n\ud800-\udfff]")
 # The numbers of significant digits that the shortest decimal of an F4 may need.
 _F4_DIGITS: Final = range(6, 10)
 
@@ -43,13 +45,15 @@ def to_sml(what: Statement | Item) -> str:
 def quoted(name: str) -> str:
     """A name as it is written: in quotes, unless it is one word.
 
-    Raises ``ValueError`` for one that has both kinds of quotes or a line feed.
+    Raises ``ValueError`` for one that has both kinds of quotes, a line feed, or half a character.
     """
     if _WORD.fullmatch(name):
         return name
     quote = "'" if '"' in name else '"'
-    if quote in name or "\n" in name:
-        raise ValueError(f"a name has no line feed and one kind of quotes: {name!r}")
+    if quote in name or _NEVER.search(name):
+        raise ValueError(
+            f"a name is in one line, with one kind of quotes and without unreadable bytes: {name!r}"
+        )
     return f"{quote}{name}{quote}"
 
 
