@@ -1053,7 +1053,19 @@ async def test_fake_shows_what_it_receives_as_json_too() -> None:
         assert "sml" not in await lines.until("replied")
 
 
-@pytest.mark.parametrize("arguments", [[], ["fake"], ["connect"], ["bounds"], ["proxy"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fake"],
+        ["connect"],
+        ["bounds"],
+        ["proxy"],
+        ["sml"],
+        ["sml", "check"],
+        ["sml", "format"],
+    ],
+)
 def test_help_explains_every_option(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

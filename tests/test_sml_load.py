@@ -74,6 +74,8 @@ ROWS: list[tuple[str, str, str]] = [
     ("S1F1 W 'Are You There' .", "'Are You There': S1F1 W .", "name"),
     ("a: S1F1 W = b 'c'", "a: S1F1 W .", "passed over passed over"),
     ("a: S1F1. a: S1F3.", "a: S1F1 . a: S1F3 .", "name"),
+    ("Are You There = S1F1 W", "'Are You There': S1F1 W .", "name"),
+    ("go=S1F1 W", "go: S1F1 W .", "name"),
     # W.
     ("S3F24 W <B 0> .", "S3F24 <B 0> .", "W"),
     (
@@ -126,6 +128,7 @@ ROWS: list[tuple[str, str, str]] = [
         "S1F2 <L <A> = Mdln <L <A>> = 'more of it'> = report .",
         "name name name passed over",
     ),
+    ("S1F2 <L <A = Mdln 'x'> <U1 [1] = y 5>>", "S1F2 <L <A 'x'> = Mdln <U1 5> = y> .", "name name"),
     # Headers.
     ("S1F13W", "S1F13 W .", "header"),
     ("S1F1 W H->E . S1F3 E -> H .", "S1F1 W H->E . S1F3 H<-E .", ""),
@@ -137,6 +140,7 @@ ROWS: list[tuple[str, str, str]] = [
         "S1F1 W . S1F3 . S1F5 W . S1F7 . S1F9 W .",
         "header header header header header quotes",
     ),
+    ("S1F1 W [H->E] (Reply)", "S1F1 W H->E .", "header passed over"),
     ("S1F1 W Input", "S1F1 W INPUT .", ""),
     ("S1F1 INPUT OUTPUT", "S1F1 INPUT .", "passed over"),
     ("S1F1 W: <L>", "S1F1 W <L> .", "header"),
@@ -173,6 +177,7 @@ ROWS: list[tuple[str, str, str]] = [
         "full stop full stop full stop",
     ),
     ("S1F1 W // a\rS1F3 // b\r", "S1F1 W . S1F3 .", "line end"),
+    ("S1F1 W .\r\n\x1a", "S1F1 W .", "line end"),
     ("\ufeffS1F1\tW\r\nS1F3 W\r\n", "S1F1 W . S1F3 W .", ""),
 ]  # fmt: skip
 
@@ -211,7 +216,7 @@ PROBLEMS: list[tuple[str, int, int, str]] = [
     ("S1F2 <A,9 abc'x'>", 1, 11, "expected an integer, found abc; text needs quotes"),
     ("S1F2 <A,4 größ>", 1, 11, "A character 'ö' (U+00F6) at [2] is not ASCII (0..127)"),
     ("S1F2 <U4,5>", 1, 9, ",5 may be a count without values, or a value: write a count as [1]"),
-    ("S1F2 <F4 1,5>", 1, 10, "1,5 may be one number or two: write a blank behind the comma, or a "),
+    ("S1F2 <F4 1,5>", 1, 10, "1,5 may be one number or two: write a point or a blank"),
     ("S1F2 <F4 1,5 2,5>", 1, 10, "1,5 may be one number or two"),
     ("S1F2 <U4 1,000>", 1, 10, "1,000 may be one number or two"),
     ("S1F2 <U4 1.5>", 1, 10, "expected an integer, found 1.5"),
@@ -245,7 +250,7 @@ PROBLEMS: list[tuple[str, int, int, str]] = [
     ("S128F1 W", 1, 1, "S128F1 is not in S0F0..S127F255"),
     ("S1 F256", 1, 1, "S1 F256 is not in S0F0..S127F255"),
     ("garbage", 1, 1, "expected a message like S1F13, found garbage"),
-    ("\x00\x00\x00", 1, 1, "unexpected '\\x00'"),
+    ("\x00\x00\x00", 1, 1, "unexpected '\\x00': in UTF-16, a file"),
     ("<A 'x'>", 1, 1, "expected a message like S1F13, found <"),
     ("It's \"so\": S1F1", 1, 1, "a name is in one line, with one kind of quotes"),
     ("S1F2 <A 'x\\'y'>", 1, 14, "this string is never closed (escapes=True reads \\\")"),
@@ -379,6 +384,40 @@ def test_a_name_that_cannot_be_written_is_refused(name: str) -> None:
         to_sml(Statement(name, 1, 1, False, None))
 
 
+# The page
+
+
+def page_rows(title: str) -> list[list[str]]:
+    page = (Path(__file__).parent.parent / "docs" / "sml.md").read_text(encoding="utf-8")
+    table = page.partition(f"\n## {title}\n")[2].partition("|---|")[2].partition("\n\n")[0]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()[1:]]
+
+
+def in_code(cell: str) -> str:
+    return cell[cell.index("`") + 1 : -1].replace(" \u21b5 ", "\n").replace("\u21b5", "\n")
+
+
+def test_the_table_of_the_page_is_true() -> None:
+    for what, example, strict, result, kinds in page_rows("Dialects"):
+        text = in_code(example)
+        escapes = "escapes" in what
+        library = read_all(text, escapes=escapes)
+        same = text if result == "the same" else in_code(result.replace("`escapes=True`", ""))
+        assert list(library.messages) == parse(same), what
+        assert sorted(library.counts) == sorted(filter(None, kinds.split(", "))), what
+        try:
+            parse(text)
+        except SmlError:
+            assert strict == "no", what
+        else:
+            assert strict == "yes", what
+
+
+def test_what_the_page_leaves_out_is_a_problem() -> None:
+    for example, _ in page_rows("What is left out"):
+        assert len(load(in_code(example)).problems) == 1, example
+
+
 # Files
 
 
@@ -425,6 +464,12 @@ def test_a_file_that_ends_in_the_middle_of_a_character_is_read(tmp_path: Path) -
     assert [m.function for m in library.messages] == [1]
     assert len(library.problems) == 2
 
+
+PIECES = [
+    "S1F1", " S1F2", "'S1F3'", '"b c"', "a", ":", " W", " H->E", " INPUT", " = ", "<", ">", "L",
+    "A", "U4", "B", "BOOLEAN", " [1]", " [0..]", " 'x'", " 1", " 80", " 0x1", " T", " .", "\n",
+    "/**/", "//\n", "<A 'x'>", "<L <U4 1> <B 10>>", " ",
+]  # fmt: skip
 
 # Bounds
 
@@ -490,6 +535,18 @@ def test_bad_text_takes_memory_in_proportion() -> None:
 
 
 # Any text, any dialect
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=20).map("".join))
+def test_what_the_strict_reader_reads_the_lenient_one_reads_as_the_same(text: str) -> None:
+    try:
+        strict = parse(text)
+    except SmlError:
+        return
+    library = load(text)
+    assert list(library.messages) == strict
+    assert library.problems == ()
+    assert {note.text for note in library.notes} <= {"another message is called a too"}
 
 
 @st.composite

@@ -22,6 +22,7 @@ from hsms_engine.sml.notes import NoteKind, Notes
 # By whether a backslash is an escape.
 _DOUBLE: Final = {False: r'[^"\n]*+', True: r'(?:[^"\\\n]|\\[^\n])*+'}
 _SINGLE: Final = {False: r"[^'\n]*+", True: r"(?:[^'\\\n]|\\[^\n])*+"}
+_ARROW: Final = r"(?:[Hh]\s*+(?:<->|->|<-)\s*+[Ee]|[Ee]\s*+(?:<->|->|<-)\s*+[Hh])"
 
 
 @cache
@@ -36,7 +37,7 @@ def _tokens(escapes: bool) -> re.Pattern[str]:
         | (?P<count>   \[\s*(?:[0-9]{{1,9}}\s*(?:\.\.\s*(?:[0-9]{{1,9}}\s*)?)?
                             |\.\.\s*[0-9]{{1,9}}\s*)\] )
         | (?P<wait>    \[[Ww]\] )
-        | (?P<arrow>   [HhEe]\s*+(?:<->|->|<-)\s*+[HhEe](?![0-9A-Za-z_]) )
+        | (?P<arrow>   {_ARROW}(?![0-9A-Za-z_]) )
         | (?P<repeat>  \.\.\.(?:\$(?:(?:\*|[0-9]{{1,9}})(?:\.[0-9]{{1,9}})*)?)? )
         | (?P<refer>   \$(?:(?:\*|[0-9]{{1,9}})(?:\.[0-9]{{1,9}})*)? )
         | (?P<number>  [+-]?(?:0[xX][0-9A-Fa-f]+|0[bB][01]+
@@ -62,6 +63,7 @@ _COMMA_COUNT: Final = r", [ \t]*+ [0-9]{1,9}"
 _LOOSE: Final = re.compile(
     rf"""
       (?P<wait>    \(\s*[Ww]\s*\) | \[\s*[Ww]\s*\] )
+    | (?P<arrow>   [\[(] \s*+ {_ARROW} \s*+ [])] )
     | (?P<bound>   {_BOUND} | \([^()\n<>"']{{0,60}}\) )
     | (?P<quoted>  [{_DOUBLES}][^{_DOUBLES}"\n]*[{_DOUBLES}"]
                  | [{_SINGLES}][^{_SINGLES}'\n]*[{_SINGLES}'] )
@@ -254,4 +256,6 @@ def _problem(text: str, offset: int) -> str:
         return "expected a count: [3], [0..8], [1..] or [..8]"
     if odd := _ODD.match(text, offset):
         return f"{shown(odd[0])} is no number, and text needs quotes"
+    if text[offset] == "\0":
+        return "unexpected '\\x00': in UTF-16, a file needs a byte order mark or its encoding"
     return f"unexpected {text[offset]!r}"

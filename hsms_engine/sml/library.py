@@ -119,6 +119,10 @@ class _Reader:
             # Comments end with their line.
             text = text.replace("\r", "\n")
             self._notes.add("line end", "lines end with carriage returns: they are line feeds", 0)
+        if text.endswith("\x1a"):
+            # As DOS ended its files.
+            text = text.rstrip("\x1a")
+            self._notes.add("line end", "Ctrl-Z is the end of the file", len(text))
         self._text = text
         self._escapes = escapes
         self._loosener = Loosener(self._notes, binary)

@@ -200,8 +200,7 @@ def _require_list(name: str, values: Sequence[Token], tokens: Sequence[Token], c
         ):
             both = f"{before.text},{after.text}"
             raise OffsetError(
-                f"{shown(both)} may be one number or two: write a blank behind the comma, or a "
-                "count",
+                f"{shown(both)} may be one number or two: write a point or a blank for the comma",
                 before.offset,
             )
 

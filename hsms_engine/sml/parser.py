@@ -81,9 +81,9 @@ _OPENED: Final = re.compile(rf"< \s*+ {_HEAD}", re.VERBOSE)
 _EARLY_WAIT: Final = re.compile(rf"[Ww] [ \t]+ (?={_HEAD})", re.VERBOSE)
 # A name is in one line, and not long.
 _LONGEST_NAME: Final = 200
-_NAME: Final = rf"[^\n<>]{{1,{_LONGEST_NAME}}}? : \s*+ (?={_HEAD})"
+_NAME: Final = rf"[^\n<>]{{1,{_LONGEST_NAME}}}? [:=] \s*+ (?={_HEAD})"
 _NAMED: Final = re.compile(
-    rf"(?P<name> [^\n<>]{{1,{_LONGEST_NAME}}}? ) : (?=\s*+ {_HEAD})", re.VERBOSE
+    rf"(?P<name> [^\n<>]{{1,{_LONGEST_NAME}}}? ) [:=] (?=\s*+ {_HEAD})", re.VERBOSE
 )
 _COMMENT: Final = re.compile(r"/\*.*?\*/")
 _COMMA_COUNT: Final = re.compile(rf",[ \t]*([0-9]{{1,9}})(?=[\s<>,{QUOTES}])")
@@ -441,6 +441,9 @@ class Parser:
             return self._with_wait(head, self._take())
         if token.kind == "arrow" or (word in _DIRECTIONS and not self._is_before_colon()):
             self._take()
+            if word[0] in "[(":
+                self._note("header", f"{token} is a direction", token)
+                word = word.strip("[()]")
             if head.direction is not None:
                 self._note("passed over", f"a second direction, {token}", token)
                 return head
@@ -580,6 +583,7 @@ class Parser:
     def _leaf(self, name: str, start: Token, count: Token | None) -> Item:
         kinds = _VALUES if self._loosener is None else _LOOSE_VALUES
         values: list[Token] = []
+        self._inner_name()
         while self._token.kind in kinds:
             if self._token.kind == "word" and self._begins_statement():
                 break
