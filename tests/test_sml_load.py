@@ -244,6 +244,7 @@ PROBLEMS: list[tuple[str, int, int, str]] = [
     ("S1F2 . <A>", 1, 8, "expected the end of S1F2, found <"),
     ("S1F2 <A>> .", 1, 9, "expected the end of S1F2, found >"),
     ("S1F2 5", 1, 6, "expected the end of S1F2, found 5"),
+    ("S1F1 H->H", 1, 8, "expected the end of S1F1, found >"),
     ("S1F2 % <A>", 1, 6, "unexpected '%'"),
     ("<S1F2 <A> .", 1, 11, "expected > at the end of S1F2, found ."),
     ("S1F2 <L <S1F2>>", 1, 9, "expected an item or >, found <"),
@@ -302,6 +303,10 @@ S1F2 <A 5 'S9F9' % . // . S9F9
 S1F2 <U1 300> ; <S1F13>
 S1F2 <U1 x S9F9>
 S1F15
+S1F2 <A
+\u201cIn typographic quotes\u201d
+S1F17
+S1F2 <U1 300>S1F19 W . S1F21
 """
     library = load(text)
     assert [(m.name, m.stream, m.function) for m in library.messages] == [
@@ -313,8 +318,13 @@ S1F15
         (None, 1, 11),
         (None, 1, 13),
         (None, 1, 15),
+        ("In typographic quotes", 1, 17),
+        (None, 1, 19),
+        (None, 1, 21),
     ]
-    assert [error.line for error in library.problems] == [2, 4, 7, 9, 11, 14, 15]
+    # What was read twice is told once.
+    assert library.counts == {"quotes": 1, "name": 4, "header": 1}
+    assert [error.line for error in library.problems] == [2, 4, 7, 9, 11, 14, 15, 19, 20]
 
 
 def test_bytes_that_may_be_hexadecimal_are_read_as_the_caller_says() -> None:

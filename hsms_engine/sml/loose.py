@@ -137,14 +137,11 @@ class Loosener:
         doubtful = [token for token in tokens if _is_doubtful(token)]
         if not doubtful:
             return list(tokens)
-        match self._binary:
-            case "hex":
-                self._notes.add("binary", "these bytes are hexadecimal", doubtful[0].offset)
-                return [self._hex(each) if _is_doubtful(each) else each for each in tokens]
-            case None:
-                self.doubtful = self.doubtful or doubtful[0]
-            case "decimal":
-                pass
+        if self._binary == "hex":
+            self._notes.add("binary", "these bytes are hexadecimal", doubtful[0].offset)
+            return [self._hex(each) if _is_doubtful(each) else each for each in tokens]
+        if self._binary is None:
+            self.doubtful = self.doubtful or doubtful[0]
         return list(tokens)
 
     def _hex(self, token: Token) -> Token:

@@ -102,7 +102,8 @@ _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 _RESUME: Final = re.compile(
     rf"""
       ^ [ \t]*+ (?P<start>)
-        (?: ['"] [^'"\n]{{1,{_LONGEST_NAME}}} ['"] \s*+ :? \s*+ (?={_HEAD}) | {_NAME} )?
+        (?: [{QUOTES}] [^\n{QUOTES}]{{1,{_LONGEST_NAME}}} [{QUOTES}] \s*+ :? \s*+ (?={_HEAD})
+          | {_NAME} )?
         (?P<head> <? [ \t]* {_HEAD} )
     | [.;>] [ \t]*+ (?P<behind> <? [ \t]* {_HEAD} )
     | (?P<open> /\* )
@@ -738,11 +739,10 @@ class Parser:
             return self._take()
         if self._loosener is None:
             return None
-        if token.kind == "comma" and (name == "L" or token.offset == kind.offset + len(kind.text)):
-            match = _COMMA_COUNT.match(self._text, token.offset)
-            if match is not None:
-                self._advance(match.end())
-                return Token("bound", match[0], token.offset)
+        is_near = name == "L" or token.offset == kind.offset + len(kind.text)
+        if is_near and (match := _COMMA_COUNT.match(self._text, token.offset)):
+            self._advance(match.end())
+            return Token("bound", match[0], token.offset)
         if name == "L" and token.kind == "number" and token.text.isdigit():
             self._take()
             return Token("bound", token.text, token.offset)

@@ -218,6 +218,7 @@ class Writer:
 
     def _values(self, values: list[str]) -> str:
         separator = self.one_of(" ", "  ", "\n", ", ", " , ")
-        if values and self._draw(st.integers(0, 5)) == 0 and "'" not in "".join(values):
+        are_bare = not {"'", '"'}.intersection("".join(values))
+        if values and are_bare and self._draw(st.integers(0, 5)) == 0:
             return self.one_of(f"'{' '.join(values)}'", f'"{" ".join(values)}"')
         return separator.join(values)
