@@ -59,6 +59,7 @@ ROWS: list[tuple[str, str, str]] = [
     ("Are You There:'S1F1' W .", "'Are You There': S1F1 W .", "name"),
     ("'Ask Online': 'S1F17' W .", "'Ask Online': S1F17 W .", ""),
     ('"Go Online"\nS1F17 W .', "'Go Online': S1F17 W .", "name"),
+    ("S1F1 W\n'Go'\nS1F17", "S1F1 W . 'Go': S1F17 .", "name"),
     ('“Go Online”\n\n"S1F17" W .', "'Go Online': S1F17 W .", "name quotes"),
     ("Go (on/off) v1.2-b: S1F17 W", "'Go (on/off) v1.2-b': S1F17 W .", "name"),
     ("Time: of day: S2F17 W", "'Time: of day': S2F17 W .", "name"),
@@ -485,6 +486,7 @@ PIECES = [
 
 HOSTILE = {
     "unclosed comments": "S1F1 /* x\n",
+    "comments in a comment": "/*",
     "unclosed strings": "S1F1 <A 'x\n",
     "quotes": "'\"\n",
     "unclosed lists": "S1F1 <L ",

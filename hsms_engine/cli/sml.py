@@ -16,9 +16,8 @@ from hsms_engine import process
 from hsms_engine.cli.command import Command, CommandError, Group
 from hsms_engine.cli.options import AsJson
 from hsms_engine.process import Process, complain
-from hsms_engine.sml import Library, Note, SmlError, Statement, load_file, to_sml
+from hsms_engine.sml import Binary, Library, Note, SmlError, Statement, load_file, to_sml
 from hsms_engine.sml.errors import caret
-from hsms_engine.sml.loose import Binary
 
 _CHECK_NOTES = """\
 A problem is what cannot be read, or what has two meanings: its message is lost. A note is where a

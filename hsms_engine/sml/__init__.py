@@ -19,12 +19,14 @@ what has one meaning, and say where a text is not as ``to_sml`` would have writt
 
 from hsms_engine.sml.errors import SmlError
 from hsms_engine.sml.library import Library, load, load_file
+from hsms_engine.sml.loose import Binary
 from hsms_engine.sml.nodes import Direction, Statement, Template, fill
 from hsms_engine.sml.notes import Note, NoteKind
 from hsms_engine.sml.parser import parse, parse_item, parse_one, parse_templates
 from hsms_engine.sml.printer import shorten, to_sml
 
 __all__ = [
+    "Binary",
     "Direction",
     "Library",
     "Note",
