@@ -115,6 +115,8 @@ class Loosener:
         return Token("number", f"0x{match[1]}", token.offset)
 
     def _integer(self, token: Token) -> Token:
+        if token.text.isdigit():
+            return token
         token = self._suffixed(token)
         try:
             integer(token)

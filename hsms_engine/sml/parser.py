@@ -55,6 +55,7 @@ _MAX_FUNCTION: Final = 255
 _ITEM: Final = (L, Leaf)
 _VALUES: Final = frozenset({"string", "number", "word"})
 _NAMES: Final = frozenset({"string", "word", "escaped"})
+_TEXTS: Final = frozenset({"A", "C", "J"})
 _DIRECTIONS: Final[dict[str, Direction]] = {
     "H->E": "H->E",
     "E<-H": "H->E",
@@ -608,7 +609,7 @@ class Parser:
         return before.rstrip(" \t")[-1:] == "\n"
 
     def _require_no_value(self, name: str, count: Token) -> None:
-        if count.text[0] == "," and name not in {"A", "C", "J"} and count.text.strip(", \t0"):
+        if count.text[0] == "," and name not in _TEXTS and count.text.strip(", \t0"):
             raise self._error(
                 f"{count} may be a count without values, or a value: write a count as [1]", count
             )
@@ -617,7 +618,8 @@ class Parser:
     def _loosened(self, name: str, values: list[Token], count: Token | None) -> list[Token]:
         """The values as the grammar has them. Those that it has are left alone, but for bytes."""
         assert self._loosener is not None  # this is the lenient reader
-        if name != "B":
+        is_quoted = bool(values) and values[0].kind == "string" and name not in _TEXTS
+        if name != "B" and not is_quoted:
             try:
                 MAKERS[name](values)
             except ValueError:
