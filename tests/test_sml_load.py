@@ -308,6 +308,8 @@ S1F2 <A
 \u201cIn typographic quotes\u201d
 S1F17
 S1F2 <U1 300>S1F19 W . S1F21
+S1F2 <A 'y'
+Go /* now */ on: S1F23
 """
     library = load(text)
     assert [(m.name, m.stream, m.function) for m in library.messages] == [
@@ -322,10 +324,12 @@ S1F2 <U1 300>S1F19 W . S1F21
         ("In typographic quotes", 1, 17),
         (None, 1, 19),
         (None, 1, 21),
+        ("Go  on", 1, 23),
     ]
     # What was read twice is told once.
-    assert library.counts == {"quotes": 1, "name": 4, "header": 1}
-    assert [error.line for error in library.problems] == [2, 4, 7, 9, 11, 14, 15, 19, 20]
+    assert library.counts == {"quotes": 1, "name": 5, "header": 1}
+    assert library.comments == 2
+    assert [error.line for error in library.problems] == [2, 4, 7, 9, 11, 14, 15, 19, 20, 22]
 
 
 def test_bytes_that_may_be_hexadecimal_are_read_as_the_caller_says() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, assert_never
 
 import typer
 from rich.markup import escape
@@ -50,6 +50,8 @@ def run(argv: Sequence[str], *, as_json: bool) -> int:
                 for command in each.commands:
                     _add(group, command, on_terminal)
                 app.add_typer(group, name=each.name)
+            case _:
+                assert_never(each)
     try:
         require_output()
         # typer gives 130 for KeyboardInterrupt, and exits with 1 when a help text is not read.

@@ -55,7 +55,7 @@ class Library(Mapping[str, Statement]):
     problems: tuple[SmlError, ...]
     """What could not be read, in the order of the text; at most ``MOST_PROBLEMS``."""
     comments: int
-    """How many comments the text has. Nothing keeps them."""
+    """How many comments were read. Nothing keeps them."""
     _named: Mapping[str, Statement] = field(repr=False, compare=False)
 
     def __getitem__(self, name: str) -> Statement:
