@@ -1092,7 +1092,18 @@ async def test_fake_shows_what_it_receives_as_json_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["fake"], ["connect"], ["bounds"], ["messages"], ["proxy"]]
+    "arguments",
+    [
+        [],
+        ["fake"],
+        ["connect"],
+        ["bounds"],
+        ["messages"],
+        ["proxy"],
+        ["sml"],
+        ["sml", "check"],
+        ["sml", "format"],
+    ],
 )
 def test_help_explains_every_option(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

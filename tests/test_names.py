@@ -51,6 +51,7 @@ WORDS = {
         "server_statistics", "sml",
     },
     "hsms_engine/breaker.py": {"granted", "refused"},
+    "hsms_engine/driver/alarms.py": {"hsms_engine_alarms"},
     "hsms_engine/driver/dialling.py": {"win32"},
     "hsms_engine/driver/driver.py": {"active", "passive"},
     "hsms_engine/driver/reading.py": {"hsms_engine_steps"},

@@ -289,7 +289,7 @@ def test_a_link_without_a_text_encoding_does_without_secs_ii() -> None:
         "print([name for name in sys.modules if 'secs2' in name])"
     )
     run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+        [sys.executable, "-c", program], capture_output=True, check=True, encoding="utf-8"
     )
     assert run.stdout == "[]\n"
 

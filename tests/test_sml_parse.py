@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from hsms_engine.secs2 import BOOLEAN, F4, F8, I1, I2, I8, U1, U4, U8, A, B, C, Item, J, L
 from hsms_engine.sml import SmlError, Statement, parse, parse_item, parse_one, to_sml
-from hsms_engine.sml.values import plain_leaves, plain_texts
 from tests.support.items import items
 
 
@@ -253,12 +252,6 @@ def test_plain_items_and_those_with_comments_are_read_alike(item: Item) -> None:
     assert parse_item(re.sub(r"(?m)^( *)<", r"\1</**/", text)) == parse_item(text) == item
     for comment in ("/* <A> */", "// <A 'x'\n", "#\n/**//* \n */"):
         assert parse_item(re.sub(r"(?m)^( *)<", rf"\1{comment}<", text)) == item
-
-
-def test_leaves_are_read_at_once_also_with_comments_before_them() -> None:
-    text = "<U4 1> // one\n/* two\n */ <A 'x'> # three\n<B> /* four"
-    leaves, end = plain_leaves(text, 0, None, plain_texts(None))
-    assert (leaves, text[end:]) == ([U4(1), A("x"), B()], " /* four")
 
 
 def test_reading_takes_time_in_proportion_to_the_text() -> None:

@@ -31,12 +31,13 @@ class CommandError(typer.TyperException):
 class Command:
     """A command of the program.
 
-    ``run`` returns the exit code. Its name is the command's name, its docstring is the help text.
-    ``notes`` stand below the options, with their line breaks.
+    ``run`` returns the exit code. Its name is the command's name, unless ``name`` is given, and its
+    docstring is the help text. ``notes`` stand below the options, with their line breaks.
     """
 
     run: Callable[..., int]
     notes: str = ""
+    name: str | None = None
 
     @property
     def call(self) -> Callable[..., int]:
@@ -66,6 +67,15 @@ class Command:
             [each.replace(kind=Parameter.KEYWORD_ONLY) for each in flat]
         )
         return call
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Commands that share a first word: ``hsms-engine sml check``."""
+
+    name: str
+    about: str
+    commands: tuple[Command, ...]
 
 
 def _is_group(parameter: Parameter) -> bool:

@@ -10,22 +10,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, assert_never
 
 import typer
 from rich.markup import escape
 
 from hsms_engine import __version__
-from hsms_engine.cli import bounds, connect, fake, messages, proxy
+from hsms_engine.cli import bounds, connect, fake, messages, proxy, sml
+from hsms_engine.cli.command import Command, Group
 from hsms_engine.process import OutputError, drop, fail, require_output
 
 _NAME = "hsms-engine"
-COMMANDS = (
+COMMANDS: tuple[Command | Group, ...] = (
     fake.COMMAND,
     connect.COMMAND,
     bounds.COMMAND,
     messages.COMMAND,
     proxy.COMMAND,
+    sml.COMMAND,
 )
 
 
@@ -41,7 +43,16 @@ def run(argv: Sequence[str], *, as_json: bool) -> int:
     )
     app.callback()(_options)
     for each in COMMANDS:
-        app.command(epilog=_as_it_is(each.notes, on_terminal))(each.call)
+        match each:
+            case Command():
+                _add(app, each, on_terminal)
+            case Group():
+                group = typer.Typer(help=each.about)
+                for command in each.commands:
+                    _add(group, command, on_terminal)
+                app.add_typer(group, name=each.name)
+            case _:
+                assert_never(each)
     try:
         require_output()
         # typer gives 130 for KeyboardInterrupt, and exits with 1 when a help text is not read.
@@ -61,6 +72,10 @@ def run(argv: Sequence[str], *, as_json: bool) -> int:
         drop(sys.stdout)
         return 1
     return code
+
+
+def _add(app: typer.Typer, command: Command, on_terminal: bool) -> None:
+    app.command(command.name, epilog=_as_it_is(command.notes, on_terminal))(command.call)
 
 
 def _show_version(wanted: bool) -> None:

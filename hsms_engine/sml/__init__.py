@@ -11,21 +11,33 @@
 ``parse`` and ``parse_item`` read it, ``to_sml`` writes it, ``parse(to_sml(x))`` is ``x``, and so is
 ``parse(to_sml(x, encoding), encoding)`` for each encoding that text in A may have. See
 ``lexer`` and ``parser`` for the grammar, ``values`` for what each type takes, ``nodes`` for the
-references in answers. SML comes from GW Associates, and every tool has its own dialect. This
-package reads what the dialects have in common, and all differences that do not contradict each
-other.
+references in answers.
+
+SML comes from GW Associates, and every tool has its own dialect. ``load`` and ``load_file`` read
+what has one meaning, and say where a text is not as ``to_sml`` would have written it: see
+``library``, ``loose``, and the page ``docs/sml.md``.
 """
 
 from hsms_engine.sml.errors import SmlError
-from hsms_engine.sml.nodes import Statement, Template, fill
+from hsms_engine.sml.library import Library, load, load_file
+from hsms_engine.sml.loose import Binary
+from hsms_engine.sml.nodes import Direction, Statement, Template, fill
+from hsms_engine.sml.notes import Note, NoteKind
 from hsms_engine.sml.parser import parse, parse_item, parse_one, parse_templates
 from hsms_engine.sml.printer import shorten, to_sml
 
 __all__ = [
+    "Binary",
+    "Direction",
+    "Library",
+    "Note",
+    "NoteKind",
     "SmlError",
     "Statement",
     "Template",
     "fill",
+    "load",
+    "load_file",
     "parse",
     "parse_item",
     "parse_one",

@@ -1,66 +1,126 @@
 """SML text as tokens.
 
 Blanks, line ends, ``/* ... */``, ``// ...`` and ``# ...`` separate tokens and have no meaning. One
-regular expression defines the tokens. It never looks back, so the time is linear in the text.
+regular expression defines the tokens of the grammar, and a second one those that only the lenient
+reader knows. Neither looks back, so the time is linear in the text.
 
-``PLAIN`` and ``PLAIN_LIST`` are another reader of the same text, for the greatest part of it:
-leaves without comment inside, counted by one number, of plain values or of one string, with the
-comments before each; and how such lists begin. They read all this at once. What they do not match
-is read token by token.
+``plain`` and ``PLAIN_LIST`` are another reader of the same text, for the greatest part of it:
+leaves without comment, counted by one number, of plain values or of one string, and how such lists
+begin. They read all this at once. What they do not match is read token by token.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import cache
 from typing import Final, NamedTuple
 
-from hsms_engine.sml.errors import SmlError
+from hsms_engine.sml.errors import OffsetError
+from hsms_engine.sml.notes import NoteKind, Notes
 
-_TOKEN: Final = re.compile(
-    r"""
-    [\s\ufeff]*+
-    (?: (?P<sign>  [<>:] )
-    | (?P<comment> /\*(?s:.*?)\*/ | //[^\n]* | \#[^\n]* )
-    | (?P<string>  "[^"\n]*" | '[^'\n]*' )
-    | (?P<count>   \[\s*(?:[0-9]{1,9}\s*(?:\.\.\s*(?:[0-9]{1,9}\s*)?)?
-                        |\.\.\s*[0-9]{1,9}\s*)\] )
-    | (?P<wait>    \[[Ww]\] )
-    | (?P<repeat>  \.\.\.(?:\$(?:(?:\*|[0-9]{1,9})(?:\.[0-9]{1,9})*)?)? )
-    | (?P<refer>   \$(?:(?:\*|[0-9]{1,9})(?:\.[0-9]{1,9})*)? )
-    | (?P<number>  [+-]?(?:0[xX][0-9A-Fa-f]+|0[bB][01]+
-                        |(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?![0-9A-Za-z_]) )
-    | (?P<word>    [+-]?[A-Za-z_][A-Za-z0-9_-]*(?:\(0[xX][0-9A-Fa-f]+\))? )
-    | (?P<stop>    \. )
-    | (?P<end>     \Z ) )
+# By whether a backslash is an escape.
+_DOUBLE: Final = {False: r'[^"\n]*+', True: r'(?:[^"\\\n]|\\[^\n])*+'}
+_SINGLE: Final = {False: r"[^'\n]*+", True: r"(?:[^'\\\n]|\\[^\n])*+"}
+_ARROW: Final = r"(?:[Hh]\s*+(?:<->|->|<-)\s*+[Ee]|[Ee]\s*+(?:<->|->|<-)\s*+[Hh])"
+
+
+@cache
+def _tokens(escapes: bool) -> re.Pattern[str]:
+    return re.compile(
+        rf"""
+        [\s\ufeff]*+
+        (?: (?P<sign>  [<>:=] )
+        | (?P<comment> //[^\n]* | \#[^\n]* )
+        | (?P<open>    /\* )
+        | (?P<string>  "{_DOUBLE[escapes]}" | '{_SINGLE[escapes]}' )
+        | (?P<count>   \[\s*(?:[0-9]{{1,9}}\s*(?:\.\.\s*(?:[0-9]{{1,9}}\s*)?)?
+                            |\.\.\s*[0-9]{{1,9}}\s*)\] )
+        | (?P<wait>    \[[Ww]\] )
+        | (?P<arrow>   {_ARROW}(?![0-9A-Za-z_]) )
+        | (?P<repeat>  \.\.\.(?:\$(?:(?:\*|[0-9]{{1,9}})(?:\.[0-9]{{1,9}})*)?)? )
+        | (?P<refer>   \$(?:(?:\*|[0-9]{{1,9}})(?:\.[0-9]{{1,9}})*)? )
+        | (?P<number>  [+-]?(?:0[xX][0-9A-Fa-f]+|0[bB][01]+
+                            |(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
+                       (?![0-9A-Za-z_]) )
+        | (?P<word>    [+-]?[A-Za-z_][A-Za-z0-9_-]*(?:\(0[xX][0-9A-Fa-f]+\))? )
+        | (?P<stop>    \. )
+        | (?P<end>     \Z ) )
+        """,
+        re.VERBOSE,
+    )
+
+
+# Quotation marks as text programs make them of straight ones: of English, German, French.
+_DOUBLES: Final = r"\u201c\u201d\u201e\u201f\u00ab\u00bb"
+_SINGLES: Final = r"\u2018\u2019\u201a\u201b\u2039\u203a"
+QUOTES: Final = rf"\"'{_DOUBLES}{_SINGLES}"
+"""All quotation marks, for a set in a regular expression."""
+# A count of another dialect, in brackets or behind a comma.
+_BOUND: Final = r"""\[[^][\n<>"']{0,60}\]"""
+_COMMA_COUNT: Final = r", [ \t]*+ [0-9]{1,9}"
+# What only the lenient reader knows.
+_LOOSE: Final = re.compile(
+    rf"""
+      (?P<wait>    \(\s*[Ww]\s*\) | \[\s*[Ww]\s*\] )
+    | (?P<arrow>   [\[(] \s*+ {_ARROW} \s*+ [])] )
+    | (?P<bound>   {_BOUND} | \([^()\n<>"']{{0,60}}\) )
+    | (?P<quoted>  [{_DOUBLES}][^{_DOUBLES}"\n]*[{_DOUBLES}"]
+                 | [{_SINGLES}][^{_SINGLES}'\n]*[{_SINGLES}'] )
+    | (?P<comma>   , )
+    | (?P<stop>    ; )
+    | (?P<odd>     [+-]?[0-9]\w* )
     """,
     re.VERBOSE,
 )
+# What other tools take for a comment.
+_LINE: Final = re.compile(r"(?:\*|;|--)[^\n]*")
+_LINES: Final = {
+    (quote, escapes): re.compile(rf"{quote}(?:[^{quote}\\]|\\.)*+{quote}", re.DOTALL)
+    if escapes
+    else re.compile(f"{quote}[^{quote}]*+{quote}")
+    for quote in "\"'"
+    for escapes in (False, True)
+}
+# What no text over several lines has, but text between a quote too many and the next one.
+_RUNAWAY: Final = re.compile(r"\n[ \t]*[<>]|>[ \t\r]*\n|\n[ \t]*['\"]?[Ss][0-9]{1,3}[Ff][0-9]")
+# The longest indentation of a line that is a comment by its first character.
+_INDENT: Final = 100
 
-# Possessive throughout: it never looks back either. There is no o in the values, so that Python's
-# 0o17 is not plain.
-PLAIN: Final = re.compile(
-    r"""
-    (?: \s++ | /\*(?s:.*?)\*/ | //[^\n]*+ | \#[^\n]*+ )*+
-    < \s*+
-    (?P<type>  [A-Za-z][A-Za-z0-9]*+ ) (?![_-])
-    (?: \s*+ \[ (?P<count> [0-9]{1,9} ) \] )?+
-    (?: (?P<values> [0-9A-NP-Za-np-z+.\s-]*+ ) | \s*+ " (?P<double> [^"\n]*+ ) " \s*+
-                                         | \s*+ ' (?P<single> [^'\n]*+ ) ' \s*+ )
-    >
-    """,
-    re.VERBOSE,
-)
+
+@cache
+def plain(escapes: bool, lenient: bool) -> re.Pattern[str]:
+    """A plain leaf. Where a backslash is an escape, text with one is not plain."""
+    bar = r"\\" if escapes else ""
+    bound = rf"{_BOUND} | {_COMMA_COUNT} (?=[\s\"'])" if lenient else r"(?!)"
+    # Possessive throughout: it never looks back either. There is no o in the values, so that
+    # Python's 0o17 is not plain.
+    return re.compile(
+        rf"""
+        \s*+ < \s*+
+        (?P<type>  [A-Za-z][A-Za-z0-9]*+ ) (?![_-])
+        (?: \s*+ \[ (?P<count> [0-9]{{1,9}} ) \] | (?: [ \t]*+ (?=\[) )?+ (?P<bound> {bound} ) )?+
+        (?: (?P<values> [0-9A-NP-Za-np-z+.\s-]*+ ) | \s*+ " (?P<double> [^"\n{bar}]*+ ) " \s*+
+                                             | \s*+ ' (?P<single> [^'\n{bar}]*+ ) ' \s*+ )
+        >
+        """,
+        re.VERBOSE,
+    )
+
 
 PLAIN_LIST: Final = re.compile(r"<[Ll](?: \s*+ (\[[0-9]{1,9}\]) )?+ \s*+ (?=[<>])", re.VERBOSE)
 
 _BLANKS: Final = re.compile(r"[\s\ufeff]*")
-_SHOWN: Final = 40
 # What begins as a number and is none.
 _ODD: Final = re.compile(r"[+-]?[0-9][\w.+-]*")
+_SHOWN: Final = 40
 
 
 class Token(NamedTuple):
-    """``kind`` is a group of the expression above, ``"end"`` after the last token."""
+    """``kind`` is a group of the expressions above, ``"end"`` after the last token.
+
+    ``"escaped"`` is a string with a backslash that is an escape.
+    """
 
     kind: str
     text: str
@@ -69,38 +129,133 @@ class Token(NamedTuple):
     def __str__(self) -> str:
         if self.kind == "end":
             return "the end of the text"
-        return _shown(self.text)
+        return shown(self.text)
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """A piece of the text, in one line and not long."""
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
-def next_token(text: str, offset: int) -> Token:
-    """The first token of ``text`` at ``offset`` or after it.
+class Lexer:
+    """The tokens of one text. With ``notes`` it is the lenient one."""
 
-    Raises :class:`SmlError` at a character that begins no token.
-    """
-    while match := _TOKEN.match(text, offset):
-        kind, group = match.lastgroup, match.lastindex
-        # Every alternative of the expression is a named group.
-        assert kind is not None
-        assert group is not None
-        if kind != "comment":
-            return Token(kind, match[group], match.start(group))
-        offset = match.end()
-    blanks = _BLANKS.match(text, offset)
-    assert blanks is not None  # there may be none
-    raise SmlError.at(_problem(text, blanks.end()), text, blanks.end())
+    def __init__(self, text: str, notes: Notes | None, escapes: bool) -> None:
+        self._text = text
+        self._notes = notes
+        self._escapes = escapes
+        self._match: Callable[[str, int], re.Match[str] | None] = _tokens(escapes).match
+        self.comments = 0
+        """How many comments there were."""
+        # Where the last one of them begins. After a problem, one may be read twice.
+        self._last_comment = -1
+        # Behind it, no comment is closed.
+        self._unclosed = len(text)
+        # Up to here, notes have been made.
+        self._noted = -1
+
+    def next(self, offset: int) -> Token:
+        """The first token at ``offset`` or after it.
+
+        Raises :class:`OffsetError` at what begins no token.
+        """
+        text = self._text
+        while True:
+            match = self._match(text, offset)
+            if match is None:
+                token = self._other(offset)
+                if token.kind != "comment":
+                    return token
+                self._count_comment(token.offset)
+                offset = token.offset + len(token.text)
+                continue
+            kind, group = match.lastgroup, match.lastindex
+            # Every alternative of the expression is a named group.
+            assert kind is not None
+            assert group is not None
+            if kind == "comment":
+                offset = match.end()
+                self._count_comment(match.start(group))
+            elif kind == "open":
+                offset = self.behind_comment(match.start(group))
+                self._count_comment(match.start(group))
+            elif self._escapes and kind == "string":
+                return self._string(match[group], match.start(group))
+            else:
+                return Token(kind, match[group], match.start(group))
+
+    def _count_comment(self, start: int) -> None:
+        if start > self._last_comment:
+            self._last_comment = start
+            self.comments += 1
+
+    def behind_comment(self, start: int) -> int:
+        """Where the comment ends that begins at ``start``."""
+        end = self._text.find("*/", start + 2) if start < self._unclosed else -1
+        if end < 0:
+            self._unclosed = min(start, self._unclosed)
+            raise OffsetError("this comment is never closed", start)
+        return end + 2
+
+    def _string(self, found: str, offset: int) -> Token:
+        kind = "escaped" if self._escapes and "\\" in found else "string"
+        return Token(kind, found, offset)
+
+    def _note(self, kind: NoteKind, text: str, offset: int) -> None:
+        assert self._notes is not None  # only the lenient reader comes here
+        if offset > self._noted:
+            self._noted = offset
+            self._notes.add(kind, text, offset)
+
+    def _other(self, offset: int) -> Token:
+        """The token that the grammar does not have, also a comment that it does not have."""
+        text = self._text
+        blanks = _BLANKS.match(text, offset)
+        assert blanks is not None  # there may be none
+        offset = blanks.end()
+        if self._notes is None:
+            raise OffsetError(_problem(text, offset), offset)
+        if (line := _LINE.match(text, offset)) and self._begins_line(offset):
+            self._note("comment", f"the rest of the line is a comment: {shown(line[0])}", offset)
+            return Token("comment", line[0], offset)
+        if match := _LOOSE.match(text, offset):
+            kind = match.lastgroup
+            assert kind is not None  # as above
+            if kind == "quoted":
+                self._note("quotes", f"{shown(match[0])} is in typographic quotes", offset)
+                return self._string(match[0], offset)
+            return Token(kind, match[0], offset)
+        if text[offset] in "\"'":
+            return self._over_lines(offset)
+        raise OffsetError(_problem(text, offset), offset)
+
+    def _begins_line(self, offset: int) -> bool:
+        """Whether nothing of its line is before the offset, or for a ``*`` the end of an item."""
+        before = self._text[max(offset - _INDENT, 0) : offset].rpartition("\n")[2].rstrip()
+        return not before or (self._text[offset] == "*" and before[-1] in ">.")
+
+    def _over_lines(self, offset: int) -> Token:
+        match = _LINES[self._text[offset], self._escapes].match(self._text, offset)
+        if match is None:
+            raise OffsetError("this string is never closed", offset)
+        if _RUNAWAY.search(match[0]):
+            raise OffsetError(
+                "this string is not closed on its line, and what is before the next quote looks "
+                "like items",
+                offset,
+            )
+        lines = match[0].count("\n") + 1
+        self._note("lines", f"this string goes over {lines} lines", offset)
+        return self._string(match[0], offset)
 
 
 def _problem(text: str, offset: int) -> str:
-    if text.startswith("/*", offset):
-        return "this comment is never closed"
     if text[offset] in "\"'":
         return "this string is not closed on its line: write a line feed as 0x0A after it"
     if text[offset] == "[":
         return "expected a count: [3], [0..8], [1..] or [..8]"
     if odd := _ODD.match(text, offset):
-        return f"{_shown(odd[0])} is no number, and text needs quotes"
+        return f"{shown(odd[0])} is no number, and text needs quotes"
+    if text[offset] == "\0":
+        return "unexpected '\\x00': in UTF-16, a file needs a byte order mark or its encoding"
     return f"unexpected {text[offset]!r}"

@@ -15,20 +15,28 @@ variable or an ellipsis:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from hsms_engine.secs2 import Item, L, Numeric
+
+Direction: TypeAlias = Literal["H->E", "H<-E", "H<->E", "INPUT", "OUTPUT"]
+"""Who sends a message: host or equipment, or both. ``INPUT`` and ``OUTPUT`` are as seen by the
+owner of the text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One message in a text. ``name`` is the word before the colon, or ``None``."""
+    """One message in a text. ``name`` is what stands before the colon, or ``None``."""
 
     name: str | None
     stream: int
     function: int
     wait: bool
     item: Item | None
+    direction: Direction | None = None
+    names: tuple[tuple[tuple[int, ...], str], ...] = ()
+    """Names of items, each with the indices that lead to it: ``((), "x")`` names the item of the
+    message, ``((1, 0), "y")`` the first item in its second one. In the order of the text."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,31 +3,117 @@
 ::
 
     text      =  { statement }
-    statement =  [ word ":" ] header [ "W" | "[W]" ] [ item ] [ "." ]
+    statement =  [ name ":" ] header { "W" | "[W]" | direction } [ item [ "=" name ] ] [ "." ]
+    name      =  word | string
     header    =  S1F13 | 'S1F13'
-    item      =  "<" type [ "[3]" | "[0..8]" ] { value | item } ">"
+    direction =  H->E | H<-E | H<->E | INPUT | OUTPUT
+    item      =  "<" type [ "[3]" | "[0..8]" ] { value | item [ "=" name ] } ">"
 
 Types and ``W`` may be in upper or lower case. The full stop is optional, because a header begins
-the next statement. Counts are compared with the number of elements.
+the next statement. Counts are compared with the number of elements. Answers have no names of items.
+
+With notes, the same parser is the lenient one: where a text leaves this grammar and has one
+meaning, there is a note, and it goes on. The page ``docs/sml.md`` has a table of what it reads.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Final
 
-from hsms_engine.secs2 import MAX_DEPTH, Item, L, Leaf
-from hsms_engine.sml.errors import SmlError
-from hsms_engine.sml.lexer import PLAIN_LIST, Token, next_token
-from hsms_engine.sml.nodes import Node, Pattern, Reference, Repeat, Statement, Template
-from hsms_engine.sml.values import ValueTokenError, makers, plain_leaves, plain_texts
+from hsms_engine.secs2 import MAX_DEPTH, MAX_LENGTH, Item, L, Leaf
+from hsms_engine.sml.errors import OffsetError, SmlError
+from hsms_engine.sml.lexer import PLAIN_LIST, QUOTES, Lexer, Token, shown
+from hsms_engine.sml.loose import Loosener, is_number
+from hsms_engine.sml.nodes import (
+    Direction,
+    Node,
+    Pattern,
+    Reference,
+    Repeat,
+    Statement,
+    Template,
+)
+from hsms_engine.sml.notes import NoteKind, Notes
+from hsms_engine.sml.printer import quoted
+from hsms_engine.sml.values import (
+    ALIASES,
+    MAKERS,
+    PlainReader,
+    ValueTokenError,
+    bounded,
+    makers,
+    other_word,
+    unfit,
+)
 
 _HEADER: Final = re.compile(r"[Ss]([0-9]{1,3})[Ff]([0-9]{1,3})")
 _MAX_STREAM: Final = 127
 _MAX_FUNCTION: Final = 255
 _ITEM: Final = (L, Leaf)
 _VALUES: Final = frozenset({"string", "number", "word"})
+_NAMES: Final = frozenset({"string", "word", "escaped"})
+_TEXTS: Final = frozenset({"A", "C", "J"})
+_DIRECTIONS: Final[dict[str, Direction]] = {
+    "H->E": "H->E",
+    "E<-H": "H->E",
+    "H<-E": "H<-E",
+    "E->H": "H<-E",
+    "H<->E": "H<->E",
+    "E<->H": "H<->E",
+    "INPUT": "INPUT",
+    "OUTPUT": "OUTPUT",
+}
+# From here on, what only the lenient reader knows.
+_LOOSE_VALUES: Final = _VALUES | {"escaped", "odd", "comma"}
+_CORE: Final = r"""
+    [Ss] [ \t]* ([0-9]{1,3}) [ \t]* [,/_.-]? [ \t]* [Ff] [ \t]* ([0-9]{1,3})
+    (?: [ \t_-]* ([Ww]) (?![0-9A-Za-z_]) )? (?![0-9A-Za-z_])
+"""
+_LOOSE_HEADER: Final = re.compile(rf"([{QUOTES}])? {_CORE} (?(1) [ \t]* [{QUOTES}] )", re.VERBOSE)
+# The same without groups, where it is only looked for.
+_HEAD: Final = rf"""
+    [{QUOTES}]? {_CORE.replace("([", "(?:[")}
+"""
+_COLON: Final = re.compile(rf"\s*+ : \s*+ (?={_HEAD})", re.VERBOSE)
+_OPENED: Final = re.compile(rf"< \s*+ {_HEAD}", re.VERBOSE)
+_EARLY_WAIT: Final = re.compile(rf"[Ww] [ \t]+ (?={_HEAD})", re.VERBOSE)
+# A name is in one line, and not long.
+_LONGEST_NAME: Final = 200
+_NAME: Final = rf"[^\n<>]{{1,{_LONGEST_NAME}}}? [:=] \s*+ (?={_HEAD})"
+_NAMED: Final = re.compile(
+    rf"(?P<name> [^\n<>]{{1,{_LONGEST_NAME}}}? ) [:=] (?=\s*+ {_HEAD})", re.VERBOSE
+)
+_COMMENT: Final = re.compile(r"/\*.*?\*/")
+_COMMA_COUNT: Final = re.compile(rf",[ \t]*([0-9]{{1,9}})(?=[\s<>,{QUOTES}])")
+_BARE: Final = re.compile(
+    rf"""
+    < \s*+ (A|J|C|ASCII|JIS8) [ \t]*+ (?: (,) [ \t]*+ ([0-9]{{1,9}}) | \[ ([0-9]{{1,9}}) \] )
+    [ \t]? (?![\s<>,=\#{QUOTES}] | /[*/])
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_BARE_END: Final = re.compile(r"[ \t]*+>")
+_REST: Final = re.compile(r"[^>\n]*+")
+_DIGITS: Final = re.compile(r"[0-9]{1,9}")
+# Where the reader goes on after a problem: a header at the beginning of a line, with its name, or
+# behind what ends a statement. Comments and strings are passed over.
+_RESUME: Final = re.compile(
+    rf"""
+      ^ [ \t]*+ (?P<start>)
+        (?: [{QUOTES}] [^\n{QUOTES}]{{1,{_LONGEST_NAME}}} [{QUOTES}] \s*+ :? \s*+ (?={_HEAD})
+          | {_NAME} )?
+        (?P<head> <? [ \t]* {_HEAD} )
+    | [.;>] [ \t]*+ (?P<behind> <? [ \t]* {_HEAD} )
+    | (?P<open> /\* )
+    | (?P<other> //[^\n]* | \#[^\n]* | "[^"\n]*" | '[^'\n]*' )
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+_ENDS: Final = frozenset({"", ".", ";", ">", "\n"})
 
 
 def parse(text: str, text_encoding: str | None = None) -> list[Statement]:
@@ -36,62 +122,165 @@ def parse(text: str, text_encoding: str | None = None) -> list[Statement]:
     ``text_encoding`` is how the strings of A are encoded, a superset of ASCII; None: they are
     ASCII. Raises ``ValueError`` for another encoding.
     """
-    return list(_Parser(text, text_encoding).statements())
+    try:
+        return list(Parser(text, text_encoding=text_encoding).statements())
+    except OffsetError as fault:
+        raise _error(text, fault, _readable(text, text_encoding) is not None) from None
 
 
 def parse_one(text: str, text_encoding: str | None = None) -> Statement:
     """The one message of ``text``. Raises as ``parse``, also for none or several."""
-    parser = _Parser(text, text_encoding)
-    statement = parser.statement()
-    parser.expect_end("one message")
+    try:
+        parser = Parser(text, text_encoding=text_encoding)
+        statement = parser.statement()
+        parser.expect_end("one message")
+    except OffsetError as fault:
+        raise _error(text, fault, _readable(text, text_encoding) == 1) from None
     return statement
 
 
 def parse_item(text: str, text_encoding: str | None = None) -> Item:
     """The one item of ``text``: ``parse_item('<U4 1 2>')``. Raises as ``parse``."""
-    parser = _Parser(text, text_encoding)
-    item = parser.item()
-    parser.expect_end("one item")
+    try:
+        parser = Parser(text, text_encoding=text_encoding)
+        item = parser.item()
+        parser.expect_end("one item")
+    except OffsetError as fault:
+        raise _error(text, fault) from None
     return item
 
 
 def parse_templates(text: str, text_encoding: str | None = None) -> list[Template]:
     """All answers of ``text``: SML that may refer to a request. Raises as ``parse``."""
-    return list(_Parser(text, text_encoding).templates())
+    try:
+        return list(Parser(text, text_encoding=text_encoding).templates())
+    except OffsetError as fault:
+        raise _error(text, fault) from None
 
 
-class _Parser:
-    def __init__(self, text: str, text_encoding: str | None) -> None:
+def _error(text: str, fault: OffsetError, is_readable: bool = False) -> SmlError:
+    hint = "; sml.load reads it, with a note" if is_readable else ""
+    return SmlError.at(f"{fault.problem}{hint}", text, fault.offset)
+
+
+def _readable(text: str, text_encoding: str | None) -> int | None:
+    """How many messages the lenient parser finds; None when one of them is a problem."""
+    notes = Notes()
+    loosener = Loosener(notes, None)
+    try:
+        parser = Parser(text, notes, loosener, text_encoding=text_encoding)
+        count = sum(1 for _ in parser.statements())
+    except OffsetError:
+        return None
+    return None if loosener.has_hex and loosener.doubtful else count
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    name: str | None
+    stream: int
+    function: int
+    wait: bool
+    direction: Direction | None
+    offset: int
+
+    def __str__(self) -> str:
+        return f"S{self.stream}F{self.function}"
+
+
+class Parser:
+    """The parser of one text; with ``notes`` and their ``loosener`` it is the lenient one.
+
+    It raises :class:`OffsetError`. After one, the lenient parser can go on: see ``resume``.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        notes: Notes | None = None,
+        loosener: Loosener | None = None,
+        *,
+        escapes: bool = False,
+        text_encoding: str | None = None,
+    ) -> None:
         self._text = text
         self._makers = makers(text_encoding)
-        self._texts = plain_texts(text_encoding)
-        self._token = next_token(text, 0)
+        self._notes = notes
+        self._loosener = loosener
+        self._lexer = Lexer(text, notes, escapes)
+        self._plain = PlainReader(text, notes, escapes, text_encoding)
+        # Why the token is "bad". Only the lenient parser has such a token: what comes before it may
+        # be whole.
+        self._bad = OffsetError("", 0)
         # How many lists are open around the token.
         self._depth = 0
         # Whether this is an answer, which may have references and ellipses.
         self._open = False
         # The references to a repeated item (`$*`) that no ellipsis has followed yet.
         self._loose: list[Token] = []
+        # The names of items of this statement, each with its way from the list that is being read.
+        self._names: list[tuple[tuple[int, ...], Token]] = []
+        # Whether items may have names: not where there is no statement to keep them.
+        self._is_named = False
+        self._advance(0)
+
+    @property
+    def offset(self) -> int:
+        """Where the next token begins."""
+        return self._token.offset
+
+    @property
+    def is_at_end(self) -> bool:
+        """Whether there are no more tokens."""
+        return self._token.kind == "end"
+
+    @property
+    def comments(self) -> int:
+        """How many comments were read so far."""
+        return self._lexer.comments
 
     def statements(self) -> Iterator[Statement]:
-        while self._token.kind != "end":
+        while not self.is_at_end:
             yield self.statement()
 
     def statement(self) -> Statement:
-        name, stream, function, wait = self._head()
-        item = self.item() if self._token.text == "<" else None
-        self._skip(".")
-        return Statement(name, stream, function, wait, item)
+        self._depth = 0
+        self._names.clear()
+        self._is_named = True
+        opened = self._opens_message()
+        if opened:
+            self._note("header", "the message is in angle brackets")
+            self._take()
+        head = self._head()
+        item = None
+        if self._token.text == "<" and not self._opens_message():
+            item = self.item()
+            self._item_name(())
+            if self._loosener is not None and self._is_wait():
+                self._note("W", f"the W of {head} is behind its item")
+                head = self._with_wait(head, self._take())
+        if opened and not self._skip(">"):
+            raise self._error(f"expected > at the end of {head}, found {self._token}")
+        self._end(head, item is not None)
+        return Statement(
+            head.name,
+            head.stream,
+            head.function,
+            head.wait,
+            item,
+            head.direction,
+            self._item_names() if self._names else (),
+        )
 
     def templates(self) -> Iterator[Template]:
         self._open = True
-        while self._token.kind != "end":
+        while not self.is_at_end:
             start = self._token
-            _, stream, function, wait = self._head()
-            if wait or function % 2 or function == 0:
+            head = self._head()
+            if head.wait or head.function % 2 or head.function == 0:
                 raise self._error(
-                    f"S{stream}F{function}{' W' if wait else ''} is no answer: an answer has an "
-                    "even function and no W",
+                    f"{head}{' W' if head.wait else ''} is no answer: an answer has an even "
+                    "function and no W",
                     start,
                 )
             begins = self._token.text == "<" or self._token.kind == "refer"
@@ -101,7 +290,7 @@ class _Parser:
                     "$* stands only in an item that an ellipsis repeats", self._loose[0]
                 )
             self._skip(".")
-            yield Template(stream, function, node, start.offset)
+            yield Template(head.stream, head.function, node, start.offset)
 
     def item(self) -> Item:
         [node] = self._nodes(1)
@@ -112,26 +301,232 @@ class _Parser:
         if self._token.kind != "end":
             raise self._error(f"expected {what} and nothing after it, found {self._token}")
 
-    def _head(self) -> tuple[str | None, int, int, bool]:
-        name = None
-        token = self._take()
-        if token.kind == "word" and self._skip(":"):
-            name = token.text
-            token = self._take()
+    # After a problem
+
+    def resume(self, start: int, fault: int) -> bool:
+        """Go on behind a fault in the statement that begins at ``start``; false if none follows."""
+        limit = max(fault, self.offset, start + 1)
+        found = self._next_start(start, limit)
+        if found is not None:
+            self._advance(found)
+        return found is not None
+
+    def _next_start(self, start: int, limit: int) -> int | None:
+        """Where the first statement begins whose header is not before ``limit``."""
+        text = self._text
+        before = text[max(limit - _LONGEST_NAME, start + 1) : limit].rstrip(" \t")[-1:]
+        is_here = before in _ENDS and _LOOSE_HEADER.match(text, limit) is not None
+        # The name of that statement may have been read as a part of this one.
+        offset = text.find("\n", max(limit - 2 * _LONGEST_NAME, start), limit)
+        offset = limit if offset < 0 else offset
+        while match := _RESUME.search(text, offset):
+            offset = match.end()
+            kind = match.lastgroup
+            if kind in {"head", "behind"} and match.start(kind) >= limit:
+                if is_here and match.start(kind) > limit:
+                    break
+                return match.start("start" if kind == "head" else kind)
+            if kind == "open":
+                # What follows one that is never closed may be meant as messages.
+                with suppress(OffsetError):
+                    offset = self._lexer.behind_comment(match.start())
+        return limit if is_here else None
+
+    # Statements
+
+    def _head(self) -> _Head:
+        early = None
+        if self._loosener is not None and _EARLY_WAIT.match(self._text, self.offset):
+            early = self._take()
+            self._note("W", "W is before the header", early)
+        name, token = self._named()
+        stream, function, wait = self._header(token)
+        head = _Head(name, stream, function, False, None, token.offset)
+        for each in (early, wait):
+            if each is not None:
+                head = self._with_wait(head, each)
+        while (found := self._flag(head)) is not None:
+            head = found
+        return head
+
+    def _named(self) -> tuple[str | None, Token]:
+        """The name, and the token that is a header or has to be."""
+        token = self._token
+        if token.kind in _NAMES:
+            self._take()
+            if self._token.text == ":":
+                colon = self._take()
+                if self._loosener is None or self._is_header(self._token):
+                    return self._name(token), self._take()
+                if self._is_header(token):
+                    self._note("header", f"a colon is behind {token}", colon)
+                    return None, token
+            elif self._is_header(token):
+                if self._loosener is None or not self._is_word():
+                    return None, token
+            elif token.kind != "word" and self._loosener and self._is_header(self._token):
+                self._note("name", f"{token} names {self._token}", token)
+                return self._name(token), self._take()
+        if self._loosener is not None:
+            if match := _NAMED.match(self._text, token.offset):
+                name = _COMMENT.sub("", match["name"]).strip()
+                if name[:1] in {'"', "'"} and name[1:-1] and name[-1] == name[0]:
+                    name = name[1:-1]
+                self._note("name", f"{shown(name)} is a name", token)
+                self._advance(match.end())
+                return self._checked_name(name, token), self._take()
+            if self._is_header(token):
+                return None, token
+        if token.kind not in _NAMES:
+            self._take()
+        return None, token
+
+    def _is_word(self) -> bool:
+        """Whether the token is a word that is neither W nor a direction nor the name of another
+        message."""
+        return (
+            self._token.kind == "word"
+            and not self._is_wait()
+            and self._token.text.upper() not in _DIRECTIONS
+            and not self._is_before_colon()
+        )
+
+    def _is_before_colon(self) -> bool:
+        """Whether the token is the name of a message."""
+        end = self._token.offset + len(self._token.text)
+        return _COLON.match(self._text, end) is not None
+
+    def _is_wait(self) -> bool:
+        if self._token.kind == "wait":
+            return True
+        return self._token.text in {"W", "w"} and not self._is_before_colon()
+
+    def _is_header(self, token: Token) -> bool:
+        if token.kind in {"word", "string"} and _HEADER.fullmatch(token.text.strip("'\"")):
+            return True
+        return self._loosener is not None and bool(_LOOSE_HEADER.match(self._text, token.offset))
+
+    def _opens_message(self) -> bool:
+        """Whether a message begins here that is in angle brackets as a whole."""
+        return (
+            self._loosener is not None
+            and self._token.text == "<"
+            and _OPENED.match(self._text, self.offset) is not None
+        )
+
+    def _header(self, token: Token) -> tuple[int, int, Token | None]:
+        """Stream and function, and the W when it is a part of the header."""
         spelled = token.text.strip("'\"")
-        match = _HEADER.fullmatch(spelled)
-        if match is None or token.kind not in {"word", "string"}:
+        wait = None
+        if token.kind in {"word", "string"} and (match := _HEADER.fullmatch(spelled)):
+            stream, function = int(match[1]), int(match[2])
+        elif self._loosener and (match := _LOOSE_HEADER.match(self._text, token.offset)):
+            stream, function = int(match[2]), int(match[3])
+            spelled = match[0]
+            self._note("header", f"{spelled} is S{stream}F{function}", token)
+            if match[4] is not None:
+                wait = Token("word", match[4], match.start(4))
+            self._advance(match.end())
+        else:
             raise self._error(f"expected a message like S1F13, found {token}", token)
-        stream, function = int(match[1]), int(match[2])
         if stream > _MAX_STREAM or function > _MAX_FUNCTION:
             raise self._error(f"{spelled} is not in S0F0..S{_MAX_STREAM}F{_MAX_FUNCTION}", token)
-        wait = self._token
-        if wait.text.upper() not in {"W", "[W]"}:
-            return name, stream, function, False
-        if function % 2 == 0:
-            raise self._error(f"S{stream}F{function} has an even function: no W", wait)
+        return stream, function, wait
+
+    def _with_wait(self, head: _Head, wait: Token) -> _Head:
+        if head.function % 2 == 0:
+            self._note("W", f"{head} has an even function: no W", wait)
+            return head
+        if head.wait:
+            self._note("W", f"{head} has W twice", wait)
+        return replace(head, wait=True)
+
+    def _flag(self, head: _Head) -> _Head | None:
+        """The head with what follows it; None when that belongs to no head."""
+        token = self._token
+        word = token.text.upper()
+        if self._is_wait():
+            if token.kind == "wait" and word != "[W]":
+                self._note("W", f"{token} is W")
+            return self._with_wait(head, self._take())
+        if token.kind == "arrow" or (word in _DIRECTIONS and not self._is_before_colon()):
+            self._take()
+            if word[0] in "[(":
+                self._note("header", f"{token} is a direction", token)
+                word = word.strip("[()]")
+            if head.direction is not None:
+                self._note("passed over", f"a second direction, {token}", token)
+                return head
+            return replace(head, direction=_DIRECTIONS["".join(word.split())])
+        return None if self._loosener is None else self._loose_flag(head)
+
+    def _loose_flag(self, head: _Head) -> _Head | None:
+        token = self._token
+        word = token.text.upper()
+        if token.text == "=":
+            self._take()
+            return self._with_name(head, self._take())
+        if token.text == ":" or token.kind == "comma":
+            self._note("header", f"{token} is behind {head}")
+            self._take()
+            return head
+        # The next line may begin the next message.
+        if "\n" in self._text[head.offset : token.offset] or self._is_header(token):
+            return None
+        if word in {"'W'", '"W"', "WAIT"}:
+            self._note("W", f"{token} is W")
+            return self._with_wait(head, self._take())
+        if token.kind in {"string", "escaped"}:
+            return self._with_name(head, self._take())
+        if not self._is_word() and token.kind != "bound":
+            return None
+        if _type_of(token) is not None:
+            raise self._error(f"expected <, found {token}", token)
+        self._note("passed over", f"{token} behind {head}")
         self._take()
-        return name, stream, function, True
+        return head
+
+    def _with_name(self, head: _Head, token: Token) -> _Head:
+        if token.kind not in _NAMES:
+            raise self._error(f"expected a name, found {token}", token)
+        name = self._name(token)
+        if head.name is not None:
+            self._note("passed over", f"a second name, {token}", token)
+            return head
+        self._note("name", f"{token} names {head}", token)
+        return replace(head, name=name)
+
+    def _name(self, token: Token) -> str:
+        if token.kind == "escaped":
+            assert self._loosener is not None  # only the lenient reader has such tokens
+            token = self._loosener.text(token)
+        return self._checked_name(token.text if token.kind == "word" else token.text[1:-1], token)
+
+    def _checked_name(self, name: str, token: Token) -> str:
+        """The name, if it can be written again."""
+        try:
+            quoted(name)
+        except ValueError as error:
+            raise self._error(str(error), token) from None
+        return name
+
+    def _end(self, head: _Head, has_item: bool) -> None:
+        """Read what ends a statement, and see that nothing follows that belongs to none."""
+        if self._loosener is None:
+            self._skip(".")
+            return
+        stops = 0
+        while self._token.kind in {"stop", "repeat"}:
+            if stops or self._token.text != ".":
+                self._note("full stop", f"{self._token} is the end of {head}")
+            stops += 1
+            self._take()
+        if self._opens_message() or self._token.kind in {"end", *_NAMES}:
+            return
+        if not stops or (self._token.text == "<" and not has_item):
+            raise self._error(f"expected the end of {head}, found {self._token}")
+
+    # Items
 
     def _node(self) -> Node:
         if self._token.kind == "refer" and self._open:
@@ -139,41 +534,142 @@ class _Parser:
         start = self._token
         begin = PLAIN_LIST.match(self._text, start.offset)
         if begin is not None:
-            self._token = next_token(self._text, begin.end())
+            self._advance(begin.end())
             count = None if begin[1] is None else Token("count", begin[1], begin.start(1))
             return self._list(start, count)
+        if self._loosener is not None and (item := self._bare_text(start)) is not None:
+            return item
         if not self._skip("<"):
             raise self._error(f"expected an item, found {start}")
         kind = self._take()
-        name = kind.text.upper()
-        if kind.kind != "word" or (name != "L" and name not in self._makers):
+        name = _type_of(kind)
+        if name is None or (self._loosener is None and name != kind.text.upper()):
+            if self._loosener is not None and kind.text.upper() == "V":
+                return self._any_value(start)
             raise self._error(f"expected an item type (L, A, U4, ...), found {kind}", kind)
-        count = self._take() if self._token.kind == "count" else None
+        if name != kind.text.upper():
+            self._note("type", other_word(kind.text), kind)
+        count = self._count(name, kind)
         if name == "L":
             return self._list(start, count)
         return self._leaf(name, start, count)
 
+    def _any_value(self, start: Token) -> Item:
+        self._close(start, "nothing")
+        self._note("no value", "<V> stands for any value: it is an empty list", start)
+        return L()
+
+    def _bare_text(self, start: Token) -> Item | None:
+        """The item of text without quotes, when its count says that it is one."""
+        match = _BARE.match(self._text, start.offset)
+        if match is None:
+            return None
+        begin = match.end()
+        length = int(match[3] or match[4])
+        rest = _REST.match(self._text, begin)
+        assert rest is not None  # it may be empty
+        text, end = self._text[begin : begin + length], _BARE_END.match(self._text, begin + length)
+        pieces = rest[0].split()
+        is_codes = all(map(is_number, pieces))
+        if end is not None and len(text) == length and not {">", "\n"}.intersection(text):
+            if is_codes and (match[2] is None or len(pieces) == length):
+                raise self._error(
+                    f"{shown(text)} may be text or the codes of bytes: text needs quotes", start
+                )
+        elif match[2] is None or is_codes or '"' in rest[0] or "'" in rest[0]:
+            return None
+        else:
+            text, end = rest[0].strip(), _BARE_END.match(self._text, rest.end())
+            if end is None:
+                return None
+            self._note("count", unfit(match[3], len(text)), start)
+        name = ALIASES.get(match[1].upper(), match[1].upper())
+        if name != match[1].upper():
+            self._note("type", other_word(match[1]), start)
+        self._note("bare text", f"{shown(text)} has no quotes", start)
+        self._advance(end.end())
+        return self._made(name, (Token("string", f'"{text}"', begin),), start)
+
     def _leaf(self, name: str, start: Token, count: Token | None) -> Item:
-        values = []
-        while self._token.kind in _VALUES:
+        kinds = _VALUES if self._loosener is None else _LOOSE_VALUES
+        values: list[Token] = []
+        self._inner_name()
+        while self._token.kind in kinds:
+            if self._token.kind == "word" and self._begins_statement():
+                break
             values.append(self._take())
+        self._inner_name()
         self._close(start, "a value")
+        if count is not None and count.kind == "bound" and not values:
+            self._require_no_value(name, count)
+        if self._loosener is not None:
+            values = self._loosened(name, values, count)
+        item = self._made(name, values, start)
+        self._check(count, len(item))
+        return item
+
+    def _begins_statement(self) -> bool:
+        """Whether the token is a header that begins a line: then an item before it is not
+        closed."""
+        if self._loosener is None or not _HEADER.fullmatch(self._token.text):
+            return False
+        before = self._text[max(self.offset - _LONGEST_NAME, 0) : self.offset]
+        return before.rstrip(" \t")[-1:] == "\n"
+
+    def _require_no_value(self, name: str, count: Token) -> None:
+        if count.text[0] == "," and name not in _TEXTS and count.text.strip(", \t0"):
+            raise self._error(
+                f"{count} may be a count without values, or a value: write a count as [1]", count
+            )
+        self._note("no value", "no value is given: the item is empty", count)
+
+    def _loosened(self, name: str, values: list[Token], count: Token | None) -> list[Token]:
+        """The values as the grammar has them. Those that it has are left alone, but for bytes."""
+        assert self._loosener is not None  # this is the lenient reader
+        is_quoted = bool(values) and values[0].kind == "string" and name not in _TEXTS
+        if name != "B" and not is_quoted:
+            try:
+                self._makers[name](values)
+            except ValueError:
+                pass
+            else:
+                return values
+        digits = None if count is None else _DIGITS.search(count.text)
         try:
-            item = self._makers[name](values)
+            return self._loosener.values(name, values, digits and int(digits[0]))
+        except ValueTokenError as error:
+            raise self._error(str(error), error.token) from None
+
+    def _made(self, name: str, values: Sequence[Token], start: Token) -> Item:
+        try:
+            return self._makers[name](values)
         except ValueTokenError as error:
             raise self._error(str(error), error.token) from None
         except ValueError as error:
             raise self._error(str(error), start) from None
-        self._check(count, len(item))
-        return item
 
     def _list(self, start: Token, count: Token | None) -> Node:
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise self._error(f"lists are nested more than {MAX_DEPTH} deep", start)
+        if self._token.text == "=":
+            self._inner_name()
+        names = self._names
         nodes: list[Node | Repeat] = []
-        while self._token.text == "<" or (self._token.kind == "refer" and self._open):
-            nodes += self._elements()
+        while True:
+            if self._begins_element():
+                named = len(names)
+                nodes += self._elements()
+                if len(names) > named:
+                    index = len(nodes) - 1
+                    names[named:] = [((index, *path), token) for path, token in names[named:]]
+                if self._token.text == "=":
+                    self._item_name((len(nodes) - 1,))
+            elif self._loosener is not None and self._token.kind == "comma":
+                self._note("comma", "a comma between items")
+                self._take()
+            else:
+                break
         self._depth -= 1
         self._close(start, "an item")
         items = [node for node in nodes if isinstance(node, _ITEM)]
@@ -183,6 +679,11 @@ class _Parser:
         if not any(isinstance(node, Repeat) for node in nodes):
             self._check(count, len(nodes))
         return Pattern(tuple(nodes))
+
+    def _begins_element(self) -> bool:
+        if self._token.text == "<":
+            return not self._opens_message()
+        return self._token.kind == "refer" and self._open
 
     def _elements(self) -> Sequence[Node | Repeat]:
         """The nodes that come next; the last one may be repeated."""
@@ -196,11 +697,37 @@ class _Parser:
 
     def _nodes(self, most: int | None = None) -> Sequence[Node]:
         """As many plain leaves as come next, up to ``most``, or else one node."""
-        leaves, offset = plain_leaves(self._text, self._token.offset, most, self._texts)
+        leaves, offset = self._plain.leaves(self._token.offset, most)
         if not leaves:
             return (self._node(),)
-        self._token = next_token(self._text, offset)
+        self._advance(offset)
         return leaves
+
+    # Names of items
+
+    def _item_name(self, path: tuple[int, ...]) -> None:
+        """Keep the name behind an item, if it has one."""
+        if self._is_named and self._skip("="):
+            token = self._take()
+            if token.kind not in _NAMES:
+                raise self._error(f"expected a name, found {token}", token)
+            self._names.append((path, token))
+
+    def _item_names(self) -> tuple[tuple[tuple[int, ...], str], ...]:
+        """The names of the items of this statement. A list comes behind what is in it."""
+        named: dict[tuple[int, ...], str] = {}
+        for path, token in sorted(self._names, key=lambda each: (*each[0], MAX_LENGTH)):
+            if path in named:
+                self._note("passed over", f"a second name, {token}", token)
+            else:
+                named[path] = self._name(token)
+        return tuple(named.items())
+
+    def _inner_name(self) -> None:
+        """Keep the name inside an item, which other tools have there."""
+        if self._loosener is not None and self._token.text == "=":
+            self._note("name", "the name of an item is inside it")
+            self._item_name(())
 
     def _reference(self, token: Token) -> Reference:
         path = token.text[token.text.find("$") + 1 :] if "$" in token.text else ""
@@ -213,14 +740,37 @@ class _Parser:
             raise self._error(f"items of {token} are counted from 1", token)
         return Reference(indices, each)
 
+    # Counts
+
+    def _count(self, name: str, kind: Token) -> Token | None:
+        """The count, as a token of the kind ``"bound"`` when the grammar does not have it."""
+        token = self._token
+        if token.kind in {"count", "bound"}:
+            return self._take()
+        if self._loosener is None:
+            return None
+        is_near = name == "L" or token.offset == kind.offset + len(kind.text)
+        if is_near and (match := _COMMA_COUNT.match(self._text, token.offset)):
+            self._advance(match.end())
+            return Token("bound", match[0], token.offset)
+        if name == "L" and token.kind == "number" and token.text.isdigit():
+            self._take()
+            return Token("bound", token.text, token.offset)
+        return None
+
     def _check(self, count: Token | None, length: int) -> None:
         if count is None or count.text == f"[{length}]":
+            return
+        if count.kind == "bound":
+            self._note("count", bounded(count.text, length), count)
             return
         least, dots, most = (part.strip() for part in count.text[1:-1].partition(".."))
         low = int(least) if least else 0
         high = int(most) if most else length if dots else low
         if not low <= length <= high:
-            raise self._error(f"the count is {count}, but {length} follow", count)
+            self._note("count", unfit(count.text, length), count)
+
+    # Tokens
 
     def _close(self, start: Token, what: str) -> None:
         if self._token.kind == "end":
@@ -230,9 +780,21 @@ class _Parser:
 
     def _take(self) -> Token:
         token = self._token
+        if token.kind == "bad":
+            raise self._bad
         if token.kind != "end":
-            self._token = next_token(self._text, token.offset + len(token.text))
+            self._advance(token.offset + len(token.text))
         return token
+
+    def _advance(self, offset: int) -> None:
+        """Go on with the first token at ``offset`` or after it."""
+        try:
+            self._token = self._lexer.next(offset)
+        except OffsetError as fault:
+            if self._notes is None:
+                raise
+            self._bad = fault
+            self._token = Token("bad", "", fault.offset)
 
     def _skip(self, sign: str) -> bool:
         if self._token.text != sign:
@@ -240,5 +802,20 @@ class _Parser:
         self._take()
         return True
 
-    def _error(self, problem: str, token: Token | None = None) -> SmlError:
-        return SmlError.at(problem, self._text, (token or self._token).offset)
+    def _note(self, kind: NoteKind, text: str, token: Token | None = None) -> None:
+        """Say where the text leaves the grammar. For the strict parser that is a fault."""
+        token = token or self._token
+        if self._notes is None:
+            raise OffsetError(text, token.offset)
+        self._notes.add(kind, text, token.offset)
+
+    def _error(self, problem: str, token: Token | None = None) -> OffsetError:
+        token = token or self._token
+        return self._bad if token.kind == "bad" else OffsetError(problem, token.offset)
+
+
+def _type_of(token: Token) -> str | None:
+    """The type that a token names."""
+    name = token.text.upper()
+    name = ALIASES.get(name, name)
+    return name if token.kind == "word" and (name == "L" or name in MAKERS) else None

@@ -12,8 +12,9 @@ are encoded in.
 from __future__ import annotations
 
 import codecs
+import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from math import isnan, nan
 from typing import Final
@@ -24,6 +25,9 @@ from hsms_engine.secs2.text import codec_of, localized
 from hsms_engine.sml.nodes import Statement
 
 _INDENT: Final = "  "
+_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+# Half a character stands for bytes that could not be read.
+_NEVER: Final = re.compile(r"[\n\ud800-\udfff]")
 # The numbers of significant digits that the shortest decimal of an F4 may need.
 _F4_DIGITS: Final = range(6, 10)
 # No encoding takes more bytes for a character: EUC-KR has 8 for some syllables.
@@ -37,17 +41,39 @@ def to_sml(what: Statement | Item, text_encoding: str | None = None) -> str:
     """SML, one item a line. A statement ends with a full stop, an item does not.
 
     ``text_encoding`` is that of the text in A, a superset of ASCII; None: only ASCII is shown as
-    text. ``parse`` reads it back with the same one. Raises ``ValueError`` for another encoding.
+    text. ``parse`` reads it back with the same one. Raises ``ValueError`` for another encoding, and
+    for a name that cannot be written, see ``quoted``.
     """
     if text_encoding is not None:
         superset_of_ascii(text_encoding)
     if isinstance(what, Item):
         return "\n".join(_lines(what, "", text_encoding))
-    name = "" if what.name is None else f"{what.name}: "
-    head = f"{name}S{what.stream}F{what.function}{' W' if what.wait else ''}"
+    name = "" if what.name is None else f"{quoted(what.name)}: "
+    flags = f"{' W' if what.wait else ''}{f' {what.direction}' if what.direction else ''}"
+    head = f"{name}S{what.stream}F{what.function}{flags}"
     if what.item is None:
         return f"{head} ."
-    return "\n".join((head, *_lines(what.item, "", text_encoding))) + " ."
+    names = dict(what.names)
+    if names:
+        lines = _named(what.item, "", names, (), text_encoding)
+    else:
+        lines = _lines(what.item, "", text_encoding)
+    return "\n".join((head, *lines)) + " ."
+
+
+def quoted(name: str) -> str:
+    """A name as it is written: in quotes, unless it is one word.
+
+    Raises ``ValueError`` for one that has both kinds of quotes, a line feed, or half a character.
+    """
+    if _WORD.fullmatch(name):
+        return name
+    quote = "'" if '"' in name else '"'
+    if quote in name or _NEVER.search(name):
+        raise ValueError(
+            f"a name is in one line, with one kind of quotes and without unreadable bytes: {name!r}"
+        )
+    return f"{quote}{name}{quote}"
 
 
 def shorten(item: Item, limit: int, text_encoding: str | None = None) -> str:
@@ -85,6 +111,27 @@ def _lines(item: Item, indent: str, text_encoding: str | None) -> Iterator[str]:
             yield indent + _leaf(item, text_encoding)
         case _:
             yield f"{indent}<L [0]>"
+
+
+def _named(
+    item: Item,
+    indent: str,
+    names: Mapping[tuple[int, ...], str],
+    path: tuple[int, ...],
+    text_encoding: str | None,
+) -> Iterator[str]:
+    """The lines of an item some of whose items have names."""
+    name = names.get(path)
+    behind = "" if name is None else f" = {quoted(name)}"
+    match item:
+        case L() if item:
+            yield f"{indent}<L [{len(item)}]"
+            for index, one in enumerate(item):
+                yield from _named(one, indent + _INDENT, names, (*path, index), text_encoding)
+            yield f"{indent}>{behind}"
+        case _:
+            [line] = _lines(item, indent, text_encoding)
+            yield f"{line}{behind}"
 
 
 def _pieces(item: Item, limit: int, text_encoding: str | None) -> Iterator[str]:

@@ -3,26 +3,42 @@
 Nothing is changed silently: a number that its type cannot hold is an error, and so is a fraction in
 an integer.
 
-``MAKERS`` take tokens and know every form and every error. ``plain_leaves`` takes the text of plain
+``MAKERS`` take tokens and know every form and every error. ``PlainReader`` takes the text of plain
 leaves at once, and leaves the rest to them.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import repeat
 from math import isfinite, isinf, isnan
-from typing import Final
+from typing import Final, TypeAlias
 
-from hsms_engine.secs2 import BOOLEAN, INTEGERS, REALS, A, B, C, Integer, Item, J, Leaf, Real
+from hsms_engine.secs2 import (
+    BOOLEAN,
+    INTEGERS,
+    REALS,
+    A,
+    B,
+    C,
+    Integer,
+    Item,
+    J,
+    Leaf,
+    Real,
+    Text,
+)
 from hsms_engine.secs2.encodings import superset_of_ascii
 from hsms_engine.secs2.text import localized
-from hsms_engine.sml.lexer import PLAIN, Token
+from hsms_engine.sml.lexer import Token, plain
+from hsms_engine.sml.notes import Notes
 
-_TRUTHS: Final = {"T": True, "TRUE": True, "1": True, "F": False, "FALSE": False, "0": False}
+TRUTHS: Final = {"T": True, "TRUE": True, "1": True, "F": False, "FALSE": False, "0": False}
 _MAX_ENCODING: Final = 0xFFFF
 _MAX_DIGITS: Final = 400
+_DIGITS: Final = re.compile(r"[0-9]{1,9}")
 
 
 class ValueTokenError(ValueError):
@@ -109,7 +125,7 @@ def _binary(values: Sequence[Token]) -> Item:
 def _boolean(values: Sequence[Token]) -> Item:
     truths = []
     for token in values:
-        truth = _TRUTHS.get(token.text.upper())
+        truth = TRUTHS.get(token.text.upper())
         if truth is None:
             raise ValueTokenError(f"expected T or F, found {token}", token)
         truths.append(truth)
@@ -187,29 +203,120 @@ def makers(text_encoding: str | None) -> Mapping[str, Callable[[Sequence[Token]]
     return {**MAKERS, "A": _ascii(superset_of_ascii(text_encoding))}
 
 
-def plain_leaves(
-    text: str, offset: int, most: int | None, texts: Mapping[str, Callable[[str], Leaf]]
-) -> tuple[list[Leaf], int]:
-    """The plain leaves from ``offset`` on, up to ``most``, and the offset of the end of the last.
+ALIASES: Final[Mapping[str, str]] = {
+    "LIST": "L",
+    "ASCII": "A",
+    **dict.fromkeys(("JIS", "JIS8", "JIS-8"), "J"),
+    **dict.fromkeys(("BI", "BIN", "BINARY"), "B"),
+    "TF": "BOOLEAN",
+    **{f"U{word}{size}": f"U{size}" for word in ("I", "INT") for size in (1, 2, 4, 8)},
+    **{f"INT{size}": f"I{size}" for size in (1, 2, 4, 8)},
+    **{f"{word}{size}": f"F{size}" for word in ("FT", "FLOAT") for size in (4, 8)},
+}
+"""The names of types in other dialects. Sizes are in bytes."""
 
-    ``texts`` are those of ``plain_texts``.
-    They end where something else begins, and before a leaf that has something wrong with it.
+
+_Maker: TypeAlias = Callable[[str], Leaf]
+
+
+class PlainReader:
+    """The reader of plain leaves. With ``notes`` it is the lenient one.
+
+    It passes over counts that do not fit and knows other words for types. What else is not as the
+    grammar has it, and bytes that may be hexadecimal, is left to the reader of tokens.
+    ``text_encoding`` is that of the text in A, and fit for it.
     """
-    leaves: list[Leaf] = []
-    while len(leaves) != most and (match := PLAIN.match(text, offset)):
-        name, count, values, double, single = match.groups()
-        try:
-            if values is not None:
-                leaf = _PLAIN_VALUES[name.upper()](values)
-            else:
-                leaf = texts[name.upper()](single if double is None else double)
-        except (KeyError, ValueError):
-            break
-        if count is not None and int(count) != len(leaf):
-            break
-        leaves.append(leaf)
-        offset = match.end()
-    return leaves, offset
+
+    def __init__(
+        self, text: str, notes: Notes | None, escapes: bool, text_encoding: str | None
+    ) -> None:
+        self._text = text
+        self._notes = notes
+        self._match = plain(escapes, notes is not None).match
+        self._values = _PLAIN_VALUES if notes is None else _LENIENT_VALUES
+        self._texts = _PLAIN_TEXT if notes is None else _LENIENT_TEXT
+        if text_encoding is not None:
+            encoded = partial(A, encoding=text_encoding)
+            self._texts = {
+                name: encoded if make is A else make for name, make in self._texts.items()
+            }
+
+    def leaves(self, offset: int, most: int | None) -> tuple[list[Leaf], int]:
+        """The plain leaves from ``offset`` on, up to ``most``, and where the last one ends.
+
+        They end where something else begins, and before a leaf that has something wrong with it.
+        """
+        text = self._text
+        leaves: list[Leaf] = []
+        while len(leaves) != most and (match := self._match(text, offset)):
+            name, count, bound, values, double, single = match.groups()
+            kind = name.upper()
+            try:
+                if values is not None:
+                    leaf = self._values[kind](values)
+                else:
+                    leaf = self._texts[kind](single if double is None else double)
+            except (KeyError, ValueError):
+                break
+            if count is not None and int(count) != len(leaf) and not self._passes(match, leaf):
+                break
+            if bound is not None and not self._passes_bound(match, leaf):
+                break
+            if self._notes is not None and kind in ALIASES:
+                self._notes.add("type", other_word(name), match.start("type"))
+            leaves.append(leaf)
+            offset = match.end()
+        return leaves, offset
+
+    def _passes(self, match: re.Match[str], leaf: Leaf) -> bool:
+        """Whether the count is passed over. Codes of bytes may be text without quotes."""
+        # An empty one has blanks, or nothing.
+        has_codes = isinstance(leaf, Text) and len(leaf) > 0 and match["values"] is not None
+        if self._notes is None or has_codes:
+            return False
+        start = match.start("count") - 1
+        self._notes.add("count", unfit(f"[{match['count']}]", len(leaf)), start)
+        return True
+
+    def _passes_bound(self, match: re.Match[str], leaf: Leaf) -> bool:
+        """The same of a count of another dialect. Without a value there is more to say."""
+        if self._notes is None or not len(leaf) or (isinstance(leaf, Text) and match["values"]):
+            return False
+        self._notes.add("count", bounded(match["bound"], len(leaf)), match.start("bound"))
+        return True
+
+
+def other_word(name: str) -> str:
+    """What is said of a type that is not called as in the grammar."""
+    return f"{name} is {ALIASES[name.upper()]}"
+
+
+def unfit(count: str, length: int) -> str:
+    """What is wrong with a count."""
+    return f"the count is {count}, but {length} follow"
+
+
+def bounded(count: str, length: int) -> str:
+    """What is said of a count that the grammar does not have."""
+    low, high = _bounds(count)
+    fits = low <= length and (high is None or length <= high)
+    return f"{count} is a bound" if fits else unfit(count, length)
+
+
+def _bounds(text: str) -> tuple[int, int | None]:
+    """The least and the most elements that a count of another dialect allows."""
+    numbers = list(map(int, _DIGITS.findall(text)))
+    match numbers:
+        case []:
+            return 0, None
+        case [one] if text.strip("[]() ,\t").isdigit():
+            return one, one
+        case [one] if "MIN" in text.upper() or not text.rstrip("[]() \t")[-1:].isdigit():
+            return one, None
+        case [one]:
+            return 0, one
+        case _:
+            return min(numbers), max(numbers)
 
 
 def _plain_octets(kind: type[A | B | J]) -> Callable[[str], Leaf]:
@@ -243,7 +350,7 @@ def _plain_reals(kind: type[Real]) -> Callable[[str], Leaf]:
 _PLAIN_VALUES: Final[Mapping[str, Callable[[str], Leaf]]] = {
     "A": _plain_octets(A),
     "B": _plain_octets(B),
-    "BOOLEAN": lambda values: BOOLEAN([_TRUTHS[value] for value in values.upper().split()]),
+    "BOOLEAN": lambda values: BOOLEAN([TRUTHS[value] for value in values.upper().split()]),
     "J": _plain_octets(J),
     **{kind.__name__: _plain_integers(kind) for kind in INTEGERS},
     **{kind.__name__: _plain_reals(kind) for kind in REALS},
@@ -251,8 +358,20 @@ _PLAIN_VALUES: Final[Mapping[str, Callable[[str], Leaf]]] = {
 _PLAIN_TEXT: Final[Mapping[str, Callable[[str], Leaf]]] = {"A": A, "C": C, "J": J}
 
 
-def plain_texts(text_encoding: str | None) -> Mapping[str, Callable[[str], Leaf]]:
-    """By type name: the function that makes an item from its one string. The encoding is fit."""
-    if text_encoding is None:
-        return _PLAIN_TEXT
-    return {**_PLAIN_TEXT, "A": partial(A, encoding=text_encoding)}
+def _lenient_octets(values: str) -> Leaf:
+    pieces = values.split()
+    # They may be hexadecimal.
+    if any(len(piece) == 2 and piece > "09" for piece in pieces):
+        raise ValueError(values)
+    return B(bytes(map(int, pieces, repeat(0))))
+
+
+def _with_aliases(makers: Mapping[str, _Maker]) -> Mapping[str, _Maker]:
+    return {
+        **makers,
+        **{alias: makers[kind] for alias, kind in ALIASES.items() if kind in makers},
+    }
+
+
+_LENIENT_VALUES: Final = _with_aliases({**_PLAIN_VALUES, "B": _lenient_octets})
+_LENIENT_TEXT: Final = _with_aliases(_PLAIN_TEXT)

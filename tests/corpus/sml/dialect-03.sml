@@ -1,0 +1,12 @@
+S1F1 W 'Are You There' .
+a: S1F1 W = b 'c'
+a: S1F1. a: S1F3.
+S3F24 W <B 0> .
+S1F1 (W) . S1F3 'W'. S1F5 Wait. S1F7 [ w ].
+S1F1 <A> W . W S1F3 .
+S1F1 W W
+S1F2 <BOOLEAN 0x01 0x00 00 0xFF>
+S1F2 <BOOLEAN 'TRUE' "f">
+S1F2 <B A4>
+S1F2 <B 00 0A 10>
+S1F2 <L <B 0b 1E F> <B 5 007 100 0x80>>
