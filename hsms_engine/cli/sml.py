@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Annotated, Any, assert_never
+from typing import Annotated, Any, assert_never, cast
 
 import typer
 
@@ -201,7 +202,8 @@ def from_log(
         code = 0
         for file in files:
             reader = read_log(
-                sys.stdin.buffer if file == "-" else file,
+                # typeshed has no type of its own for what reads standard input.
+                cast(BufferedIOBase, sys.stdin.buffer) if file == "-" else file,
                 day_first=day_first,
                 encoding=reading.encoding,
                 binary=reading.binary,

@@ -122,9 +122,15 @@ class Head:
             digits = digits or text.rpartition(": ")[2]
         if digits is not None and not digits.endswith(_CUT):
             try:
-                return bytes.fromhex(digits), ""
+                data = bytes.fromhex(digits)
             except ValueError:
                 return None, "its body is no hexadecimal text"
+            if len(data) != size:
+                return (
+                    None,
+                    f"its body has {len(data)} bytes in the log, and its header says {size}",
+                )
+            return data, ""
         if text is None or text.startswith(_NO_SECS) or text.endswith(_CUT):
             return None, f"its body of {size} bytes is cut"
         try:

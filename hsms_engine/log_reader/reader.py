@@ -98,7 +98,7 @@ _LENGTH: Final = re.compile(
     r"|(?<![\w.])([0-9]{1,10}) bytes"
 )
 _ASIDE: Final = re.compile(r"\([^()]*\)|\[[^][]*\]|\{[^{}]*\}|[\w.-]+\s*=\s*\S+")
-_PROSE: Final = re.compile(r"(?<![\w.])[a-z]{2,}(?![\w.])")
+_PROSE: Final = re.compile(r"(?<![\w.])[a-z]{2,}+(?![\w.:(\[/=@-])")
 # So many such words before a message speak of it.
 _A_SENTENCE: Final = 2
 _LOWER: Final = re.compile(r"(?<![\w.])(?!(?:of|to|the|for|and|you|from|in)\b)[a-z]\w*")
@@ -112,8 +112,7 @@ _STEPS: Final = {"leaf": 0, "list": 1, "end": -1}
 # What opens and closes items, and what has such signs without meaning them.
 _SIGN: Final = re.compile(r""""[^"\n]*"|'[^'\n]*'|/\*.*?\*/|//[^\n]*|["'<>]""")
 _QUOTES: Final = re.compile(r"""["']|/[/*]""")
-_END: Final = re.compile(r"[\s>]*[.;]*")
-_CLOSING: Final = re.compile(r"""[^<>"']*>[\s>.;]*""")
+_CLOSING: Final = re.compile(r"[^<>]*>[\s>.;]*")
 _TEXTS: Final = ("message", "msg", "text", "@m", "log", "event", "Message", "RenderedMessage")
 _TIMES: Final = ("time", "timestamp", "@timestamp", "ts", "@t", "asctime", "date", "Timestamp")
 _DIRECTIONS: Final = ("direction", "dir", "Direction")
@@ -164,7 +163,7 @@ class _Head:
 
     def missing(self) -> str | None:
         """Why its body is not there; None when there may be none."""
-        length = _LENGTH.search(self.tail)
+        length = _LENGTH.search(without_facts(self.tail))
         if self.is_spoken:
             return "its body is not in the log"
         if length is not None and int(length[1] or length[2]) > PREFIX_BYTES:
@@ -431,7 +430,7 @@ class _Scanner:
         if head is not None and (item is None or head.start() < item.start()):
             self._found_head(text, number, stamp, start, head, item)
         elif item is not None:
-            self._found_item(text, number, item)
+            self._found_item(text, number, 0 if stamp is None else stamp.end, item)
         else:
             self._found_none(text, number, stamp, start)
 
@@ -450,7 +449,7 @@ class _Scanner:
             return
         if stamp is None:
             facts = facts_of(text[:_NEAR])
-            if self._head is not None and facts != Facts():
+            if self._head is not None and (facts != Facts() or _is_caption(text)):
                 self._head.facts |= facts
                 return
             self._finish()
@@ -564,21 +563,21 @@ class _Scanner:
 
     # Items
 
-    def _found_item(self, text: str, number: int, item: re.Match[str]) -> None:
+    def _found_item(self, text: str, number: int, behind: int, item: re.Match[str]) -> None:
         """A line with an item: that of the header above, or of none."""
         if self._head is None and not item[0][1:].strip().isupper():
             # A tag of another language.
             return
         self._finish_dump()
-        self._begin_item(text, number, item.start())
+        self._begin_item(text, number, item.start(), text[behind : item.start()].rstrip())
 
-    def _begin_item(self, text: str, number: int, start: int) -> None:
+    def _begin_item(self, text: str, number: int, start: int, lead: str = "") -> None:
         head, self._head = self._head, None
         if head is None:
             self._finish()
             self._tell(number, start + 1, text[start:], "an item without a header")
         name, wait = ("", False) if head is None else (head.name, bool(head.facts.wait))
-        self._item = _Item(head, Piece(name, wait))
+        self._item = _Item(head, Piece(name, wait), lead=lead)
         self._grow(self._item, text, number, start)
 
     def _grow(self, item: _Item, text: str, number: int, start: int) -> None:
@@ -611,7 +610,7 @@ class _Scanner:
         if start is None:
             self._finish_item(number)
             return False
-        if start < len(text):
+        if item.quote or start < len(text):
             self._grow(item, text, number, start)
         return True
 
@@ -866,7 +865,7 @@ def _is_clean(before: str, tail: str, has_fact: bool) -> bool:
     words = _words(before)
     if len(words) >= _A_SENTENCE or not (has_fact or not words):
         return False
-    return not tail or tail.isspace() or not _LOWER.search(_bare(_LENGTH.sub(" ", tail)))
+    return not tail or tail.isspace() or not _LOWER.search(_bare(tail))
 
 
 # What stands before messages is the same for many of them.
@@ -877,7 +876,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _bare(text: str) -> str:
-    return _ASIDE.sub(" ", without_facts(text))
+    return _ASIDE.sub("", _LENGTH.sub(" ", without_facts(text)))
 
 
 def _is_same(waiting: _Head, found: _Head) -> bool:
@@ -885,6 +884,15 @@ def _is_same(waiting: _Head, found: _Head) -> bool:
     return waiting.is_spoken and (waiting.stream, waiting.function) == (
         found.stream,
         found.function,
+    )
+
+
+def _is_caption(text: str) -> bool:
+    """Whether a line is what stands between a header and its dump or item."""
+    return (
+        text.rstrip()[-1:] == ":"
+        or _LENGTH.search(text) is not None
+        or not re.search("[g-zG-Z]", text)
     )
 
 
@@ -914,9 +922,7 @@ def _end_of_item(item: _Item, text: str, start: int) -> int | None:
             case ">":
                 item.depth -= 1
                 if item.depth <= 0:
-                    end = _END.match(text, match.end())
-                    assert end is not None  # it may be empty
-                    return end.end()
+                    return match.end()
             case '"' | "'" as quote if ">" not in text[match.end() :]:
                 item.quote = quote
                 return None

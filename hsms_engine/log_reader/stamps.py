@@ -62,6 +62,8 @@ _BOTH: Final = re.compile(
 )
 _HIGHEST_MONTH: Final = 12
 _HALF_DAY: Final = 12
+# Digits of seconds, milliseconds, microseconds and nanoseconds since 1970.
+_EPOCHS: Final = frozenset({10, 13, 16, 19})
 _MODERN: Final = 2000
 
 
@@ -94,6 +96,8 @@ def epoch_time(number: str, fraction: str = "") -> datetime:
 
     Raises ``ValueError`` or ``OverflowError`` when it is none.
     """
+    if len(number) not in _EPOCHS:
+        raise ValueError(f"no time since 1970: {number}")
     micros = int(f"{number[10:]}{fraction}0000000"[:6])
     return datetime.fromtimestamp(int(number[:10]), UTC) + timedelta(microseconds=micros)
 
