@@ -23,7 +23,7 @@ from hsms_engine.log_reader import (
     NotUnderstood,
     read_log,
 )
-from hsms_engine.secs2 import U1, U4, B, L
+from hsms_engine.secs2 import U1, U4, A, B, L
 from hsms_engine.wire import control_frame, data_frame, encode
 from tests.support.items import items
 
@@ -162,6 +162,7 @@ def test_directions_are_words_and_arrows(text: str, direction: str | None) -> No
 
 def test_a_direction_may_stand_behind_the_header_or_on_the_line_above() -> None:
     assert one(f"20:57:15 S1F13 W [H->E]\n{SML}").direction == "H->E"
+    assert one("20:57:15 S1F1 W 10.0.0.1:5 -> 10.0.0.2:6 TX").direction == "sent"
     assert one(f"20:57:15 RECV\nS1F13 W\n{SML}").direction == "received"
     assert one(f"20:57:15.1 RECV\n20:57:15.2 S1F13 W\n{SML}").direction == "received"
     assert one(f"# recv [10.0.0.1:5 -> 10.0.0.2:6]\nS1F13 W\n{SML}").direction == "received"
@@ -268,9 +269,7 @@ def test_the_next_message_may_be_on_the_same_line() -> None:
 
 def test_a_string_may_go_over_lines() -> None:
     text = "S10F1\n<L [2] <B 0> <A 'one\n\n  20:57 two > three'>\n>"
-    assert one(text).message.item == L(
-        B(0), Message.parse("S1F1 <A 'one' 0x0A 0x0A '  20:57 two > three'>").item
-    )
+    assert one(text).message.item == L(B(0), A("one\n\n  20:57 two > three"))
 
 
 def test_notes_have_the_places_of_the_log() -> None:
@@ -283,7 +282,7 @@ def test_notes_have_the_places_of_the_log() -> None:
 
 
 def test_bytes_are_read_by_the_habit_of_the_log(tmp_path: Path) -> None:
-    log = "S1F2 <B 10>\nS1F2 <B A4>\nS1F2 <B 10>\nS1F2 <B 5>"
+    log = "S1F2 <B 10>\nS1F2 <B A4>\nS1F2 <B 10>\nS1F2 <B 05>"
     assert why(log) == [(3, why_of_bytes())]
     found = read(log, binary="hex")
     assert [each.message.item for each in found if isinstance(each, LoggedMessage)] == [
@@ -541,6 +540,18 @@ def test_another_message_behind_a_dump_is_another_message(second: str) -> None:
     assert len(read(f"SEND {FRAME.hex(' ')}\nSEND {second}")) == 2
 
 
+def test_a_control_message_may_be_dumped_without_its_length() -> None:
+    [entry] = read(f"SEND {LINKTEST[4:].hex(' ')}")
+    assert isinstance(entry, LoggedControl)
+    assert entry.name == "Linktest.req"
+
+
+def test_a_dump_that_is_no_message_does_not_lose_the_header() -> None:
+    first, told = read("SEND S1F1 W\n15 03 15 03 15 03 15 03")
+    assert isinstance(first, LoggedMessage)
+    assert isinstance(told, NotUnderstood)
+
+
 def test_other_control_messages_are_two() -> None:
     assert len(read(f"SEND {LINKTEST.hex(' ')}\nSEND Linktest.rsp system=7")) == 2
     assert len(read(f"SEND {LINKTEST.hex(' ')}\nSEND Linktest.req system=8")) == 2
@@ -560,6 +571,14 @@ def test_a_dump_of_another_message_is_not_that_of_the_header() -> None:
     assert isinstance(first, LoggedMessage)
     assert isinstance(second, LoggedMessage)
     assert (first.message.name, second.message.name) == ("S1F1", "S1F13")
+
+
+def test_rows_may_have_a_time_each_as_their_header_has() -> None:
+    for rows in (hexdump(FRAME), plain(FRAME)):
+        log = "\n".join(["20:57:15 SEND S1F13 W", *(f"20:57:15 {each}" for each in rows)])
+        assert (one(log).message, one(log).direction) == (S1F13, "sent")
+    many = "\n".join(f"20:57:15 {bytes([0, 1, *bytes(6)]).hex(' ')}" for _ in range(2_000))
+    assert why(many) == [(1, "a dump of 16000 bytes that is no frame")]
 
 
 def test_dumps_of_two_records_are_two_dumps() -> None:
@@ -619,6 +638,7 @@ def test_numbers_that_are_no_dump_are_none() -> None:
         ('{"ts": 1795813035123, "msg": "S1F1 W .", "dir": "out"}', AT.replace(tzinfo=UTC), "sent"),
         ('{"time": true, "ts": [], "text": "SEND S1F1 W\\n"}', None, "sent"),
         ('{"time": 1e300, "text": "SEND S1F1 W"}', None, "sent"),
+        ('{"time": 12, "text": "SEND S1F1 W"}', None, "sent"),
         ('{"time": "soon", "text": "SEND S1F1 W"}', None, "sent"),
     ],
 )  # fmt: skip
@@ -734,3 +754,19 @@ def test_any_message_is_read_from_its_sml(item: Any, prefix: str, on_each: bool)
     lines = message.sml().split("\n")
     log = [prefix + each if on_each or not n else each for n, each in enumerate(lines)]
     assert one("\n".join(log)).message == message
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        "S1F1\n" + "<L\n" * 10_000,
+        "S1F1 " + "<L " * 10_000,
+        "S1F1 <A '\n" + "abc\n" * 10_000,
+        "S1F1 <A " + "'" * 10_001,
+        "S1F1 " * 10_000 + "<L",
+        "{" * 10_000 + "}",
+        "00000000  00\n" + "00000010  00\n" * 10_000,
+    ],
+)
+def test_what_never_ends_is_told(log: str) -> None:
+    assert why(log) or log[0] == "{"

@@ -19,7 +19,7 @@ from functools import lru_cache, partial
 from io import BufferedIOBase, RawIOBase
 from os import PathLike
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, assert_never
 
 from hsms_engine.log_reader.dumps import Row, first_row, frames_of, next_row
 from hsms_engine.log_reader.entries import (
@@ -56,8 +56,10 @@ _WINDOW: Final = 2_000
 _STAMPS: Final = 160
 # Of what stands before a header, and behind it, so much is looked at.
 _NEAR: Final = 300
-# Below it, a line may have no word.
+# Longer lines have words.
 _LEAST: Final = 80
+# Up to so many bytes, rows of a dump that each have a time are asked whether they are complete.
+_SMALL: Final = 4_096
 # How many spoilt lines are told.
 _MOST_SPOILT: Final = 100
 # How far apart two forms of one message may be.
@@ -334,6 +336,8 @@ class _Scanner:
         self._dump: _Dump | None = None
         self._held: _Held | None = None
         self._is_date_told = False
+        # Where in the line another message may begin.
+        self._next: int | None = None
         self._out: list[Entry] = []
 
     # Lines in, entries out
@@ -361,6 +365,8 @@ class _Scanner:
                     self._counts.cut_messages += 1
                 case NotUnderstood():
                     self._counts.not_understood += 1
+                case _:
+                    assert_never(entry)
         return out
 
     def feed(self, line: Line) -> bool:
@@ -390,14 +396,16 @@ class _Scanner:
     # One line
 
     def _line(self, text: str, number: int) -> None:
-        if self._item is not None and self._continues_item(text, number):
-            return
-        if len(text) < _LEAST and not text.strip(" \t.;>"):
-            # The end of a message, or nothing.
-            return
-        if text[0] == "{" and text.rstrip()[-1] == "}" and self._json(text, number):
-            return
-        self._scan(text, number, 0)
+        self._next = None
+        is_taken = self._item is not None and self._continues_item(text, number)
+        # A short line without a word is the end of a message, or nothing.
+        if not is_taken and (len(text) > _LEAST or text.strip(" \t.;>")):
+            if text[0] == "{" and text.rstrip()[-1] == "}" and self._json(text, number):
+                return
+            self._next = 0
+        while (start := self._next) is not None:
+            self._next = None
+            self._scan(text, number, start)
 
     def _scan(self, text: str, number: int, start: int) -> None:
         """Find what ``text[start:]`` is."""
@@ -520,7 +528,7 @@ class _Scanner:
             self._begin_item(text, number, item.start())
         elif after is not None:
             self._finish()
-            self._scan(text, number, after.start())
+            self._next = after.start()
         elif tail.rstrip()[-1:] == "." and found.is_clean():
             self._finish()
         elif (row := first_row(text, head.end())) is not None:
@@ -593,7 +601,7 @@ class _Scanner:
         if stop is not None:
             self._finish_item(number)
             if stop < len(text) and _head_in(text, stop) is not None:
-                self._scan(text, number, stop)
+                self._next = stop
 
     def _continues_item(self, text: str, number: int) -> bool:
         """Whether a line belongs to the item that is open; if so, it is taken."""
@@ -709,10 +717,6 @@ class _Scanner:
         if head is None or head.line != number:
             # The header is of this dump only when nothing is between them.
             self._finish_dump()
-        if stamp is not None and head is not None and head.line != number:
-            self._head = head
-            self._finish()
-            head = None
         behind = 0 if stamp is None else stamp.end
         middle = text[behind : row.start]
         facts = facts_of(middle[-_NEAR:])
@@ -738,7 +742,10 @@ class _Scanner:
             return False
         is_next = has_offset or (
             len(last.data) == len(first.data) >= len(row.data)
-            and (stamp is None or (is_alike and frames_of(dump.data()) is None))
+            and (
+                stamp is None
+                or (is_alike and (dump.size > _SMALL or frames_of(dump.data()) is None))
+            )
         )
         if not is_next:
             return False
@@ -912,7 +919,7 @@ def _end_of_item(item: _Item, text: str, start: int) -> int | None:
         if close < 0:
             return None
         item.quote, at = "", close + 1
-    elif item.depth > text.count(">", start) and not _QUOTES.search(text, start):
+    elif item.depth and item.depth > text.count(">", start) and not _QUOTES.search(text, start):
         item.depth += text.count("<", start) - text.count(">", start)
         return None
     for match in _SIGN.finditer(text, at):
