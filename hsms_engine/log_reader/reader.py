@@ -826,12 +826,10 @@ class _Scanner:
     def _json(self, text: str, number: int) -> bool:
         """Whether a line is a record of JSON; if so, it is taken."""
         try:
-            record = json.loads(text)
+            # What begins with a brace is an object.
+            facts: Mapping[str, object] = json.loads(text)
         except (ValueError, RecursionError):
             return False
-        if not isinstance(record, dict):
-            return False
-        facts: Mapping[str, object] = record
         time = self._json_time(facts)
         own = self._own.record(facts, number, time)
         self._finish()
