@@ -92,9 +92,9 @@ class Facts:
 
     def __or__(self, other: Facts) -> Facts:
         """These facts, and those of ``other`` where these have none."""
-        if self is _NOTHING or self == _NOTHING:
+        if self is NO_FACTS or self == NO_FACTS:
             return other
-        if other == _NOTHING:
+        if other == NO_FACTS:
             return self
         return replace(
             self,
@@ -105,19 +105,22 @@ class Facts:
         )
 
 
-_NOTHING: Final = Facts()
+NO_FACTS: Final = Facts()
 
 
-def facts_of(before: str, behind: str = "") -> Facts:
-    """The facts in what stands before a message and behind its name."""
+def facts_of(before: str, behind: str = "", wait: bool = False) -> Facts:
+    """The facts in what stands before a message and behind its name.
+
+    ``wait``: whether its name has the W-bit.
+    """
     found = _facts_before(before)
     if not behind or behind.isspace():
-        return found
+        return replace(found, wait=True) if wait else found
     return Facts(
         found.direction or _first(behind),
         _system(behind) if found.system is None else found.system,
         _session(behind) if found.session is None else found.session,
-        _wait(behind),
+        wait or _wait(behind),
     )
 
 

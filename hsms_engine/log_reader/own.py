@@ -150,9 +150,9 @@ class OwnLog:
         if " system=" not in text:
             return None
         # First, because a body may have anything in it, also what looks like a header.
-        if self._take(text, stamp):
+        if self._open and self._take(text, stamp):
             return []
-        head = _HEAD.search(text, max(len(text) - _LONGEST, 0))
+        head = _HEAD.search(text, max(len(text) - _LONGEST, 0)) if " length=" in text else None
         if head is None:
             return None
         return self._begin(

@@ -31,7 +31,7 @@ from hsms_engine.log_reader.entries import (
     NotUnderstood,
     beginning,
 )
-from hsms_engine.log_reader.facts import Facts, facts_of, without_facts
+from hsms_engine.log_reader.facts import NO_FACTS, Facts, facts_of, without_facts
 from hsms_engine.log_reader.lines import Line, byte_lines, text_lines
 from hsms_engine.log_reader.own import OwnLog
 from hsms_engine.log_reader.stamps import Stamp, day_comes_first, epoch_time, find_stamp
@@ -60,6 +60,8 @@ _NEAR: Final = 300
 _LEAST: Final = 80
 # Up to so many bytes, rows of a dump that each have a time are asked whether they are complete.
 _SMALL: Final = 4_096
+# So many characters at least are a dump.
+_A_DUMP: Final = 16
 # How many spoilt lines are told.
 _MOST_SPOILT: Final = 100
 # How far apart two forms of one message may be.
@@ -134,7 +136,7 @@ class _Record:
     more: Facts
 
     def facts(self) -> Facts:
-        return self.more | facts_of(self.text)
+        return self.more | facts_of(self.text) if self.text else self.more
 
     def is_bare(self) -> bool:
         """Whether there is nothing in it but facts."""
@@ -330,7 +332,7 @@ class _Scanner:
         self._readings = readings
         self._longest = longest
         self._own = OwnLog()
-        self._record = _Record(None, 0, "", Facts())
+        self._record = _Record(None, 0, "", NO_FACTS)
         self._head: _Head | None = None
         self._item: _Item | None = None
         self._dump: _Dump | None = None
@@ -457,11 +459,11 @@ class _Scanner:
             return
         if stamp is None:
             facts = facts_of(text[:_NEAR])
-            if self._head is not None and (facts != Facts() or _is_caption(text)):
+            if self._head is not None and (facts != NO_FACTS or _is_caption(text)):
                 self._head.facts |= facts
                 return
             self._finish()
-            if facts != Facts():
+            if facts != NO_FACTS:
                 self._record.line = number
                 self._record.more = facts | self._record.more
         else:
@@ -471,7 +473,7 @@ class _Scanner:
 
     def _begin_record(self, text: str, number: int, stamp: Stamp) -> None:
         said = f"{text[: stamp.start]} {text[stamp.end : stamp.end + _NEAR]}"
-        self._record = _Record(stamp.time, number, said, Facts())
+        self._record = _Record(stamp.time, number, said, NO_FACTS)
 
     # Headers
 
@@ -497,8 +499,8 @@ class _Scanner:
         behind = start if stamp is None else stamp.end
         middle = text[behind : head.start()]
         before = middle[-_NEAR:] if stamp is None else f"{text[: stamp.start]} {middle[-_NEAR:]}"
-        facts = facts_of(before, tail)
         is_spoken = head.re is _WORDS
+        facts = facts_of(before, tail, not is_spoken and head["wait"] is not None)
         if is_spoken:
             facts = facts_of(before, head[0] + tail)
             if int(head["stype"] or 0):
@@ -508,8 +510,6 @@ class _Scanner:
                     self._begin_record(text, number, stamp)
                 self._record.line, self._record.more = number, facts
                 return
-        elif head["wait"]:
-            facts = replace(facts, wait=True)
         if stamp is None and start == 0 and tail:
             stamp = find_stamp(tail, 0, len(tail), self._day_first)
         found = _Head(
@@ -531,7 +531,7 @@ class _Scanner:
             self._next = after.start()
         elif tail.rstrip()[-1:] == "." and found.is_clean():
             self._finish()
-        elif (row := first_row(text, head.end())) is not None:
+        elif len(tail) >= _A_DUMP and (row := first_row(text, head.end())) is not None:
             self._begin_dump(text, number, stamp, row)
 
     def _with_record(
@@ -543,11 +543,11 @@ class _Scanner:
         if stamp is not None:
             # The line above is a record of its own: only one without other words belongs to it.
             is_near = record.line == number - 1 and record.is_bare()
-            self._record = _Record(stamp.time, number, "", Facts())
+            self._record = _Record(stamp.time, number, "", NO_FACTS)
         if is_near:
             facts |= record.facts()
         # What was said above is said of one message.
-        record.text, record.more = "", Facts()
+        record.text, record.more = "", NO_FACTS
         return self._record.time, facts
 
     def _found_control(
@@ -558,7 +558,7 @@ class _Scanner:
         tail = text[control.end() : control.end() + _NEAR]
         before = text[behind : control.start()][-_NEAR:]
         facts = facts_of(before, tail)
-        above = self._record.facts() if stamp is None else Facts()
+        above = self._record.facts() if stamp is None else NO_FACTS
         is_known = (facts | above).direction is not None or (facts | above).system is not None
         if not is_known or not _is_clean(before, tail, True):
             return False
@@ -839,11 +839,11 @@ class _Scanner:
             return True
         said = next((each for name in _TEXTS if isinstance(each := facts.get(name), str)), "")
         way = next((each for name in _DIRECTIONS if isinstance(each := facts.get(name), str)), "")
-        self._record = _Record(time, number, f"[{way}]", Facts())
+        self._record = _Record(time, number, f"[{way}]", NO_FACTS)
         for line in said.splitlines():
             self._line(line, number)
         self._finish()
-        self._record = _Record(None, number, "", Facts())
+        self._record = _Record(None, number, "", NO_FACTS)
         return True
 
     def _json_time(self, facts: Mapping[str, object]) -> LogTime | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from typing import Final, NamedTuple
 
@@ -79,8 +78,10 @@ class Stamp(NamedTuple):
 def find_stamp(line: str, start: int, end: int, day_first: bool | None) -> Stamp | None:
     """The first time in ``line[start:end]``; None when there is none."""
     if plain := _PLAIN.match(line, start, end):
-        with suppress(ValueError):
+        try:
             return Stamp(datetime.fromisoformat(plain[1]), plain.start(1), plain.end(), False)
+        except ValueError:
+            pass
     for match in _STAMP.finditer(line, start, end):
         try:
             found, is_doubtful = _time(match, day_first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Final
 
 from hsms_engine.secs2 import Item
@@ -19,6 +20,7 @@ _BARE_HEX: Final = re.compile(
 _TWO_DIGITS: Final = re.compile(
     r"""<\s*+B(?:I|IN|INARY)?\b[^<>"'\n]*?(?<![\w.])[0-9]{2}(?![\w.])"""
 )
+_SHORT: Final = 200
 _EVEN: Final = re.compile("[02468]$")
 # Line feeds and tabs that a log has as two characters, outside of strings.
 _WRITTEN: Final = re.compile(r""""[^"\n]*"|'[^'\n]*'|(\\r\\n|\\[nrt])""")
@@ -26,7 +28,7 @@ _WRITTEN: Final = re.compile(r""""[^"\n]*"|'[^'\n]*'|(\\r\\n|\\[nrt])""")
 
 def has_bare_hex(text: str) -> bool:
     """Whether bytes in it are hexadecimal without saying so."""
-    return "<" in text and _BARE_HEX.search(text) is not None
+    return "B" in text and "<" in text and _BARE_HEX.search(text) is not None
 
 
 @dataclass(slots=True)
@@ -122,7 +124,18 @@ class Readings:
 
 
 def _strict(text: str) -> Item | None:
+    text = text.rstrip(" \t.;")
+    return _short(text) if len(text) < _SHORT else _item(text)
+
+
+# Most replies are the same again and again. An item never changes.
+@lru_cache(maxsize=256)
+def _short(text: str) -> Item | None:
+    return _item(text)
+
+
+def _item(text: str) -> Item | None:
     try:
-        return parse_item(text.rstrip(" \t.;"))
+        return parse_item(text)
     except SmlError:
         return None
