@@ -47,6 +47,9 @@ _GROUPS: Final[dict[str, LogDirection]] = {
     "up": "E->H",
 }
 _FOUR_BYTES: Final = r"[0-9A-Fa-f]{2}(?:[ :-][0-9A-Fa-f]{2}){3}(?![0-9A-Fa-f])"
+# The ten bytes of a header, as some logs have them: 00 03|81 0D|00 00|00 00 00 2A.
+_PAIR: Final = r"[0-9A-Fa-f]{2}[ ][0-9A-Fa-f]{2}"
+_HEADER: Final = rf"(?<![\w|]) {_PAIR} \| {_PAIR} \| {_PAIR} \|"
 _NUMBER: Final = r"0[xX][0-9A-Fa-f]{1,8}|[0-9A-Fa-f]{8}|[0-9]{1,10}"
 _SYSTEM: Final = re.compile(
     rf"""
@@ -54,15 +57,17 @@ _SYSTEM: Final = re.compile(
         | transaction[ _-]?id | transaction | trans(?:action)?[ _-]?id | tid | txid | xid | id )
       (?: \s*+ [:=]\s*+ | \s*+ (?=[\[(#]) | [ ](?=0[xX]|[0-9A-F]{{8}}\b) ) [\[("'#]?
       (?P<value> {_FOUR_BYTES} | (?: {_NUMBER} ) (?![0-9A-Za-z]) )
+    | {_HEADER} (?P<header> {_FOUR_BYTES} )
     | [\[(] (?P<bare> 0[xX][0-9A-Fa-f]{{5,8}} | [0-9A-F]{{8}} ) [\])]
     """,
     re.VERBOSE,
 )
 _SESSION: Final = re.compile(
-    r"""
+    rf"""
     (?<![A-Za-z_]) (?i: session[ _-]?id | session | device[ _-]?id | device
         | dev[ _-]?id | dev | sid )
-      \s*+ [:=]\s*+ [\["'(]? (0[xX][0-9A-Fa-f]{1,4} | [0-9]{1,5}) (?![0-9A-Za-z.:])
+      \s*+ [:=]\s*+ [\["'(]? (0[xX][0-9A-Fa-f]{{1,4}} | [0-9]{{1,5}}) (?![0-9A-Za-z.:])
+    | (?={_HEADER}) ([0-9A-Fa-f]{{2}}) [ ] ([0-9A-Fa-f]{{2}})
     """,
     re.VERBOSE,
 )
@@ -159,7 +164,7 @@ def _system(text: str) -> int | None:
     match = _SYSTEM.search(text)
     if match is None:
         return None
-    value = number(match["value"] or match["bare"])
+    value = number(match["value"] or match["bare"] or match["header"])
     return value if value <= _HIGHEST_SYSTEM else None
 
 
@@ -167,7 +172,7 @@ def _session(text: str) -> int | None:
     match = _SESSION.search(text)
     if match is None:
         return None
-    value = number(match[1])
+    value = number(match[1]) if match[1] else int(f"{match[2]}{match[3]}", 16)
     return value if value <= _HIGHEST_SESSION else None
 
 

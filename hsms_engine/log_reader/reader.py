@@ -87,6 +87,10 @@ _ITEM: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# An item of a language without brackets around it.
+_TREE: Final = re.compile(
+    r"[\s|+`-]*(?P<type>L|A|B|J|BOOLEAN|LIST|ASCII|BINARY|[UIF][1248]|U?INT[1248])\s*[,\[(:]\s*[0-9]"
+)
 # A header that begins its line, or has nothing but signs before it.
 _LINE_HEAD: Final = re.compile(rf"""[\s<>=#*"'-]*+(?:{_HEAD.pattern})""", re.VERBOSE)
 _CONTROL: Final = re.compile(
@@ -456,6 +460,11 @@ class _Scanner:
             _CONTROL.search(near) if "req" in near or "rsp" in near or "resp" in near else None
         )
         if control is not None and self._found_control(text, number, stamp, control):
+            return
+        if self._head is not None and (tree := _TREE.match(text, behind)):
+            head, self._head = self._head, None
+            why = f"{head.name}: an item without angle brackets is none of SML"
+            self._tell(number, tree.start("type") + 1, text, why)
             return
         if stamp is None:
             facts = facts_of(text[:_NEAR])
