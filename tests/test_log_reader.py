@@ -583,6 +583,19 @@ def test_rows_may_have_a_time_each_as_their_header_has() -> None:
     assert why(many) == [(1, "a dump of 16000 bytes that is no frame")]
 
 
+def test_a_dump_begins_anew_at_offset_zero() -> None:
+    linktest, message = read("\n".join([*wireshark(LINKTEST[4:]), *wireshark(FRAME[4:])]))
+    assert isinstance(linktest, LoggedControl)
+    assert isinstance(message, LoggedMessage)
+
+
+def test_text_beside_a_row_may_look_like_bytes() -> None:
+    rows = [FRAME[at : at + 8] for at in range(0, len(FRAME), 8)]
+    lines = [f"{at * 8:08x}: {row.hex(' ')}  ca fe" for at, row in enumerate(rows)]
+    lines[-1] = lines[-1].removesuffix("  ca fe")
+    assert one("\n".join(lines)).message == S1F13
+
+
 def test_dumps_of_two_records_are_two_dumps() -> None:
     first, second = read(f"20:57:15 TX {FRAME.hex(' ')}\n20:57:15 TX {FRAME.hex(' ')}")
     assert isinstance(first, LoggedMessage)

@@ -266,6 +266,15 @@ def test_many_links_wait_for_their_bodies_and_no_more_than_that() -> None:
     bodies = [
         f"link{each} sent S1F3 system=0000000{each % 10} body: <L [0]>" for each in range(90, 99)
     ]
+    given_out: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for each in heads:
+            given_out.append(each)
+            yield each
+
+    next(read_log(lines()))
+    assert len(given_out) == 65
     entries = list(read_log([*heads, *bodies]))
     assert [each.line for each in entries] == list(range(1, 100))
     assert [type(each) for each in entries] == [CutMessage] * 90 + [LoggedMessage] * 9
