@@ -62,6 +62,7 @@ def why(text: str, **options: Any) -> list[tuple[int, str]]:
         ("2026.11.27 20:57:15:123", AT),
         ("27.11.2026 20:57:15.123", AT),
         ("27.11.26 20:57:15,123", AT),
+        ("03.04.2026 20:57:15.123", AT.replace(month=4, day=3)),
         ("27/11/2026 20:57:15.123", AT),
         ("11/27/2026 08:57:15.123 PM", AT),
         ("11-27-2026 8:57:15.123 p.m.", AT),
@@ -702,6 +703,10 @@ def test_bytes_that_are_no_text_are_told_and_become_no_value() -> None:
     told = list(read_log(io.BytesIO(text)))
     assert [each.message.item for each in told if isinstance(each, LoggedMessage)] == [U1(1)]
     assert [each.line for each in told if isinstance(each, NotUnderstood)] == [1, 2, 2, 3]
+    [nuls, entry] = read_log(io.BytesIO(b"SEND S1F3 <U\x001 1>"))
+    assert isinstance(nuls, NotUnderstood)
+    assert nuls.why == "1 NULs are left out"
+    assert isinstance(entry, LoggedMessage)
 
 
 def test_spoilt_lines_are_told_a_hundred_times_and_counted() -> None:
