@@ -318,6 +318,7 @@ def test_escapes_are_read_when_they_are_said_to_be_escapes() -> None:
         ("SEND S1F13 timed out", [(1, "it names S1F13, and no item follows")]),
         ("S1F1 <U4 x>", [(1, "S1F1: expected an integer, found x")]),
         ("20:57:15 S1F13 W\n  L,2\n    A,4 <MDLN>", [(2, "S1F13: an item without angle brackets")]),
+        ("S1F1 W <X 5>", [(1, "it names S1F1, and no item follows")]),
         ("<a href='x'>\n<b>text</b>", []),
         ("no reply to S1F13", []),
         ("S999F1 W <L [0]", []),
@@ -707,6 +708,7 @@ def test_bytes_that_are_no_text_are_told_and_become_no_value() -> None:
     assert isinstance(nuls, NotUnderstood)
     assert nuls.why == "1 NULs are left out"
     assert isinstance(entry, LoggedMessage)
+    assert entry.message.item == U1(1)
 
 
 def test_spoilt_lines_are_told_a_hundred_times_and_counted() -> None:

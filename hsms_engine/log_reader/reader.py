@@ -109,7 +109,8 @@ _ASIDE: Final = re.compile(r"\([^()]*\)|\[[^][]*\]|\{[^{}]*\}|[\w.-]+\s*=\s*\S+"
 _PROSE: Final = re.compile(r"(?<![\w.])[a-z]{2,}+(?![\w.:(\[/=@-])")
 # So many such words before a message speak of it.
 _A_SENTENCE: Final = 2
-_LOWER: Final = re.compile(r"(?<![\w.])(?!(?:of|to|the|for|and|you|from|in)\b)[a-z]\w*")
+# A word of a sentence behind a message, or an item that is none.
+_OTHER: Final = re.compile(r"<|(?<![\w.])(?!(?:of|to|the|for|and|you|from|in)\b)[a-z]\w*")
 # A line of SML as it is written mostly: one leaf, the beginning of a list, or its end.
 _PLAIN: Final = re.compile(
     r"""\s*+(?:<[A-Z][A-Z0-9]*+(?:\s*+\[[0-9]++\])?+(?:[^<>"'/]*+|\s*+"[^"\n]*+"\s*+)(?:(?P<leaf>>)|(?P<list>$))
@@ -713,7 +714,7 @@ class _Scanner:
             )
             entry = LoggedMessage(head.time, facts.direction, message, head.line)
             self._hold(entry, "sml", head.line)
-        elif facts.direction is not None:
+        elif facts.direction is not None or "<" in head.tail:
             why = f"it names {head.name}, and no item follows"
             self._tell(head.line, head.column, head.text, why)
         else:
@@ -879,7 +880,7 @@ def _is_clean(before: str, tail: str, has_fact: bool) -> bool:
     words = _words(before)
     if len(words) >= _A_SENTENCE or not (has_fact or not words):
         return False
-    return not tail or tail.isspace() or not _LOWER.search(_bare(tail))
+    return not tail or tail.isspace() or not _OTHER.search(_bare(tail))
 
 
 # What stands before messages is the same for many of them.
