@@ -50,12 +50,14 @@ if TYPE_CHECKING:
     from hsms_engine import bounds as bounds
     from hsms_engine import breaker as breaker
     from hsms_engine import link as link
+    from hsms_engine import log_reader as log_reader
     from hsms_engine import secs2 as secs2
     from hsms_engine import server as server
     from hsms_engine import server_statistics as server_statistics
     from hsms_engine import sml as sml
     from hsms_engine.breaker import CircuitBreaker
     from hsms_engine.link import HsmsLink, open_link
+    from hsms_engine.log_reader import read_log
     from hsms_engine.server import HsmsServer, serve_hsms
     from hsms_engine.server_statistics import ServerStatistics
 else:
@@ -66,6 +68,7 @@ else:
         "HsmsServer": "server",
         "ServerStatistics": "server_statistics",
         "open_link": "link",
+        "read_log": "log_reader",
         "serve_hsms": "server",
     }
     _MODULES = {"bounds", "secs2", "sml", *_LATE.values()}
@@ -123,6 +126,7 @@ __all__ = [
     "events",
     "open_hsms",
     "open_link",
+    "read_log",
     "serve_hsms",
 ]
 

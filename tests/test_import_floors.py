@@ -102,6 +102,12 @@ FLOORS = (
     ),
     # It sees, and does nothing: no socket, no loop, no clock of its own.
     Floor("hsms_engine/traffic/*", ENGINE - {"trio"}, ACTING | {"trio"} | PROGRAMS | ENDS),
+    # It reads times that others have written, and asks no clock.
+    Floor(
+        "hsms_engine/log_reader/*",
+        (ENGINE - {"trio"}) | {"datetime"},
+        (PURE - {"logging"}) | PROGRAMS | DOORS | DRIVER | TRAFFIC | ENDS,
+    ),
     Floor(
         "hsms_engine/logs.py",
         frozenset({"hsms_engine.errors"}),
@@ -282,6 +288,8 @@ def test_the_charts_and_their_kit_name_no_test(path: str) -> None:
         ("hsms_engine/traffic/logs.py", "import trio"),
         ("hsms_engine/traffic/logs.py", "from hsms_engine.server import HsmsServer"),
         ("hsms_engine/logs.py", "from hsms_engine.driver.driver import Driver"),
+        ("hsms_engine/log_reader/reader.py", "from hsms_engine.traffic import write_logs"),
+        ("hsms_engine/log_reader/stamps.py", "from time import time"),
         ("hsms_engine/link.py", "import socket"),
         ("hsms_engine/link.py", "from datetime import datetime"),
         ("hsms_engine/link.py", "import random"),

@@ -47,8 +47,8 @@ DECLARED = (
 # One-word literals that name nothing of a chart.
 WORDS = {
     "hsms_engine/__init__.py": {
-        "bounds", "breaker", "link", "open_link", "secs2", "serve_hsms", "server",
-        "server_statistics", "sml",
+        "bounds", "breaker", "link", "log_reader", "open_link", "read_log", "secs2", "serve_hsms",
+        "server", "server_statistics", "sml",
     },
     "hsms_engine/breaker.py": {"granted", "refused"},
     "hsms_engine/driver/alarms.py": {"hsms_engine_alarms"},
@@ -94,7 +94,7 @@ COMPARED = (
 )
 # Programs and doors know events as classes and phases by type; their texts are their own.
 PROGRAMS = re.compile(
-    r"hsms_engine/(cli/|fake/|proxy/|virtual/|worst/|doors/|blocking/|aio/|demo\.py)"
+    r"hsms_engine/(cli/|fake/|log_reader/|proxy/|virtual/|worst/|doors/|blocking/|aio/|demo\.py)"
 )
 CHARTED = re.compile(r"statecharts|\.|hsms_engine\.(protocol|driver\.driver)")
 ALL_CHARTED = re.compile(r"hsms_engine/(protocol|driver)/")

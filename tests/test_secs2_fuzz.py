@@ -18,7 +18,7 @@ RUNS = 20_000
 SECONDS = 60
 
 
-@pytest.mark.parametrize("name", ["secs2", "sml"])
+@pytest.mark.parametrize("name", ["secs2", "sml", "log_reader"])
 def test_a_fuzzer_finds_nothing_but_the_documented_error(name: str, tmp_path: Path) -> None:
     if find_spec("atheris") is None:
         reason = "atheris is not installed: it has no wheel for this Python or platform"

@@ -1,21 +1,36 @@
-"""``hsms-engine sml``: what is in files of SML, and the same files in the one form of this package.
+"""``hsms-engine sml``: what is in files of SML, the same files in the one form of this package, and
+the messages in logs.
 
 Problems and notes have the place, the line and a caret. With ``--json`` each is an object.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Annotated, Any, assert_never
+from typing import Annotated, Any, assert_never, cast
 
 import typer
 
 from hsms_engine import process
 from hsms_engine.cli.command import Command, CommandError, Group
 from hsms_engine.cli.options import AsJson
+from hsms_engine.log_reader import (
+    CutMessage,
+    Entry,
+    LoggedControl,
+    LoggedMessage,
+    LogReader,
+    LogTime,
+    NotUnderstood,
+    read_log,
+)
+from hsms_engine.logs import escaped
 from hsms_engine.process import Process, complain
+from hsms_engine.secs2 import DecodeError
 from hsms_engine.secs2.encodings import superset_of_ascii
 from hsms_engine.sml import Binary, Library, Note, SmlError, Statement, load_file, to_sml
 from hsms_engine.sml.errors import caret
@@ -38,6 +53,17 @@ examples:
   hsms-engine sml format tool.sml > new.sml
   hsms-engine sml format --in-place tool.sml
 """
+_LOG_NOTES = """\
+Each message is SML below a comment with its time, its direction, and file and line. Control
+messages are comments alone. What is cut in the log, or was not understood, is on standard error,
+and then the exit code is 1.
+
+examples:
+  hsms-engine sml from-log tool.log > messages.sml
+  zcat tool.log.gz | hsms-engine sml from-log - --json
+"""
+# Of a body that is no SECS-II.
+_SHOWN_BYTES = 32
 
 
 def _binary(text: str) -> Binary:
@@ -179,6 +205,124 @@ def _write(file: Path, library: Library, text_encoding: str | None) -> None:
         raise CommandError(f"cannot write {file}: {error.strerror or error}") from error
 
 
+def from_log(
+    *,
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="logs; - is standard input")],
+    reading: Reading,
+    day_first: Annotated[
+        bool | None,
+        typer.Option(
+            "--day-first/--month-first", help="what 03/04/2026 is, if the log does not tell"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Write the messages that are in logs."""
+
+    async def run(this: Process) -> int:
+        code = 0
+        for file in files:
+            reader = read_log(
+                # typeshed has no type of its own for what reads standard input.
+                cast(BufferedIOBase, sys.stdin.buffer) if file == "-" else file,
+                day_first=day_first,
+                encoding=reading.encoding,
+                binary=reading.binary,
+                escapes=reading.escapes,
+            )
+            for entry in _entries(file, reader):
+                text, is_whole = _entry_text(file, entry)
+                code = code if is_whole else 1
+                if as_json:
+                    this.json(_entry_object(file, entry))
+                elif is_whole:
+                    this.line(text)
+                else:
+                    complain(text)
+        return code
+
+    return process.run(run)
+
+
+def _entries(file: str, reader: LogReader) -> Iterator[Entry]:
+    try:
+        yield from reader
+    except OSError as error:
+        raise CommandError(f"cannot read {file}: {error.strerror or error}") from error
+
+
+def _entry_text(file: str, entry: Entry) -> tuple[str, bool]:
+    """What is written of an entry, and whether it is there as a whole."""
+    place = f"{file}:{entry.line}"
+    match entry:
+        case LoggedMessage(time, direction, message):
+            head = _comment(time, direction, place, message.session_id, message.system_bytes)
+            try:
+                return f"{head}\n{message.sml()}", True
+            except DecodeError as error:
+                body = message.body[:_SHOWN_BYTES].hex(" ")
+                return f"{place}: {message.name}: no SECS-II, {error}: {body}", False
+        case LoggedControl(time, direction, name, session, system):
+            return f"{_comment(time, direction, place, session, system)} {name}", True
+        case CutMessage(name=name, why=why, text=text):
+            return escaped(f"{place}: {name}: {why}{f': {text}' if text else ''}"), False
+        case NotUnderstood(column=column, text=text, why=why):
+            return escaped(f"{place}:{column}: {why}: {text}"), False
+        case _:
+            assert_never(entry)
+
+
+def _comment(
+    time: LogTime | None,
+    direction: str | None,
+    place: str,
+    session: int | None,
+    system: int | None,
+) -> str:
+    facts = [
+        "" if time is None else str(time),
+        direction or "",
+        place,
+        "" if session is None else f"session={session}",
+        "" if system is None else f"system={system:08X}",
+    ]
+    return escaped(" ".join(("//", *filter(None, facts))))
+
+
+def _entry_object(file: str, entry: Entry) -> dict[str, object]:
+    match entry:
+        case NotUnderstood(line, column, text, why):
+            place: dict[str, object] = {"file": file, "line": line, "column": column}
+            return {"event": "not understood", **place, "text": text, "why": why}
+        case LoggedMessage(message=message):
+            try:
+                body = {"sml": message.sml()}
+            except DecodeError:
+                body = {"hex": message.body.hex()}
+            name, wait = message.name, message.wait
+            ids = (message.session_id, message.system_bytes)
+            more: dict[str, object] = {"message": f"{name}{' W' if wait else ''}", **body}
+            event = "message"
+        case LoggedControl(name=name, session_id=session, system_bytes=system):
+            event, more, ids = "control", {"message": name}, (session, system)
+        case CutMessage(name=name, wait=wait, session_id=session, system_bytes=system):
+            name = f"{name}{' W' if wait else ''}"
+            event, ids = "cut", (session, system)
+            more = {"message": name, "why": entry.why, "text": entry.text}
+        case _:
+            assert_never(entry)
+    return {
+        "event": event,
+        "file": file,
+        "line": entry.line,
+        "time": None if entry.time is None else entry.time.isoformat(),
+        "direction": entry.direction,
+        "session_id": ids[0],
+        "system_bytes": None if ids[1] is None else f"{ids[1]:08X}",
+        **more,
+    }
+
+
 def _in_order(library: Library) -> Iterator[SmlError | Note]:
     found: list[SmlError | Note] = [*library.problems, *library.notes]
     yield from sorted(found, key=lambda each: (each.line, each.column))
@@ -245,6 +389,10 @@ def _message(file: Path, statement: Statement, text_encoding: str | None) -> dic
 
 COMMAND = Group(
     "sml",
-    "Read files of SML: messages as the trade writes them.",
-    (Command(check, _CHECK_NOTES), Command(reformat, _FORMAT_NOTES, name="format")),
+    "Read files of SML, and logs: messages as the trade writes them.",
+    (
+        Command(check, _CHECK_NOTES),
+        Command(reformat, _FORMAT_NOTES, name="format"),
+        Command(from_log, _LOG_NOTES, name="from-log"),
+    ),
 )
