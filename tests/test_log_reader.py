@@ -743,6 +743,19 @@ def test_bytes_that_are_no_text_are_told_and_become_no_value() -> None:
     assert entry.message.item == U1(1)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_only_bytes_that_are_no_text_are_told(encoding: str) -> None:
+    text = "\ufffd温度"
+    log = f'SEND S10F3 <A "{text}">\n'.encode(encoding)
+    [entry] = read_log(io.BytesIO(log), encoding=encoding, text_encoding=encoding)
+    assert isinstance(entry, LoggedMessage)
+    assert entry.message.item == A(text, encoding=encoding)
+    spoilt = log.replace(b'">', b'\xff">')
+    told = list(read_log(io.BytesIO(spoilt), encoding=encoding, text_encoding=encoding))
+    assert [type(each) for each in told] == [NotUnderstood, NotUnderstood]
+    assert str(told[0]).startswith(f"line 1, column 1: character 19 is no {encoding}: SEND S10F3")
+
+
 def test_spoilt_lines_are_told_a_hundred_times_and_counted() -> None:
     reader = read_log(io.BytesIO(b"\xff\n" * 1000))
     assert len(list(reader)) == 100
