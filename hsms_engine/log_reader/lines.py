@@ -44,14 +44,20 @@ def byte_lines(read: Callable[[int], bytes], encoding: str, longest: int) -> Ite
     decoder = IncrementalNewlineDecoder(
         codecs.getincrementaldecoder(encoding)(_MARK_IT), translate=True
     )
-    number, pieces, size, is_cut = 1, [""], 0, False
+    number, size, is_cut = 1, 0, False
+    pieces: list[str] = []
     while True:
         text = decoder.decode(chunk, final=not chunk)
         *whole, last = text.split("\n")
         for each in whole:
-            pieces.append(each[: max(longest - size, 0)])
-            yield _line(number, "".join(pieces), encoding, is_cut or size + len(each) > longest)
-            number, pieces, size, is_cut = number + 1, [], 0, False
+            if size or len(each) > longest:
+                pieces.append(each[: max(longest - size, 0)])
+                yield _line(number, "".join(pieces), encoding, is_cut or size + len(each) > longest)
+                pieces, size, is_cut = [], 0, False
+            else:
+                # Most lines are in one piece.
+                yield _line(number, each, encoding, False)
+            number += 1
         pieces.append(last[: max(longest - size, 0)])
         is_cut = is_cut or size + len(last) > longest
         size = min(size + len(last), longest)

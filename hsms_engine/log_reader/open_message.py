@@ -61,6 +61,11 @@ class OpenMessage:
 
     # Items
 
+    @property
+    def has_item(self) -> bool:
+        """Whether an item is open."""
+        return self._item is not None
+
     def begin_item(self, text: str, number: int, start: int, lead: str = "") -> int | None:
         """An item begins at ``text[start:]``. Where it ends, if it does so in this line."""
         header, self.header = self.header, None
@@ -76,10 +81,12 @@ class OpenMessage:
     ) -> tuple[bool, int | None]:
         """Whether a line belongs to the item that is open, and where in it the item ends."""
         item = self._item
-        if item is None:
-            return False, None
-        has_room = item.header is not None and item.piece.size < self._longest
-        if has_room and item.take_plain(text, number):
+        assert item is not None  # asked before
+        if (
+            item.header is not None
+            and item.piece.size < self._longest
+            and item.take_plain(text, number)
+        ):
             if not item.depth:
                 self._finish_item(number)
             return True, None

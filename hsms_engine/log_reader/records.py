@@ -74,11 +74,10 @@ class Record:
 
 
 def json_object(text: str) -> Mapping[str, object] | None:
-    """The object that a line is; None when it is none."""
-    if text[0] != "{" or text.rstrip()[-1] != "}":
+    """The object that a line that begins with a brace is; None when it is none."""
+    if text.rstrip()[-1] != "}":
         return None
     try:
-        # What begins with a brace is an object.
         found: Mapping[str, object] = json.loads(text)
     except (ValueError, RecursionError):
         return None

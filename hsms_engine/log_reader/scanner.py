@@ -53,6 +53,7 @@ class Scanner:
         self, collector: Collector, day_first: bool | None, readings: Readings, longest: int
     ) -> None:
         self._collector = collector
+        self._counts = collector.counts
         self._day_first = day_first
         self._readings = readings
         self._own = OwnLog(readings.text_encoding)
@@ -75,9 +76,9 @@ class Scanner:
     def feed(self, line: Line) -> None:
         """Take one line."""
         number, text, problem = line
-        counts = self._collector.counts
-        counts.lines = number
+        self._counts.lines = number
         if problem is not None:
+            counts = self._counts
             counts.spoilt_lines += 1
             if counts.spoilt_lines <= _MOST_SPOILT:
                 self._collector.tell(number, 1, text, problem)
@@ -89,11 +90,13 @@ class Scanner:
         self._collector.put(*self._own.end())
 
     def _line(self, text: str, number: int) -> None:
-        is_taken, stop = self._open.continue_item(text, number, self._day_first)
-        self._go_on(text, stop)
+        is_taken = False
+        if self._open.has_item:
+            is_taken, stop = self._open.continue_item(text, number, self._day_first)
+            self._go_on(text, stop)
         # A short line without a word is the end of a message, or nothing.
         if not is_taken and (len(text) > _LEAST or text.strip(" \t.;>")):
-            if self._json(text, number):
+            if text[0] == "{" and self._json(text, number):
                 return
             self._next = 0
         while (start := self._next) is not None:
@@ -172,7 +175,7 @@ class Scanner:
         """A line with a header. What it waits for may stand behind it, or below."""
         if not is_header(match):
             self._open.finish()
-            self._collector.counts.mentions += 1
+            self._counts.mentions += 1
             return
         end = min(len(text) if item is None else item.start(), match.end() + NEAR)
         after = next_header(text, match.end(), end)
