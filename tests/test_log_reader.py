@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, time, timedelta, timezone
 from pathlib import Path
@@ -24,6 +25,7 @@ from hsms_engine.log_reader import (
     read_log,
 )
 from hsms_engine.secs2 import U1, U4, A, B, L
+from hsms_engine.secs2 import encode as encode_item
 from hsms_engine.wire import control_frame, data_frame, encode
 from tests.support.items import items
 
@@ -306,6 +308,32 @@ def test_escapes_are_read_when_they_are_said_to_be_escapes() -> None:
     assert (
         one(r"S10F1 <A 'a\'b'>", escapes=True).message.item == Message.parse('S1F1 <A "a\'b">').item
     )
+
+
+def test_text_that_is_not_ascii_is_read_in_its_encoding() -> None:
+    name = A("温度计", encoding="gbk")
+    body = encode_item(name)
+    frame = encode(data_frame(1, 10, 3, False, 7, body))
+    for log in (
+        'SEND S10F3 <A "温度计">',
+        "SEND S10F3 <ASCII[2] '温度计'>",
+        'SEND S10F3\n<A\n  "温度计"\n>',
+        'SEND S10F3 <A "温度计"\\n>\\n',
+        f'SEND S10F3\n<A "温度计">\n{frame.hex(" ")}',
+        f"SEND S10F3\n{body.hex(' ')}",
+    ):
+        found = one(log, text_encoding="gbk").message
+        assert (found.item, found.text_encoding) == (name, "gbk"), log
+        # Without it, there is no message with other bytes.
+        told = [each.message.item for each in read(log) if isinstance(each, LoggedMessage)]
+        assert told == [name] * (body.hex(" ") in log), log
+        assert all("温" not in log or 'text_encoding="gbk"' in each for _, each in why(log))
+    assert one("SEND S1F1 W", text_encoding="gbk").message.text_encoding == "gbk"
+    [(line, problem)] = why('S10F3 <A "温度">')
+    assert line == 1
+    assert problem.startswith("S10F3: A character '温'")
+    with pytest.raises(ValueError, match=r"^'utf-16' is no superset of ASCII"):
+        read_log([], text_encoding="utf-16")
 
 
 @pytest.mark.parametrize(
@@ -668,6 +696,10 @@ def test_what_only_looks_like_json_is_text() -> None:
     assert one("{SEND S1F1 W}").message == Message(1, 1, True)
     assert read("{" + '"a":[' * 10_000 + "}") == []
     assert read('{"time": 1}\n{}') == []
+    # What Python calls the end of a line may stand in a string.
+    for text in ("a\x0bb\x0c\x1cc", "a\x85b\u2028c"):
+        record = json.dumps({"text": f'SEND S10F3 <A "{text}">'})
+        assert one(record, text_encoding="utf-8").message.item == A(text, encoding="utf-8")
     assert one('{"text": "SEND S1F13 W\\n<L [1]\\n<U4 1>\\n>"}').message.item == L(U4(1))
 
 
@@ -709,6 +741,19 @@ def test_bytes_that_are_no_text_are_told_and_become_no_value() -> None:
     assert nuls.why == "1 NULs are left out"
     assert isinstance(entry, LoggedMessage)
     assert entry.message.item == U1(1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_only_bytes_that_are_no_text_are_told(encoding: str) -> None:
+    text = "\ufffd温度"
+    log = f'SEND S10F3 <A "{text}">\n'.encode(encoding)
+    [entry] = read_log(io.BytesIO(log), encoding=encoding, text_encoding=encoding)
+    assert isinstance(entry, LoggedMessage)
+    assert entry.message.item == A(text, encoding=encoding)
+    spoilt = log.replace(b'">', b'\xff">')
+    told = list(read_log(io.BytesIO(spoilt), encoding=encoding, text_encoding=encoding))
+    assert [type(each) for each in told] == [NotUnderstood, NotUnderstood]
+    assert str(told[0]).startswith(f"line 1, column 1: character 19 is no {encoding}: SEND S10F3")
 
 
 def test_spoilt_lines_are_told_a_hundred_times_and_counted() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Callable, Iterator
@@ -25,8 +26,9 @@ from hsms_engine.log_reader import (
     read_log,
 )
 from hsms_engine.logs import escaped
-from hsms_engine.protocol.traffic import frame_name
-from hsms_engine.secs2 import U4, encode
+from hsms_engine.protocol.traffic import FOREIGN, UNEXPECTED, frame_name
+from hsms_engine.secs2 import U4, A, B, L, encode
+from hsms_engine.tolerances import TOLERANCES, Tolerance
 from hsms_engine.traffic.logs import Logs
 from hsms_engine.wire import Frame
 from tests.support.items import items
@@ -38,6 +40,7 @@ FORMATS = (
     "%(name)s: %(message)s",
     "%(message)s",
 )
+ENCODINGS = ("gbk", "gb18030", "cp932", "cp949", "euc_jp", "big5hkscs", "latin-1", "utf-8")
 FACTS = ("link", "epoch", "direction", "message_name", "wait", "session_id", "system_bytes")
 MORE = ("length", "seconds", "passed_over", "body", "hex")
 
@@ -81,12 +84,19 @@ def logs_of(name: str, **settings: Any) -> Callable[[Traffic], None]:
     return Logs(cast(Driver, driver), None).passed
 
 
-def traffic(message: Message, *, sent: bool, seconds: float | None = None) -> Traffic:
+def traffic(
+    message: Message,
+    *,
+    sent: bool,
+    seconds: float | None = None,
+    passed_over: str | None = None,
+    tolerated: tuple[Tolerance, ...] = (),
+) -> Traffic:
     session, system = message.session_id or 0, message.system_bytes or 0
     byte2 = message.stream | (0x80 if message.wait else 0)
     header = Frame(session, byte2, message.function, 0, 0, system, b"")
     length = 14 + len(message.body)
-    return Traffic(1.0, 1, "peer", sent, header, length, message, None, seconds)
+    return Traffic(1.0, 1, "peer", sent, header, length, message, passed_over, seconds, tolerated)
 
 
 def messages(bodies: st.SearchStrategy[bytes]) -> st.SearchStrategy[Message]:
@@ -107,7 +117,18 @@ def facts(message: Message) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-BODIES = st.just(b"") | items.map(encode) | st.binary(max_size=40)
+# Some equipment sends several items.
+SEVERAL = st.lists(items.map(encode), min_size=2, max_size=3).map(b"".join)
+BODIES = st.just(b"") | items.map(encode) | SEVERAL | st.binary(max_size=40)
+# As the header of a message in the log ends.
+ENDS = st.fixed_dictionaries(
+    {
+        "sent": st.booleans(),
+        "seconds": st.none() | st.floats(0, 1e6),
+        "passed_over": st.none() | st.sampled_from([FOREIGN, UNEXPECTED]),
+        "tolerated": st.lists(st.sampled_from(TOLERANCES), unique=True).map(tuple),
+    }
+)
 NAMES = st.text(max_size=30) | st.sampled_from(
     [
         "etcher 10.1.2.3:5000 active",
@@ -122,7 +143,7 @@ FORMATTERS = st.sampled_from([*(logging.Formatter(each) for each in FORMATS), Js
 
 @given(
     st.lists(
-        st.tuples(messages(BODIES), st.booleans(), st.none() | st.floats(0, 1e6), st.booleans()),
+        st.tuples(messages(BODIES), ENDS, st.booleans()),
         max_size=4,
     ),
     st.tuples(NAMES, NAMES),
@@ -131,7 +152,7 @@ FORMATTERS = st.sampled_from([*(logging.Formatter(each) for each in FORMATS), Js
     FORMATTERS,
 )
 def test_what_is_logged_is_read_back(
-    exchanged: list[tuple[Message, bool, float | None, bool]],
+    exchanged: list[tuple[Message, dict[str, Any], bool]],
     names: tuple[str, str],
     log_hex: bool,
     limit: int,
@@ -139,23 +160,23 @@ def test_what_is_logged_is_read_back(
 ) -> None:
     two = [logs_of(name, log_body_bytes=limit, log_hex=log_hex) for name in names]
     with logged(formatter) as lines:
-        for message, sent, seconds, second in exchanged:
-            two[second](traffic(message, sent=sent, seconds=seconds))
+        for message, end, second in exchanged:
+            two[second](traffic(message, **end))
     found: list[Entry] = sorted(
         (each for each in read_log(lines) if not isinstance(each, NotUnderstood)),
         key=lambda each: each.line,
     )
     assert len(found) == len(exchanged)
-    for entry, (message, sent, _, _) in zip(found, exchanged, strict=True):
+    for entry, (message, end, _) in zip(found, exchanged, strict=True):
         assert not isinstance(entry, NotUnderstood | LoggedControl)
-        assert entry.direction == ("sent" if sent else "received")
+        assert entry.direction == ("sent" if end["sent"] else "received")
         match entry:
             case LoggedMessage(message=read):
                 exact = log_hex and len(message.body) <= limit
                 assert facts(read)[:4] == facts(message)[:4]
                 # SML does not say how many bytes a length has.
                 is_same = read.body == message.body
-                assert is_same or (not exact and read.item == message.item)
+                assert is_same or (not exact and read.items == message.items)
             case CutMessage():
                 assert not log_hex or len(message.body) > limit
                 assert (entry.name, entry.wait) == (message.name, message.wait)
@@ -165,7 +186,7 @@ def test_what_is_logged_is_read_back(
                 )
 
 
-@given(messages(items.map(encode)), NAMES, FORMATTERS)
+@given(messages(items.map(encode) | SEVERAL), NAMES, FORMATTERS)
 def test_a_body_that_is_wholly_logged_has_its_bytes(
     message: Message, name: str, formatter: logging.Formatter
 ) -> None:
@@ -174,6 +195,78 @@ def test_a_body_that_is_wholly_logged_has_its_bytes(
     [entry] = read_log(lines)
     assert isinstance(entry, LoggedMessage)
     assert facts(entry.message) == facts(message)
+
+
+# Among them some with two codes, or with a byte that is a quote or a backslash in ASCII.
+CHARACTERS = st.characters() | st.sampled_from("温度가각ソ表能äé€¥‾~\\\"'<>¬〜\ufffd\u3000\x85")
+
+
+def bodies_in(encoding: str) -> st.SearchStrategy[bytes]:
+    """Bodies with text in an encoding, and with bytes that are none."""
+    text = st.text(CHARACTERS, max_size=20).map(lambda text: text.encode(encoding, "ignore"))
+    some = (text | st.binary(max_size=20)).map(A) | items
+    return st.lists(some, min_size=1, max_size=4).map(lambda each: encode(L(*each)))
+
+
+@given(
+    st.sampled_from(ENCODINGS).flatmap(
+        lambda each: st.tuples(st.just(each), messages(bodies_in(each)))
+    ),
+    NAMES,
+    FORMATTERS,
+)
+def test_text_is_read_back_to_its_bytes_in_the_encoding_of_its_link(
+    encoded: tuple[str, Message], name: str, formatter: logging.Formatter
+) -> None:
+    encoding, message = encoded
+    log = logs_of(name, log_body_bytes=1_000_000, text_encoding=encoding)
+    with logged(formatter) as lines:
+        log(traffic(message, sent=True))
+    file = io.BytesIO("\n".join(lines).encode())
+    for source in (lines, file):
+        [entry] = read_log(source, text_encoding=encoding)
+        assert isinstance(entry, LoggedMessage)
+        assert facts(entry.message) == facts(message)
+        assert entry.message.text_encoding == encoding
+    # Without it, they are no other bytes.
+    [entry] = read_log(lines)
+    match entry:
+        case LoggedMessage():
+            assert facts(entry.message) == facts(message)
+        case CutMessage():
+            assert (entry.name, entry.system_bytes) == (message.name, message.system_bytes)
+            assert "is not ASCII" in entry.why
+            assert 'the link one: text_encoding="gbk"' in entry.why
+        case _:
+            pytest.fail(str(entry))
+
+
+@pytest.mark.parametrize("formatter", [logging.Formatter(FORMATS[1]), JsonLines()])
+def test_text_in_another_encoding_than_that_of_the_link_is_told(
+    formatter: logging.Formatter,
+) -> None:
+    message = Message(10, 3, item=["温度", B(1)], text_encoding="gbk")
+    katakana = Message(10, 3, body=b"\x46\x00\x01\xb1")
+    with logged(formatter) as lines:
+        log = logs_of("tool", text_encoding="gbk")
+        log(traffic(message, sent=True))
+        log(traffic(katakana, sent=True))
+    cut, read, told = read_log(lines, text_encoding="utf-8")
+    assert isinstance(cut, CutMessage)
+    assert cut.text == '<L [2] <A "温度"> <B 0x01>>'
+    assert cut.why == (
+        "its body would have 13 bytes in utf-8, and its header says 11: give the text_encoding of "
+        "the link; log_hex=True logs the bytes"
+    )
+    # What says itself how it is encoded is the same in each.
+    assert isinstance(read, LoggedMessage)
+    assert read.message.item == katakana.item
+    assert isinstance(told, NotUnderstood)
+    with logged(formatter) as lines:
+        logs_of("tool", text_encoding="gbk", log_hex=True)(traffic(message, sent=True))
+    [entry] = read_log(lines, text_encoding="utf-8")
+    assert isinstance(entry, LoggedMessage)
+    assert entry.message == message
 
 
 @pytest.mark.parametrize("formatter", [logging.Formatter(FORMATS[1]), JsonLines()])

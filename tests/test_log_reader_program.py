@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from hsms_engine import cli
+from hsms_engine.secs2 import A
 from hsms_engine.sml import parse
 
 PAGE = Path(__file__).parent.parent / "docs" / "logs.md"
@@ -98,6 +99,25 @@ def test_standard_input_is_a_log_too(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(log)))
     assert run("--day-first", "--binary", "hex", "-") == 0
     assert capsys.readouterr().out == "// 2026-04-03 01:00:00 sent -:1\nS1F2\n<B 0xA0> .\n"
+
+
+def test_text_is_read_and_written_in_its_encoding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "tool.log"
+    log.write_text('SEND S10F3 <A "温度">\n', "utf-8")
+    assert run("--text-encoding", "gbk", log) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == (f'// sent {log}:1\nS10F3\n<A "温度"> .\n', "")
+    [statement] = parse(out, "gbk")
+    assert statement.item == A("温度", encoding="gbk")
+    assert run("--text-encoding", "gbk", "--json", log) == 0
+    assert json.loads(capsys.readouterr().out)["sml"] == 'S10F3\n<A "温度"> .'
+    assert run(log) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"{log}:1:15: S10F3: A character '温'")
+    assert run("--text-encoding", "utf-16", log) == 2
 
 
 def test_a_file_that_cannot_be_read_is_one_line(

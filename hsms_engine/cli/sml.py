@@ -61,6 +61,7 @@ and then the exit code is 1.
 examples:
   hsms-engine sml from-log tool.log > messages.sml
   zcat tool.log.gz | hsms-engine sml from-log - --json
+  hsms-engine sml from-log --text-encoding gbk tool.log
 """
 # Of a body that is no SECS-II.
 _SHOWN_BYTES = 32
@@ -229,6 +230,7 @@ def from_log(
                 encoding=reading.encoding,
                 binary=reading.binary,
                 escapes=reading.escapes,
+                text_encoding=reading.text_encoding,
             )
             for entry in _entries(file, reader):
                 text, is_whole = _entry_text(file, entry)

@@ -9,9 +9,10 @@
             case NotUnderstood(line, column, text, why):
                 ...
 
-The page ``docs/logs.md`` has a table of what is read. ``reader`` finds what belongs together,
-``stamps``, ``facts``, ``dumps`` and ``statement`` read its pieces, ``own`` reads the log of this
-package, ``lines`` makes lines of any bytes.
+The page ``docs/logs.md`` has a table of what is read. ``reader`` is the door. ``lines`` makes lines
+of any bytes, ``scanner`` finds what each line is, ``open_message`` has what was begun, and
+``collector`` has what was found. ``headers``, ``items``, ``statement``, ``dumps``, ``records``,
+``stamps`` and ``facts`` know one piece of a message each, ``own`` the log of this package.
 """
 
 from hsms_engine.log_reader.entries import (

@@ -1,15 +1,29 @@
-"""Hexadecimal dumps: the bytes of a line, and the frames in the bytes of a dump."""
+"""Hexadecimal dumps: the bytes of a line, the lines of a dump, and the frames in its bytes.
+
+Invariant: a dump grows by one row at a time, and only rows like its first one are its own: with an
+offset that goes on, or without any and none longer than the one before.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from hsms_engine.log_reader.entries import LoggedControl, LoggedMessage, LogTime
+from hsms_engine.log_reader.facts import Facts
+from hsms_engine.log_reader.headers import Header
+from hsms_engine.log_reader.stamps import Stamp
+from hsms_engine.message import Message
+from hsms_engine.protocol.traffic import frame_name
 from hsms_engine.secs2 import DecodeError, decode
 from hsms_engine.wire import HEADER_LENGTH, PREFIX_BYTES, SECS_II, Frame, SType
 
-__all__ = ["Row", "first_row", "frames_of", "next_row"]
+__all__ = ["Dump", "Row", "first_row", "frames_of", "is_item"]
+
+# Up to so many bytes, rows that each have a time are asked whether they are complete.
+_SMALL: Final = 4_096
 
 _OFFSET: Final = re.compile(
     r"[\s#|*]*+(?:0[xX])?([0-9A-Fa-f]{4,16})(?:[hH]?:|[hH]?\s*\||[hH]?(?=[ \t]{2}|\t)"
@@ -66,8 +80,88 @@ def first_row(text: str, start: int) -> Row | None:
     return Row(None, data, match.start(), match.end())
 
 
-def next_row(text: str, start: int, has_offset: bool) -> Row | None:
-    """The next row of a dump, whose rows have an offset or not."""
+@dataclass(slots=True)
+class Dump:
+    """A dump whose end is not read yet."""
+
+    header: Header | None
+    line: int
+    column: int
+    time: LogTime | None
+    facts: Facts
+    text: str
+    # What stands between the time of its line and its first row.
+    middle: str
+    rows: list[Row]
+    size: int = 0
+
+    def take(self, text: str, stamp: Stamp | None) -> bool:
+        """Take a line when it is the next row."""
+        behind = 0 if stamp is None else stamp.end
+        is_alike = text.startswith(self.middle, behind)
+        if is_alike:
+            behind += len(self.middle)
+        first, last = self.rows[0], self.rows[-1]
+        has_offset = first.offset is not None
+        row = _next_row(text, behind, has_offset)
+        if row is None or (has_offset and not row.offset):
+            return False
+        is_next = has_offset or (
+            len(last.data) == len(first.data) >= len(row.data)
+            and (
+                stamp is None
+                or (is_alike and (self.size > _SMALL or frames_of(self.data()) is None))
+            )
+        )
+        if is_next:
+            self.rows.append(row)
+            self.size += len(row.data)
+        return is_next
+
+    def data(self) -> bytes:
+        """The bytes. A row ends where the next begins, whatever its column of text looks like."""
+        pieces: list[bytes] = []
+        for row, after in zip(self.rows, [*self.rows[1:], None], strict=True):
+            width = len(row.data)
+            if after is not None and row.offset is not None and after.offset is not None:
+                distance = after.offset - row.offset
+                width = distance if 0 < distance < width else width
+            pieces.append(row.data[:width])
+        return b"".join(pieces)
+
+    def is_under_its_header(self, frame: Frame) -> bool:
+        """Whether a frame in it is the message that the header above names."""
+        return (
+            self.header is not None
+            and frame.stype == SType.DATA
+            and self.header.names(frame.stream, frame.function)
+        )
+
+    def entry(self, frame: Frame, text_encoding: str | None) -> LoggedMessage | LoggedControl:
+        """The message that a frame in it is."""
+        header, direction = self.header, self.facts.direction
+        line = self.line
+        if header is not None and self.is_under_its_header(frame):
+            line = header.line
+        session, system = frame.session_id, frame.system_bytes
+        if frame.stype != SType.DATA:
+            return LoggedControl(self.time, direction, frame_name(frame), session, system, line)
+        message = Message.received(
+            frame.stream, frame.function, frame.wait, frame.body, session, system, text_encoding
+        )
+        return LoggedMessage(self.time, direction, message, line)
+
+
+def is_item(data: bytes) -> bool:
+    """Whether bytes are those of one item: the body of a message."""
+    try:
+        decode(data)
+    except DecodeError:
+        return False
+    return True
+
+
+def _next_row(text: str, start: int, has_offset: bool) -> Row | None:
     if has_offset:
         return _row_with_offset(text, start)
     row = text[start:].strip(" \t#|")
@@ -149,11 +243,8 @@ def _alone(data: bytes) -> Found | None:
     frame = _frame(data) if len(data) >= HEADER_LENGTH else None
     if frame is None or frame.session_id == frame.system_bytes == frame.byte2 == 0:
         return None
-    if frame.body:
-        try:
-            decode(frame.body)
-        except DecodeError:
-            return None
+    if frame.body and not is_item(frame.body):
+        return None
     return Found([frame], b"")
 
 

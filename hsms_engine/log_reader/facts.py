@@ -82,6 +82,7 @@ _WAIT: Final = re.compile(
 )
 _NO: Final = frozenset({"0", "false", "no", "off"})
 _HEX_DIGITS: Final = 8
+_BLANKS: Final = str.maketrans("", "", " :-")
 _HIGHEST_SESSION: Final = 0xFFFF
 _HIGHEST_SYSTEM: Final = 0xFFFF_FFFF
 
@@ -183,7 +184,7 @@ def _wait(text: str) -> bool | None:
 
 def number(text: str) -> int:
     """``0x2A``, ``0000002A`` and ``00 00 00 2A`` are hexadecimal: eight digits are four bytes."""
-    digits = re.sub("[ :-]", "", text)
+    digits = text.translate(_BLANKS)
     if digits[:2] in {"0x", "0X"}:
         return int(digits, 16)
     return int(digits, 16 if len(digits) == _HEX_DIGITS or not digits.isdigit() else 10)

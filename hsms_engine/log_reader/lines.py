@@ -16,6 +16,8 @@ __all__ = ["UNREADABLE", "Line", "byte_lines", "text_lines"]
 
 UNREADABLE: Final = "\udcff"
 
+# The error handler that puts it there. A log may have U+FFFD itself.
+_MARK_IT: Final = "hsms_engine.unreadable"
 _CHUNK: Final = 1 << 18
 # The longer ones first: a mark of UTF-32 begins as one of UTF-16 does.
 _MARKS: Final = {
@@ -40,16 +42,22 @@ def byte_lines(read: Callable[[int], bytes], encoding: str, longest: int) -> Ite
     chunk = read(_CHUNK)
     encoding = _encoding(chunk, encoding)
     decoder = IncrementalNewlineDecoder(
-        codecs.getincrementaldecoder(encoding)("replace"), translate=True
+        codecs.getincrementaldecoder(encoding)(_MARK_IT), translate=True
     )
-    number, pieces, size, is_cut = 1, [""], 0, False
+    number, size, is_cut = 1, 0, False
+    pieces: list[str] = []
     while True:
-        text = decoder.decode(chunk, final=not chunk).replace("\ufffd", UNREADABLE)
+        text = decoder.decode(chunk, final=not chunk)
         *whole, last = text.split("\n")
         for each in whole:
-            pieces.append(each[: max(longest - size, 0)])
-            yield _line(number, "".join(pieces), encoding, is_cut or size + len(each) > longest)
-            number, pieces, size, is_cut = number + 1, [], 0, False
+            if size or len(each) > longest:
+                pieces.append(each[: max(longest - size, 0)])
+                yield _line(number, "".join(pieces), encoding, is_cut or size + len(each) > longest)
+                pieces, size, is_cut = [], 0, False
+            else:
+                # Most lines are in one piece.
+                yield _line(number, each, encoding, False)
+            number += 1
         pieces.append(last[: max(longest - size, 0)])
         is_cut = is_cut or size + len(last) > longest
         size = min(size + len(last), longest)
@@ -67,6 +75,14 @@ def text_lines(lines: Iterable[str], longest: int) -> Iterator[Line]:
         if number == 1:
             text = text.removeprefix("\ufeff")
         yield _line(number, text[:longest], "text", len(text) > longest)
+
+
+def _mark_it(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)  # nothing is encoded
+    return UNREADABLE, error.end
+
+
+codecs.register_error(_MARK_IT, _mark_it)
 
 
 def _encoding(start: bytes, encoding: str) -> str:

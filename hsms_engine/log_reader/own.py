@@ -22,7 +22,9 @@ from hsms_engine.log_reader.entries import (
 )
 from hsms_engine.log_reader.stamps import Stamp
 from hsms_engine.message import Message
-from hsms_engine.sml import SmlError, parse_item
+from hsms_engine.secs2 import encode
+from hsms_engine.sml.errors import OffsetError
+from hsms_engine.sml.parser import Parser
 from hsms_engine.wire import PREFIX_BYTES
 
 __all__ = ["OwnLog"]
@@ -36,10 +38,10 @@ _HEAD: Final = re.compile(
     rf" (?P<direction>sent|received) (?P<name>{_NAME})(?P<wait> W)?"
     r" session=(?P<session>[0-9]{1,5}) system=(?P<system>[0-9A-F]{8})"
     r" length=(?P<length>[0-9]{1,10})"
-    r"(?: (?:[0-9.]+|inf|nan) ms)?(?:, passed over: .{1,200})?$"
+    r"(?: (?:[0-9.]+|inf|nan) ms)?(?:, (?:passed over|tolerated): .{1,800})?$"
 )
 # The longest end of a line that begins as a head does.
-_LONGEST: Final = 400
+_LONGEST: Final = 1_000
 _DATA: Final = re.compile(r"S([0-9]{1,3})F([0-9]{1,3})")
 # A line of the body is of another level than the one of the header.
 _LEVEL: Final = re.compile(r"\s*\b(?:INFO|DEBUG)\b:?\s*")
@@ -73,7 +75,7 @@ class Head:
         """What the lines of the body have between link and text."""
         return f" {self.direction} {self.name} system={self.system} "
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self, text_encoding: str | None) -> Iterator[Entry]:
         """The message, and what is wrong with it."""
         data = _DATA.fullmatch(self.name)
         system = int(self.system, 16)
@@ -84,7 +86,7 @@ class Head:
             return
         stream, function = int(data[1]), int(data[2])
         size = self.length - PREFIX_BYTES
-        body, why = self._body(size)
+        body, why = self._body(size, text_encoding)
         if body is None:
             shown = self.texts.get("body", self.texts.get("hex", ""))
             yield CutMessage(
@@ -99,7 +101,9 @@ class Head:
                 shown,
             )
             return
-        message = Message.received(stream, function, self.wait, body, self.session_id, system)
+        message = Message.received(
+            stream, function, self.wait, body, self.session_id, system, text_encoding
+        )
         yield LoggedMessage(self.time, self.direction, message, self.line)
         if len(body) != size:
             yield NotUnderstood(
@@ -110,7 +114,7 @@ class Head:
                 "package writes it; log_hex=True logs the bytes themselves",
             )
 
-    def _body(self, size: int) -> tuple[bytes | None, str]:
+    def _body(self, size: int, text_encoding: str | None) -> tuple[bytes | None, str]:
         """The bytes of the body, or None and why they are not known."""
         if size == 0:
             return b"", ""
@@ -134,15 +138,26 @@ class Head:
         if text is None or text.startswith(_NO_SECS) or text.endswith(_CUT):
             return None, f"its body of {size} bytes is cut"
         try:
-            return Message(1, 1, item=parse_item(text)).body, ""
-        except SmlError as error:
+            body = _body_of(text, text_encoding)
+        except OffsetError as error:
             return None, f"its body is no SML: {error.problem}"
+        if len(body) != size and not _is_clear(text, text_encoding):
+            why = (
+                f"its body would have {len(body)} bytes in {text_encoding}, and its header says "
+                f"{size}: give the text_encoding of the link; log_hex=True logs the bytes"
+            )
+            return None, why
+        return body, ""
 
 
 class OwnLog:
-    """The messages of our log whose bodies may still follow. At most ``_MOST_OPEN`` are kept."""
+    """The messages of our log whose bodies may still follow. At most ``_MOST_OPEN`` are kept.
 
-    def __init__(self) -> None:
+    ``text_encoding`` is that of the links, and fit for them.
+    """
+
+    def __init__(self, text_encoding: str | None) -> None:
+        self._text_encoding = text_encoding
         self._open: dict[str, Head] = {}
 
     def line(self, text: str, number: int, stamp: Stamp | None) -> list[Entry] | None:
@@ -199,7 +214,8 @@ class OwnLog:
 
     def end(self) -> list[Entry]:
         """The messages that are still open."""
-        done = [entry for head in self._open.values() for entry in head.entries()]
+        encoding = self._text_encoding
+        done = [entry for head in self._open.values() for entry in head.entries(encoding)]
         self._open.clear()
         return sorted(done, key=lambda entry: entry.line)
 
@@ -209,7 +225,7 @@ class OwnLog:
         if before is None and len(self._open) >= _MOST_OPEN:
             before = self._open.pop(next(iter(self._open)))
         self._open[head.link] = head
-        return [] if before is None else list(before.entries())
+        return [] if before is None else list(before.entries(self._text_encoding))
 
     def _take(self, text: str, stamp: Stamp | None) -> bool:
         """Keep the text of a body with its message."""
@@ -223,6 +239,29 @@ class OwnLog:
                         return True
                     at = text.find(marker, at + 1)
         return False
+
+
+def _body_of(text: str, text_encoding: str | None) -> bytes:
+    """The bytes of a body that is logged as SML. Raises ``OffsetError``.
+
+    Some equipment sends several items.
+    """
+    parser = Parser(text, text_encoding=text_encoding)
+    items = [parser.item()]
+    while not parser.is_at_end:
+        items.append(parser.item())
+    return b"".join(map(encode, items))
+
+
+def _is_clear(text: str, text_encoding: str | None) -> bool:
+    """Whether the text has the same bytes in any encoding."""
+    if text_encoding is None or text.isascii():
+        return True
+    try:
+        _body_of(text, None)
+    except OffsetError:
+        return False
+    return True
 
 
 def _link(before: str, stamp: Stamp | None) -> str:

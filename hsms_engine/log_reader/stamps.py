@@ -9,7 +9,10 @@ from typing import Final, NamedTuple
 
 from hsms_engine.log_reader.entries import LogTime
 
-__all__ = ["Stamp", "day_comes_first", "epoch_time", "find_stamp"]
+__all__ = ["STAMPS", "Stamp", "day_comes_first", "epoch_time", "find_stamp"]
+
+STAMPS: Final = 160
+"""Where a time is looked for in a line."""
 
 _MONTHS: Final = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 # As German logs write them, where that is not the same.

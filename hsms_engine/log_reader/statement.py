@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 from hsms_engine.secs2 import Item
@@ -74,14 +74,15 @@ class Readings:
 
     binary: Binary | None
     escapes: bool
-    has_hex: bool
+    text_encoding: str | None
+    has_hex: bool = False
 
     def read(self, piece: Piece) -> tuple[bool, Item | None, tuple[Note, ...]]:
         """W, the item and the notes. Raises ``SmlError``, with line and column of the log."""
         is_strict = not (self.escapes or self.has_hex or self.binary) and not (
             piece.wait and _EVEN.search(piece.name)
         )
-        item = _strict(piece.item()) if is_strict else None
+        item = _strict(piece.item(), self.text_encoding) if is_strict else None
         if item is not None:
             return piece.wait, item, ()
         try:
@@ -112,30 +113,30 @@ class Readings:
         return self._loaded(text, self.binary)
 
     def _loaded(self, text: str, binary: Binary | None) -> tuple[Statement, tuple[Note, ...]]:
-        library = load(text, binary=binary, escapes=self.escapes)
+        read = partial(load, binary=binary, escapes=self.escapes, text_encoding=self.text_encoding)
+        library = read(text)
         if library.problems and "\\" in text and not self.escapes:
             # Blanks of the same length, so that places stay.
-            spaced = _WRITTEN.sub(lambda m: " " * len(m[0]) if m[1] else m[0], text)
-            library = load(spaced, binary=binary) if spaced != text else library
+            library = read(_WRITTEN.sub(lambda m: " " * len(m[0]) if m[1] else m[0], text))
         if library.problems:
             raise library.problems[0]
         [statement, *_] = library.messages
         return statement, library.notes
 
 
-def _strict(text: str) -> Item | None:
+def _strict(text: str, text_encoding: str | None) -> Item | None:
     text = text.rstrip(" \t.;")
-    return _short(text) if len(text) < _SHORT else _item(text)
+    return (_short if len(text) < _SHORT else _item)(text, text_encoding)
 
 
 # Most replies are the same again and again. An item never changes.
 @lru_cache(maxsize=256)
-def _short(text: str) -> Item | None:
-    return _item(text)
+def _short(text: str, text_encoding: str | None) -> Item | None:
+    return _item(text, text_encoding)
 
 
-def _item(text: str) -> Item | None:
+def _item(text: str, text_encoding: str | None) -> Item | None:
     try:
-        return parse_item(text)
+        return parse_item(text, text_encoding)
     except SmlError:
         return None
