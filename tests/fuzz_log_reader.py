@@ -22,6 +22,9 @@ def one_input(data: bytes) -> None:
         if isinstance(entry, LoggedMessage):
             try:
                 printed = entry.message.sml()
+                # A statement of SML has one item.
+                if len(entry.message.items) > 1:
+                    continue
             except DecodeError:
                 continue
             [again] = read_log(printed.split("\n"))

@@ -96,7 +96,7 @@ def test_standard_input_is_a_log_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     log = b"03/04/2026 01:00:00 SEND S1F2 <B A0>\n"
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(log)))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(log), encoding="utf-8"))
     assert run("--day-first", "--binary", "hex", "-") == 0
     assert capsys.readouterr().out == "// 2026-04-03 01:00:00 sent -:1\nS1F2\n<B 0xA0> .\n"
 

@@ -91,7 +91,7 @@ _COMMENT: Final = re.compile(r"/\*.*?\*/")
 _COMMA_COUNT: Final = re.compile(rf",[ \t]*([0-9]{{1,9}})(?=[\s<>,{QUOTES}])")
 _BARE: Final = re.compile(
     rf"""
-    < \s*+ (A|J|C|ASCII|JIS8) [ \t]*+ (?: (,) [ \t]*+ ([0-9]{{1,9}}) | \[ ([0-9]{{1,9}}) \] )
+    < \s*+ (A|J|C|ASCII|JIS8) [ \t]*+ (?: (,) [ \t]*+ ([0-9]{{1,9}}+) | \[ ([0-9]{{1,9}}) \] )
     [ \t]? (?![\s<>,=\#{QUOTES}] | /[*/])
     """,
     re.VERBOSE | re.IGNORECASE,
