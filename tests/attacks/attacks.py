@@ -290,7 +290,7 @@ def transactions(scene: Scene) -> None:
     peer.read(frames=len(peer.frames) + 100)
     asked = [got.system for got in peer.frames if got[1:3] == (0x81, 3)]
     for system in asked:
-        peer.send(data(1, 6, system) + data(2, 4, system) + data(1, 4, system, wait=True))
+        peer.send(data(1, 6, system) + data(2, 4, system))
         peer.send(data(1, 3, system) + raw(6, system))
     wait_until(lambda: scene.victim.report().statistics.counts["replies_timed_out"] >= 100, 4)
     count = scene.victim.report().statistics.counts["replies_timed_out"]

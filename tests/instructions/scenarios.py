@@ -1,14 +1,17 @@
 """The program that callgrind runs: small pieces of work, with a mark before and after each.
 
-Both ends are in this process and talk over loopback, so a count is for both ends. A mark is a call
-of ``getppid``, at which callgrind writes down what it has counted and begins again.
+Both ends are in this process, so a count is for both ends. They talk over a pair of sockets without
+TCP: when TCP delivers what was sent depends on the time and on the load of the machine. A mark is a
+call of ``getppid``, at which callgrind writes down what it has counted and begins again.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import trio
 import trio._core._run as trio_run
@@ -16,6 +19,7 @@ from trio.testing import MockClock
 
 from benchmarks.events import our_event
 from hsms_engine import HsmsConnection, Message, open_hsms, serve_hsms
+from hsms_engine.driver.tcp import DirectStream
 from hsms_engine.secs2 import decode, encode
 
 _ANSWER = Message(1, 2)
@@ -58,7 +62,7 @@ async def items(_connection: HsmsConnection, count: int) -> None:
 
 async def echo(_connection: HsmsConnection, count: int) -> None:
     """14 bytes there and back through streams of trio alone."""
-    near, far = await open_pair()
+    near, far = pair()
     async with near, far, trio.open_nursery() as nursery:
         nursery.start_soon(_send_back, far)
         for _ in range(count):
@@ -72,12 +76,29 @@ async def _send_back(stream: trio.SocketStream) -> None:
         await stream.send_all(piece)
 
 
-async def open_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
-    """Two ends of a connection over loopback."""
-    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
-    async with listener:
-        near = await trio.testing.open_stream_to_socket_listener(listener)
-        return near, await listener.accept()
+def pair() -> tuple[trio.SocketStream, trio.SocketStream]:
+    """Two ends of a connection."""
+    near, far = map(trio.socket.from_stdlib_socket, socket.socketpair())
+    return trio.SocketStream(near), trio.SocketStream(far)
+
+
+class One:
+    """A listener to which one peer has connected."""
+
+    address, port = "127.0.0.1:5000", 5000
+
+    def __init__(self, stream: DirectStream) -> None:
+        self._stream: DirectStream | None = stream
+
+    async def accept(self) -> tuple[DirectStream, str]:
+        stream, self._stream = self._stream, None
+        if stream is None:
+            await trio.sleep_forever()
+            raise AssertionError("nothing ends for ever")
+        return stream, "127.0.0.1:5001"
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 Work = Callable[[HsmsConnection, int], Awaitable[None]]
@@ -96,8 +117,13 @@ SCENARIOS: dict[str, tuple[Work, int]] = {
 
 async def main(clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(serve_hsms, _answer, "127.0.0.1", 0)
-        async with open_hsms("127.0.0.1", server.port) as connection:
+        near, far = map(DirectStream, pair())
+        await nursery.start(partial(serve_hsms, _answer, listener=One(far)))
+
+        async def dial() -> DirectStream:
+            return near
+
+        async with open_hsms("127.0.0.1", 5000, dial=dial) as connection:
             for work, count in SCENARIOS.values():
                 # What is made only once is not counted.
                 await work(connection, count)
