@@ -46,6 +46,7 @@ from tests.support.engines import (
 from tests.support.pair import active_end, passive_end
 from tests.support.raw_peer import (
     DESELECT_REQ,
+    DESELECT_RSP,
     LINKTEST_REQ,
     LINKTEST_RSP,
     REJECT_REQ,
@@ -426,6 +427,26 @@ def test_select_rsp_1_selects_only_if_that_is_tolerated() -> None:
         end.take(select_rsp(end.last, status))
         assert not end.engine.is_selected
         assert moved(end) == {}
+
+
+def test_select_rsp_1_is_counted_only_where_it_selects_against_the_rules() -> None:
+    end = selecting(**ALL_ON)
+    number = end.last
+    end.take(select_rsp(number, 1), select_rsp(number, 1))
+    assert end.frames[-1].stype == REJECT_REQ
+    assert moved(end) == {"tolerated_select_rsp_1": 1}
+    end.deselect()
+    end.take(raw(DESELECT_RSP, end.last))
+    end.select()
+    end.take(select_rsp(end.last, 1))
+    assert end.engine.is_selected
+    assert moved(end) == {"tolerated_select_rsp_1": 2}
+    # When both ask at once, status 1 is what the rules say.
+    end = selecting(**ALL_ON)
+    number = end.last
+    end.take(raw(SELECT_REQ, 9), select_rsp(number, 1))
+    assert end.engine.is_selected
+    assert moved(end) == {}
 
 
 def test_select_rsp_1_of_nobody_is_rejected_also_if_it_is_tolerated() -> None:

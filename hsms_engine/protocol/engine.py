@@ -56,6 +56,8 @@ from statecharts.hsms.timers import T6, T6_LINKTEST
 _DATA = int(SType.DATA)
 # The state in which messages pass, which is asked for with each of them.
 _SELECTED = "selected"
+# Where Select.rsp 1 is no leave to go on. After a crossing it is, and elsewhere none is expected.
+_SELECTING = frozenset({"selecting", "reselecting"})
 # Pieces of frames that are worth a write of their own, while a program may queue more.
 _MANY_PIECES = 32
 # By the SType of a response: the timer that runs from the moment its request is wholly written.
@@ -682,7 +684,12 @@ class Engine:
             entity_taken=taken,
             already_active=settings.tolerate_select_rsp_1,
         )
-        if event == "select_rsp_accepted" and frame.byte3 == SelectStatus.ALREADY_ACTIVE:
+        # Where it is, is asked for the count only: the event is the same.
+        if (
+            event == "select_rsp_accepted"
+            and frame.byte3 == SelectStatus.ALREADY_ACTIVE
+            and not _SELECTING.isdisjoint(self._life.snapshot.states)
+        ):
             tolerated += (SELECT_RSP_1,)
         if event in PASSED_OVER and (named := epoch.transactions.find(frame.system_bytes)):
             epoch.not_taken.add(frame, named)
