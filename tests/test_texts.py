@@ -1786,6 +1786,7 @@ def shown() -> list[str]:
         test_tolerances,
     ):
         doors += [each for each in vars(tested).values() if isinstance(each, str)]
+    doors += test_tolerances.KINDS
     traffic = [answer, *passed_over, *REASONS.values(), NO_SECS_II, NOT_SHOWN, *FAULTS.values()]
     return [*doors, *attempts, *losses, *logged, *texts, *links, *tasks, *traffic]
 

@@ -72,9 +72,14 @@ LOGGED = (
     "bit of SECS-I, is set"
 )
 PASSED_OVER = (
-    "Linktest.req has session id 3, and that of a control message is 65535 (only the first one of "
-    "a connection is logged here)"
+    "Linktest.req has session id 3, and that of a control message is 65535: "
+    "tolerate_control_session_id (only the first one of a connection is logged here)"
 )
+KINDS = [
+    "session id not allowed for its certificate",
+    "foreign session id",
+    "session id of no control message",
+]
 BOTH = pytest.mark.parametrize("start", [selected, serving], ids=["dials", "listens"])
 Start = Callable[..., End]
 
@@ -479,11 +484,11 @@ def test_the_first_of_each_connection_comes_out_and_all_do_while_somebody_watche
         return [each for each in out if isinstance(each, Traffic) and not each.sent]
 
     (first,) = come()
-    assert ([each.name for each in first.tolerated], first.is_first) == ([name], True)
+    assert ([each.name for each in first.tolerated], first.first_of) == ([name], (name,))
     assert come() == []
     end.engine.watch(lambda: True)
     (later,) = come()
-    assert ([each.name for each in later.tolerated], later.is_first) == ([name], False)
+    assert ([each.name for each in later.tolerated], later.first_of) == ([name], ())
     end.engine.watch(bool)
     end.engine.tcp_closed()
     end.out()
@@ -492,7 +497,7 @@ def test_the_first_of_each_connection_comes_out_and_all_do_while_somebody_watche
     end.out()
     end.take(select_rsp(end.last))
     (again,) = come()
-    assert (again.epoch, again.is_first) == (2, True)
+    assert (again.epoch, again.first_of) == (2, (name,))
 
 
 @pytest.mark.parametrize("role", ["active", "passive"])
@@ -555,6 +560,91 @@ async def test_a_control_message_that_is_not_tolerated_is_warned_of_once(
         await peer.ping()
     (line,) = (each.getMessage() for each in caplog.records if "Linktest.req" in each.getMessage())
     assert line.endswith(PASSED_OVER)
+
+
+def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The level, and what was told of the first ones of a connection, without the rest."""
+    told = [(each.levelname, each.getMessage()) for each in caplog.records]
+    return [
+        f"{level} {text.partition('e: ')[2].partition(' (')[0].partition(': a ')[0]}"
+        for level, text in told
+        if "only the first one" in text
+    ]
+
+
+@pytest.mark.parametrize("is_second", [False, True])
+async def test_each_kind_has_a_line_of_its_own_also_if_one_message_has_several(
+    is_second: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "hsms_engine.link")
+    async with (
+        active_end(linktest_interval=None, session_id=5) as (connection, peer),
+        trio.open_nursery() as nursery,
+    ):
+        if is_second:
+            await peer.send(data(6, 11, 1, session=6))
+            await peer.ping()
+
+        async def ask() -> None:
+            with pytest.raises(StreamNineError):
+                await connection.request(Message(1, 3, wait=True))
+
+        nursery.start_soon(ask)
+        quoted = raw(0, (await peer.frame()).system, session=DIRECTION | 5, byte2=0x81, byte3=3)
+        await peer.send(data(9, 1, 7, session=6, body=b"\x21\x0a" + quoted[4:]))
+        # Neither is told again, alone.
+        await peer.send(data(6, 11, 8, session=6), data(6, 11, 9, session=DIRECTION | 5))
+        await peer.ping()
+    foreign = f"WARNING {'S6F11' if is_second else 'S9F1'} has session id 6, and ours is 5"
+    assert sorted(lines_of(caplog)) == ["INFO S9F1 was tolerated", foreign]
+
+
+async def test_a_deviation_that_was_told_is_not_told_again_beside_a_new_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "hsms_engine.link")
+    async with (
+        active_end(linktest_interval=None, **ALL_ON) as (connection, peer),
+        trio.open_nursery() as nursery,
+    ):
+        for function in (4, 6):
+            nursery.start_soon(connection.request, Message(1, 3, wait=True))
+            await peer.send(data(1, function, (await peer.frame()).system, wait=True))
+            await peer.ping()
+    told = [each.getMessage() for each in caplog.records if "tolerated" in each.getMessage()]
+    assert [text.partition(" was tolerated: ")[2].partition(" (")[0] for text in told] == [
+        "a secondary with W",
+        "a reply of another even function, in the stream of its primary",
+    ]
+
+
+async def test_a_foreign_control_message_hides_no_foreign_data_message(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "hsms_engine.link")
+    settings = {"linktest_interval": None, "tolerate_control_session_id": False}
+    async with passive_end(**settings) as (_, peer):
+        for number in range(2):
+            await peer.send(raw(LINKTEST_REQ, number, session=3), data(6, 11, 2, session=4))
+        await peer.ping()
+    assert [each.partition(",")[0] for each in lines_of(caplog)] == [
+        "WARNING Linktest.req has session id 3",
+        "WARNING S6F11 has session id 4",
+    ]
+
+
+def test_each_reason_to_pass_over_a_session_id_is_a_kind_of_its_own() -> None:
+    end = serving(tolerate_control_session_id=False)
+    end.engine.allow(frozenset({7}))
+    reasons = [
+        each.first_of
+        for _ in range(2)
+        for each in end.take(
+            data(6, 11, 1), data(6, 11, 2, session=6), raw(LINKTEST_REQ, 3, session=3)
+        )
+        if isinstance(each, Traffic)
+    ]
+    assert reasons == [(each,) for each in KINDS]
 
 
 async def test_a_foreign_session_id_is_told_without_its_direction_bit(

@@ -38,7 +38,13 @@ from hsms_engine.protocol.stream_nine import (
     with_other_direction,
 )
 from hsms_engine.protocol.timers import Timers
-from hsms_engine.protocol.traffic import FOREIGN, NO_ROOM, NOT_ALLOWED, UNEXPECTED
+from hsms_engine.protocol.traffic import (
+    FOREIGN,
+    FOREIGN_CONTROL,
+    NO_ROOM,
+    NOT_ALLOWED,
+    UNEXPECTED,
+)
 from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.tolerances import DIRECTION, DIRECTION_BIT, Tolerance
 from hsms_engine.wire import HEADER_LENGTH, PREFIX_BYTES, SECS_II, WAIT, Frame, SType, data_prefix
@@ -252,7 +258,7 @@ class Exchange:
     def pass_over_control(self, epoch: Epoch, frame: Frame) -> None:
         """A control message with another session id has come, which is not tolerated."""
         self._context.counters["foreign_session_id"] += 1
-        self._context.note_read(epoch, frame, None, (), passed_over=FOREIGN)
+        self._context.note_read(epoch, frame, None, (), passed_over=FOREIGN_CONTROL)
         if (named := epoch.transactions.find(frame.system_bytes)) is not None:
             epoch.not_taken.add(frame, named)
 

@@ -99,31 +99,32 @@ class Logs:
 
     def passed(self, traffic: Traffic) -> None:
         """Log a message, and its body at DEBUG."""
-        why = traffic.passed_over
-        if traffic.is_first:
+        if traffic.first_of:
             self._epoch = traffic.epoch
-            if why is FOREIGN or why is NOT_ALLOWED:
-                self._write_foreign(traffic)
-            else:
+            self._write_first(traffic)
+        if _TRAFFIC.isEnabledFor(logging.INFO):
+            self._write_traffic(traffic)
+
+    def _write_first(self, traffic: Traffic) -> None:
+        for each in traffic.tolerated:
+            if each.name in traffic.first_of:
                 self._say(
                     logging.INFO,
                     "%s was tolerated: %s (%s; only the first one of a connection is logged here)",
                     traffic.name,
-                    " and ".join(each.deviation for each in traffic.tolerated),
-                    ", ".join(each.setting for each in traffic.tolerated),
+                    each.deviation,
+                    each.setting,
                 )
-        if _TRAFFIC.isEnabledFor(logging.INFO):
-            self._write_traffic(traffic)
-
-    def _write_foreign(self, traffic: Traffic) -> None:
         settings = self._driver.engine.settings
-        session_id = traffic.header.session_id
-        if traffic.passed_over is NOT_ALLOWED:
+        session_id, why = traffic.header.session_id, traffic.passed_over
+        if why not in traffic.first_of:
+            return
+        if why == NOT_ALLOWED:
             but = "its certificate may not use that"
-        elif traffic.is_data:
+        elif why == FOREIGN:
             session_id, but = settings.device_id(session_id), f"ours is {settings.session_id}"
         else:
-            but = f"that of a control message is {CONTROL_SESSION_ID}"
+            but = f"that of a control message is {CONTROL_SESSION_ID}: tolerate_control_session_id"
         self._say(
             logging.WARNING,
             "%s has session id %s, and %s (only the first one of a connection is logged here)",
