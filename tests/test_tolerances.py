@@ -372,9 +372,9 @@ def test_the_direction_bit_that_is_written_can_be_changed() -> None:
 # Control messages
 
 
-@pytest.mark.parametrize("session", [0, 5, 0x7FFF, 0x8000, 0xFFFE])
+@pytest.mark.parametrize("session", [0, 4, 0x7FFF, 0x8000, 0xFFFE])
 def test_control_messages_may_have_any_session_id(session: int) -> None:
-    end = accepted()
+    end = accepted(session_id=5)
     end.take(raw(SELECT_REQ, 1, session=session))
     assert end.engine.is_selected
     end.linktest()
@@ -388,9 +388,33 @@ def test_control_messages_may_have_any_session_id(session: int) -> None:
     assert end.engine.is_closed
 
 
+@pytest.mark.parametrize("is_tolerated", [True, False])
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_reject_req_may_have_the_session_id_of_the_request_that_it_names(
+    is_tolerated: bool, writes: bool
+) -> None:
+    end = serving(
+        session_id=5,
+        is_equipment=True,
+        write_direction_bit=writes,
+        tolerate_control_session_id=is_tolerated,
+    )
+    transaction = asked(end)
+    sent = end.frames[-1].session_id
+    end.engine.watch(lambda: True)
+    out = end.take(reject_req(end.last, 0, 4, session=sent))
+    assert transaction.is_settled
+    (traffic,) = (each for each in out if isinstance(each, Traffic))
+    assert (traffic.tolerated, traffic.passed_over) == ((), None)
+    assert (end.counts()["foreign_session_id"], moved(end)) == (0, {})
+    # It names none now, and neither does another kind of message.
+    end.take(reject_req(end.last, 0, 4, session=sent), raw(LINKTEST_REQ, end.last, session=sent))
+    assert sum((*moved(end).values(), end.counts()["foreign_session_id"])) == 2
+
+
 @pytest.mark.parametrize("session", [0, 0x7FFF, 0xFFFE])
 def test_off_a_control_message_of_another_session_id_is_passed_over(session: int) -> None:
-    end = accepted(tolerate_control_session_id=False)
+    end = accepted(session_id=5, tolerate_control_session_id=False)
     end.take(raw(SELECT_REQ, 1, session=session))
     assert not end.engine.is_selected
     end.take(raw(SELECT_REQ, 1))

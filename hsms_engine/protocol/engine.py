@@ -668,13 +668,17 @@ class Engine:
         """
         settings = self._context.settings
         tolerated: tuple[Tolerance, ...] = ()
-        if has_other_session_id(frame):
+        is_reject = frame.stype == SType.REJECT_REQ and frame.ptype == SECS_II
+        rejected = epoch.transactions.find(frame.system_bytes) if is_reject else None
+        # A Reject.req may have the session id of what it rejects.
+        may_differ = rejected is not None and frame.session_id == rejected.session_id
+        if has_other_session_id(frame) and not may_differ:
             if not settings.tolerate_control_session_id:
                 self._exchange.pass_over_control(epoch, frame)
                 return None
             tolerated = (CONTROL_SESSION_ID,)
-        is_reject = frame.stype == SType.REJECT_REQ and frame.ptype == SECS_II
-        if is_reject and self._exchange.receive_reject(epoch, frame, tolerated):
+        if rejected is not None:
+            self._exchange.receive_reject(epoch, frame, rejected, tolerated)
             return None
         shared = self._entity if frame.stype == SType.SELECT_REQ else None
         taken = shared is not None and shared.taken_for(self._life)

@@ -240,11 +240,14 @@ class Exchange:
             context.note_read(epoch, frame, message, tolerated, since=transaction.started_at)
         return None
 
-    def receive_reject(self, epoch: Epoch, frame: Frame, tolerated: tuple[Tolerance, ...]) -> bool:
-        """A Reject.req has come. Returns whether it names an open request, which then fails."""
-        transaction = epoch.transactions.find(frame.system_bytes)
-        if transaction is None:
-            return False
+    def receive_reject(
+        self,
+        epoch: Epoch,
+        frame: Frame,
+        transaction: Transaction,
+        tolerated: tuple[Tolerance, ...],
+    ) -> None:
+        """A Reject.req of an open request has come, which fails."""
         reason = reject_name(frame.byte3)
         rejected = RejectedError(
             f"{self._context.peer}: rejected {transaction.name}, reason {reason}", frame.byte3
@@ -253,7 +256,6 @@ class Exchange:
         if self._context.watching or tolerated:
             since = transaction.started_at
             self._context.note_read(epoch, frame, None, tolerated, since=since)
-        return True
 
     def pass_over_control(self, epoch: Epoch, frame: Frame) -> None:
         """A control message with another session id has come, which is not tolerated."""
