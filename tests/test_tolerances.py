@@ -63,6 +63,7 @@ from tests.support.raw_peer import (
 ROOT = Path(__file__).parent.parent
 ALL_ON: dict[str, Any] = {each.setting: True for each in TOLERANCES}
 ALL_OFF: dict[str, Any] = {each.setting: False for each in TOLERANCES}
+DIFFERS = "and ours is 0 but for the direction bit: tolerate_direction_bit (only the first one"
 TOLD = (
     "S1F4 was tolerated: a secondary with W (tolerate_w_in_reply; only the first one of a "
     "connection is logged here)"
@@ -234,6 +235,57 @@ def test_what_was_not_tolerated_is_in_the_error_of_the_request() -> None:
     error = outcome_of(transaction)
     assert isinstance(error, ReplyTimeoutError)
     assert "S1F4 with our system bytes and W" in text_of(error)
+
+
+TAKES = "would take it"
+
+
+@pytest.mark.parametrize(
+    ("come", "told"),
+    [
+        ((1, 6, 5, False), "our system bytes; tolerate_other_function would take it"),
+        ((1, 6, 5, True), "and W; tolerate_w_in_reply and tolerate_other_function would take it"),
+        ((2, 2, 5, False), "our system bytes; tolerate_system_bytes_alone would take it"),
+        ((1, 4, 5, True), "and W; tolerate_w_in_reply would take it"),
+        (
+            (1, 4, DIRECTION | 5, False),
+            "session id 32773 (ours is 5: it differs in the direction bit); tolerate_direction_bit",
+        ),
+        ((6, 11, DIRECTION | 5, False), "in the direction bit); tolerate_direction_bit would"),
+        ((1, 6, DIRECTION | 5, False), "tolerate_direction_bit and tolerate_other_function would"),
+        # No tolerance alone would.
+        ((1, 6, 6, False), "(ours is 5: compare session_id at both ends)"),
+    ],
+)
+def test_an_expired_t3_names_the_settings_that_would_have_taken_a_message(
+    come: tuple[int, int, int, bool], told: str
+) -> None:
+    stream, function, session, wait = come
+    end = selected(session_id=5, **ALL_OFF)
+    transaction = asked(end)
+    end.take(data(stream, function, end.last, session=session, wait=wait))
+    end.at(45)
+    text = text_of(outcome_of(transaction))
+    assert told in text
+    assert (TAKES in text) == (session != 6)
+
+
+def test_a_setting_that_is_on_and_would_not_be_enough_is_not_named() -> None:
+    end = selected(**ALL_OFF | {"tolerate_w_in_reply": True})
+    transaction = asked(end)
+    end.take(data(1, 6, end.last, wait=True), data(1, 8, end.last + 1))
+    end.at(45)
+    text = text_of(outcome_of(transaction))
+    assert "and W; tolerate_other_function would take it" in text
+    assert text.count(TAKES) == 1
+
+
+def test_a_report_with_the_direction_bit_is_about_the_same_session_id() -> None:
+    end = selected(session_id=5, tolerate_direction_bit=False)
+    transaction = asked(end)
+    sent = raw(0, end.last, session=5, byte2=0x81, byte3=3)[4:]
+    end.take(data(9, 1, 7, session=DIRECTION | 5, body=b"\x21\x0a" + sent))
+    assert "both have session id 5" in text_of(outcome_of(transaction))
 
 
 # The direction bit
@@ -682,6 +734,17 @@ async def test_a_foreign_session_id_is_told_without_its_direction_bit(
     assert "S6F11 has session id 7, and ours is 0" in line
 
 
+async def test_a_session_id_that_differs_in_the_direction_bit_only_is_told_with_its_setting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "hsms_engine.link")
+    async with passive_end(linktest_interval=None, tolerate_direction_bit=False) as (_, peer):
+        await peer.send(data(6, 11, 1, session=DIRECTION))
+        await peer.ping()
+    (line,) = (each.getMessage() for each in caplog.records if "S6F11" in each.getMessage())
+    assert DIFFERS in line
+
+
 # Anything
 
 
@@ -789,6 +852,14 @@ def test_an_option_with_a_name_that_is_none_says_which_there_are(
 ) -> None:
     assert main(["connect", "127.0.0.1", "5000", option, "select_rsp"]) == 2
     assert "'select_rsp' is no tolerance; did you mean 'select_rsp_1'?" in capsys.readouterr().err
+
+
+def test_an_option_with_several_names_says_that_it_is_repeated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["connect", "127.0.0.1", "5000", "--tolerate", "w_in_reply,select_rsp_1"]
+    assert main(command) == 2
+    assert "is no tolerance; repeat the option for each" in capsys.readouterr().err
 
 
 # The page

@@ -324,7 +324,7 @@ class Exchange:
             not_taken = epoch.not_taken.of(late)
             error = ReplyTimeoutError(
                 f"{context.peer}: no reply to {late.name} within T3 = {settings.t3:g} s; "
-                f"the connection stays{in_words(late, not_taken)}",
+                f"the connection stays{in_words(late, not_taken, settings)}",
                 not_taken,
             )
             self._settle(epoch, late, "t3_expired", error)
@@ -434,7 +434,7 @@ class Exchange:
             tolerated = (DIRECTION_BIT,)
         about_ids = ""
         if frame.byte3 == 1:
-            about_ids = _about_ids(transaction.device_id, settings.device_id(frame.session_id))
+            about_ids = _about_ids(transaction.device_id, frame.session_id & ~DIRECTION)
         faulted = StreamNineError(
             f"{self._context.peer}: reported {transaction.name} with S9F{frame.byte3}, "
             f"{meaning}{about_ids}",

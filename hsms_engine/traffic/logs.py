@@ -21,6 +21,7 @@ from hsms_engine.message import Message
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.protocol.traffic import FOREIGN, NOT_ALLOWED, Traffic
 from hsms_engine.settings import Settings
+from hsms_engine.tolerances import DIRECTION
 from hsms_engine.wire import CONTROL_SESSION_ID
 
 _TRAFFIC = logging.getLogger("hsms_engine.traffic")
@@ -123,6 +124,8 @@ class Logs:
             but = "its certificate may not use that"
         elif why == FOREIGN:
             session_id, but = settings.device_id(session_id), f"ours is {settings.session_id}"
+            if session_id == settings.session_id | DIRECTION:
+                but += " but for the direction bit: tolerate_direction_bit"
         else:
             but = f"that of a control message is {CONTROL_SESSION_ID}: tolerate_control_session_id"
         self._say(
