@@ -120,6 +120,8 @@ async def test_an_alarm_that_never_began_ends_without_the_others() -> None:
         nursery.start_soon(ring_at, Alarm(), 4, rung)
         await wait_all_tasks_blocked()
         Alarm().end()
+        await trio.sleep(9)
+        nursery.cancel_scope.cancel()
     assert rung == [4]
 
 

@@ -237,6 +237,7 @@ def test_what_was_not_tolerated_is_in_the_error_of_the_request() -> None:
     assert "S1F4 with our system bytes and W" in text_of(error)
 
 
+DIRECTION_ONLY = "S1F4 with session id 32773 (ours is 5: it differs in the direction bit)"
 TAKES = "would take it"
 
 
@@ -249,7 +250,7 @@ TAKES = "would take it"
         ((1, 4, 5, True), "and W; tolerate_w_in_reply would take it"),
         (
             (1, 4, DIRECTION | 5, False),
-            "session id 32773 (ours is 5: it differs in the direction bit); tolerate_direction_bit",
+            f"{DIRECTION_ONLY}; tolerate_direction_bit would take it",
         ),
         ((6, 11, DIRECTION | 5, False), "in the direction bit); tolerate_direction_bit would"),
         ((1, 6, DIRECTION | 5, False), "tolerate_direction_bit and tolerate_other_function would"),
