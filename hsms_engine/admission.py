@@ -9,6 +9,7 @@ Invariant: what is kept about addresses is bounded, however many there are.
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from functools import lru_cache
@@ -24,6 +25,7 @@ _REMEMBERED = 4_096
 # A bucket holds as much as comes in so many seconds.
 _SECONDS = 2.0
 _LARGEST_ID = 32_767
+_WINDOWS = sys.platform == "win32"
 # Lines of the log: so many at once, and then one in so many seconds.
 _LINES, _PAUSE = 20, 10.0
 
@@ -35,6 +37,15 @@ def network(text: str) -> Network:
     ``ValueError``, which says why it is none.
     """
     found = ip_network(text)
+    match found:
+        case IPv6Network(network_address=IPv6Address(scope_id=str(scope))):
+            # Peers are compared with it as they are named here.
+            if _WINDOWS and not scope.isdecimal():
+                raise ValueError(f"write the number of the interface {scope!r}: Windows names none")
+            if not _WINDOWS and scope.isdecimal():
+                raise ValueError(f"write the name of interface {scope}, as in fe80::%eth0/64")
+        case _:
+            pass
     if found.version == 6 and found.prefixlen >= _MAPPED:
         inner = found.network_address.ipv4_mapped
         if inner is not None:

@@ -58,6 +58,7 @@ _SETTINGS = tuple(field.name for field in fields(Settings))
 # How the name of a profile ends that is another file.
 _ENDING = ".toml"
 _DEFAULTS_ONLY = "it has [defaults] only, and these are the profile"
+_ENDS_SO = f"the name of another file ends in '{_ENDING}'"
 _FILES_ONLY = f"[defaults] are built on another file only, as 'tool{_ENDING}'"
 # The longest key of interest: table, name, setting.
 _DEEPEST = 3
@@ -277,8 +278,9 @@ class Profiles:
         if name in known:
             return _Layer(file, ("profile", name), known[name])
         if not name.endswith(_ENDING):
-            why = hint(name, known) if known or layer.place != ("defaults",) else _FILES_ONLY
-            file.refuse(key, f"unknown profile {name!r}; {why}")
+            is_defaults = layer.place == ("defaults",)
+            why = f"; {_FILES_ONLY}" if is_defaults else f" ({_ENDS_SO}); {hint(name, known)}"
+            file.refuse(key, f"unknown profile {name!r}{why}")
         found = file.beside(name)
         try:
             other = self._others.get(found) or _load(found)

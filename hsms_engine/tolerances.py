@@ -5,8 +5,7 @@ meant, counted, and told in the log the first time on each connection. While it 
 is passed over as any other that fits nowhere. What is written never deviates, but for
 ``Settings.write_direction_bit``.
 
-The charts know nothing of it: what a frame is for them is decided before (``classify``).
-docs/tolerances.md says who is known to deviate so, and what each risks.
+docs/tolerances.md says of which kind of tool each is to be expected, and what it risks.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from hsms_engine import HsmsConnection, Settings, open_hsms
 from hsms_engine.driver.alarms import Alarm
+from hsms_engine.driver.alarms import _Alarms as Alarms
 from hsms_engine.driver.driver import Driver
 from tests.support.raw_peer import LINKTEST_REQ, RawPeer, linktest_rsp, separate_req
 from tests.support.virtual import run_virtually, virtual_time
@@ -111,6 +112,60 @@ async def test_times_that_are_not_in_force_any_more_take_no_memory() -> None:
             alarm.move(90 - number % 2)
             assert len(alarm._alarms._entries) <= 16
     assert rung == [60, 89]
+
+
+async def test_an_alarm_that_never_began_ends_without_the_others() -> None:
+    rung: list[float] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ring_at, Alarm(), 4, rung)
+        await wait_all_tasks_blocked()
+        Alarm().end()
+        await trio.sleep(9)
+        nursery.cancel_scope.cancel()
+    assert rung == [4]
+
+
+async def test_an_alarm_that_has_ended_wakes_no_task_that_was_interrupted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    rung: list[float] = []
+    alarm = Alarm()
+    monkeypatch.setattr(Alarms, "put", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        await ring_at(alarm, 3, rung)
+    monkeypatch.undo()
+    alarm.ring()
+    alarm.move(2)
+    # A wait of this task is not ended by it.
+    await trio.sleep(5)
+    assert (rung, trio.current_time()) == ([], 5)
+
+
+async def test_an_interrupt_leaves_no_alarm_of_a_link_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    begun: list[Alarm] = []
+    begin = Alarm.begin
+
+    def interrupted(alarm: Alarm) -> None:
+        begin(alarm)
+        begun.append(alarm)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Alarm, "begin", interrupted)
+    before = trio.lowlevel.current_statistics().tasks_living
+    with pytest.RaisesGroup(KeyboardInterrupt, flatten_subgroups=True, allow_unwrapped=True):
+        async with open_hsms("tool", 5000, dial=trio.sleep_forever):
+            pass
+    await wait_all_tasks_blocked()
+    left = trio.lowlevel.current_statistics().tasks_living - before
+    for each in begun:
+        # Else the run would never end.
+        each.end()
+    assert (len(begun), left) == (1, 0)
 
 
 def test_an_alarm_rings_after_the_main_task_has_ended() -> None:

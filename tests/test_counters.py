@@ -337,10 +337,15 @@ SCENARIOS: dict[str, tuple[Callable[[], End], Callable[[End], object], Moved]] =
         takes(raw(LINKTEST_REQ, 1, session=0)),
         {**got(1), **sent(1), "tolerated_control_session_id": 1},
     ),
-    "tolerated: Reject.req of a request with the session id of data": (
+    "tolerated: Reject.req of a request with another session id": (
+        asked,
+        lambda end: end.take(reject_req(end.last, 0, 4, session=1)),
+        {**got(1), "tolerated_control_session_id": 1},
+    ),
+    "Reject.req of a request with its session id": (
         asked,
         lambda end: end.take(reject_req(end.last, 0, 4, session=0)),
-        {**got(1), "tolerated_control_session_id": 1},
+        got(1),
     ),
     "not tolerated: Linktest.req with the session id of data": (
         lambda: selected(tolerate_control_session_id=False),

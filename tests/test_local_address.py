@@ -6,15 +6,25 @@ import errno
 import logging
 import socket
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from random import Random
 from typing import Any, NoReturn
 
 import pytest
 import trio
 
-from hsms_engine import ConnectError, HsmsConnection, events, open_hsms, open_link, serve_hsms
+from hsms_engine import (
+    ConnectError,
+    HsmsConnection,
+    Settings,
+    SettingsError,
+    admission,
+    events,
+    open_hsms,
+    open_link,
+    serve_hsms,
+)
 from hsms_engine.admission import is_allowed, network, party
 from hsms_engine.driver import dialling, tcp
 from hsms_engine.driver.dialling import DIALS, Dials, Local
@@ -32,7 +42,7 @@ __all__ = ["leak_check", "no_task_left", "virtual_time"]
 HERE, ELSEWHERE, SIX = "127.0.0.1", "127.0.0.2", "::1"
 KEPT = (
     "Cannot assign requested address: TCP may keep local_port 99 for the connection before this "
-    "one, for a minute (TIME_WAIT)"
+    "one, for a minute (TIME_WAIT), or another link has it"
 )
 NOT_HERE = "local_host: 192.0.2.7 is no address of this machine: Cannot assign requested address"
 TAKEN = "local_port: another socket has 127.0.0.1:99: Address already in use"
@@ -42,7 +52,11 @@ NO_NAME = "local_host='me': no such name"
 MAY_NOT = "local_port: this program may not use 127.0.0.1:99: no"
 CANNOT = "cannot dial from 127.0.0.1:99: no"
 REFUSED = "Connection refused (from 127.0.0.2)"
-NO_INTERFACE = "fe80::1%nosuch: this machine has no interface 'nosuch'"
+NO_INTERFACE = "this machine has no interface 'nosuch'"
+WRITE_NAME = "write the name of interface 4, as in fe80::%eth0/64"
+WRITE_NUMBER = "write the number of the interface 'eth0': Windows names none"
+HAS_NONE = "only an address of fe80::/10 has an interface: leave out %lo"
+NO_WAY = "local_host: no way leads from 127.0.0.1 to this peer: Invalid argument"
 LINE = "selecting: TCP is open from 127.0.0.2:9 to 127.0.0.1:5 (T6 = 5 s)"
 NO_SCOPE = "fe80::1 is good on one link only: name the interface, as in fe80::1%eth0"
 
@@ -65,11 +79,13 @@ def port_of(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def free_port(at: str = HERE) -> int:
+@contextmanager
+def kept_port(at: str = HERE) -> Iterator[int]:
+    """A port at which nobody listens, and from which only who shares ports can dial meanwhile."""
     with socket.socket(socket.AF_INET6 if ":" in at else socket.AF_INET) as made:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         made.bind((at, 0))
-        number: int = made.getsockname()[1]
-        return number
+        yield made.getsockname()[1]
 
 
 async def why_not(*address: Any, **settings: Any) -> str:
@@ -95,31 +111,31 @@ async def test_a_link_dials_from_the_address_that_it_is_told() -> None:
 @pytest.mark.parametrize("at", [HERE, ELSEWHERE, SIX])
 @pytest.mark.parametrize("is_named", [True, False])
 async def test_a_link_dials_from_the_port_that_it_is_told(at: str, is_named: bool) -> None:
-    port = free_port(at)
-    async with (
-        server(at) as there,
-        open_hsms(at, there.port, local_host=at if is_named else "", local_port=port) as here,
-    ):
-        assert port_of(here.local_address) == port
-        if is_named:
-            assert here.local_address == address_text((at, port))
+    with kept_port(at) as port:
+        async with (
+            server(at) as there,
+            open_hsms(at, there.port, local_host=at if is_named else "", local_port=port) as here,
+        ):
+            assert port_of(here.local_address) == port
+            if is_named:
+                assert here.local_address == address_text((at, port))
 
 
 async def test_a_new_connection_may_have_the_port_of_the_one_before() -> None:
-    port = free_port()
-    async with (
-        server() as there,
-        open_link(HERE, there.port, local_host=HERE, local_port=port, t5=1) as link,
-    ):
-        for _ in range(2):
-            await link.wait_selected()
-            assert port_of(link.local_address) == port
-            # With a reset, no end keeps the port.
-            (peer,) = there.connections
-            stream = peer._driver._transport
-            assert stream is not None
-            reset(stream)
-            await until_lost(link)
+    with kept_port() as port:
+        async with (
+            server() as there,
+            open_link(HERE, there.port, local_host=HERE, local_port=port, t5=1) as link,
+        ):
+            for _ in range(2):
+                await link.wait_selected()
+                assert port_of(link.local_address) == port
+                # With a reset, no end keeps the port.
+                (peer,) = there.connections
+                stream = peer._driver._transport
+                assert stream is not None
+                reset(stream)
+                await until_lost(link)
 
 
 def reset(transport: Any) -> None:
@@ -157,9 +173,9 @@ async def test_a_name_of_this_machine_gives_an_address_of_each_family() -> None:
 
 async def test_several_addresses_are_tried_from_one_port() -> None:
     every_name_has(found(ELSEWHERE, HERE))
-    port = free_port()
-    async with server() as there, open_hsms("tool", there.port, local_port=port) as here:
-        assert here.local_address == f"{HERE}:{port}"
+    with kept_port() as port:
+        async with server() as there, open_hsms("tool", there.port, local_port=port) as here:
+            assert here.local_address == f"{HERE}:{port}"
 
 
 # What is wrong
@@ -220,6 +236,7 @@ class Refusing(socket.socket):
         (errno.EACCES, 0, MAY_NOT),
         (errno.ENOBUFS, 0, CANNOT),
         (0, errno.EADDRNOTAVAIL, KEPT),
+        (0, errno.EINVAL, NO_WAY),
         (0, errno.ENETUNREACH, "Network is unreachable (from 127.0.0.1:99)"),
     ],
 )  # fmt: skip
@@ -231,20 +248,27 @@ async def test_other_errors_of_the_system_say_from_where(
     if not bind_fails:
         monkeypatch.setattr(Refusing, "bind", lambda *_: None)
     monkeypatch.setattr(socket, "socket", Refusing)
-    with pytest.raises(OSError, match=r"127\.0\.0\.1:99|local_port 99") as caught:
+    with pytest.raises(OSError, match=r"127\.0\.0\.1|local_port 99") as caught:
         await dial_tcp(HERE, 5000, lambda _: None, Local(HERE, 99))
     assert caught.value.strerror == told
     assert caught.value.errno == (bind_fails or connect_fails)
 
 
 async def test_a_refused_connect_says_from_which_address() -> None:
-    told = await why_not(HERE, free_port(), local_host=ELSEWHERE)
-    assert told.endswith(REFUSED)
-    told = await why_not(SIX, free_port(SIX), local_host=SIX)
-    assert told.endswith("Connection refused (from ::1)")
-    port = free_port(SIX)
-    told = await why_not(SIX, free_port(SIX), local_port=port)
-    assert told.endswith(f"Connection refused (from [::]:{port})")
+    with kept_port() as four, kept_port(SIX) as six, kept_port(SIX) as port:
+        told = await why_not(HERE, four, local_host=ELSEWHERE)
+        assert told.endswith(REFUSED)
+        told = await why_not(SIX, six, local_host=SIX)
+        assert told.endswith("Connection refused (from ::1)")
+        told = await why_not(SIX, six, local_port=port)
+        assert told.endswith(f"Connection refused (from [::]:{port})")
+
+
+class BoundNowhere(socket.socket):
+    """A socket that takes any address."""
+
+    def bind(self, _: object, /) -> None:
+        pass
 
 
 @pytest.mark.skipif("sys.platform == 'win32'")
@@ -252,8 +276,7 @@ async def test_a_refused_connect_says_from_which_address() -> None:
 async def test_only_a_port_that_was_chosen_is_shared_with_what_is_over(
     port: int, is_shared: bool
 ) -> None:
-    port = port and free_port()
-    with socket.socket() as made:
+    with BoundNowhere() as made:
         dialling._bind(made, (HERE, port))
         assert bool(made.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)) == is_shared
 
@@ -262,8 +285,8 @@ async def test_on_windows_no_port_is_taken_from_another_program(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dialling, "_WINDOWS", True)
-    with socket.socket() as made:
-        dialling._bind(made, (HERE, free_port()))
+    with BoundNowhere() as made:
+        dialling._bind(made, (HERE, 7))
         assert not made.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
 
 
@@ -277,18 +300,37 @@ async def test_on_windows_no_port_is_taken_from_another_program(
         ({"host": "fe80::1"}, NO_SCOPE),
         (
             {"host": SIX, "local_host": "fe80::1%nosuch"},
-            "local_host='fe80::1%nosuch': fe80::1%nosuch: this machine has no interface 'nosuch'",
+            "local_host='fe80::1%nosuch': this machine has no interface 'nosuch'",
         ),
         (
             {"host": SIX, "local_host": "fe80::1"},
-            NO_SCOPE,
+            f"local_host='fe80::1': {NO_SCOPE}",
         ),
     ],
 )  # fmt: skip
 async def test_an_interface_that_is_missing_or_unknown_is_told(
     changes: dict[str, Any], told: str
 ) -> None:
-    assert (await why_not(**changes)).endswith(told)
+    assert await why_not(**changes) == told
+
+
+async def test_an_interface_at_an_address_that_has_none_is_not_said_to_be_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ((_, name), *_) = socket.if_nameindex()
+    resolve = socket.getaddrinfo
+
+    def with_numbers_only(host: str, *rest: Any, **options: Any) -> Any:
+        if not host.startswith("fe80") and "%" in host:
+            raise socket.gaierror(socket.EAI_NONAME, "as of glibc")
+        return resolve(host, *rest, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", with_numbers_only)
+    told = HAS_NONE.replace("lo", name)
+    assert await why_not(f"{SIX}%{name}", 5000) == told
+    assert (
+        await why_not(SIX, 5000, local_host=f"{SIX}%{name}") == f"local_host='::1%{name}': {told}"
+    )
 
 
 async def test_a_listener_needs_the_interface_too() -> None:
@@ -325,6 +367,21 @@ async def test_a_network_with_an_interface_has_only_what_comes_by_it(
     allowed: str, peer: str, is_let_in: bool
 ) -> None:
     assert is_allowed(peer, [network(allowed)]) == is_let_in
+
+
+@pytest.mark.parametrize(
+    ("on_windows", "right", "wrong", "told"),
+    [(False, "fe80::%eth0/64", "fe80::%4/64", WRITE_NAME),
+     (True, "fe80::%4/64", "fe80::%eth0/64", WRITE_NUMBER)],
+)  # fmt: skip
+async def test_a_network_names_the_interface_as_peers_are_named(
+    on_windows: bool, right: str, wrong: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "_WINDOWS", on_windows)
+    Settings(allowed_networks=("fe80::/10", right))
+    with pytest.raises(SettingsError) as caught:
+        Settings(allowed_networks=(right, wrong))
+    assert told in str(caught.value)
 
 
 async def test_one_address_on_two_links_is_two_parties() -> None:

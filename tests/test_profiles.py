@@ -193,9 +193,16 @@ def test_a_key_may_be_written_in_any_way_that_toml_has(at: Path, content: str) -
         # Profiles
         (
             "[profile.fast]\n[link.a]\nprofile = 'fats'",
-            "f.toml:3: unknown profile 'fats'; did you mean 'fast'?",
+            "f.toml:3: unknown profile 'fats' (the name of another file ends in '.toml'); did you",
         ),
-        ("[link.a]\nprofile = 'x'", "f.toml:2: unknown profile 'x'; there is none"),
+        (
+            "[link.a]\nprofile = 'X.TOML'",
+            "f.toml:2: unknown profile 'X.TOML' (the name of another file ends in '.toml'); there",
+        ),
+        (
+            "[link.a]\ntolerate = ['w_in_reply']",
+            "f.toml:2: unknown setting 'tolerate'; there are tolerate_w_in_reply, tolerate_d",
+        ),
         ("[link.a]\nprofile = 3", "f.toml:2: unknown profile 3; it is a name"),
         (
             "[link.a]\nprofile = 'x.toml'",

@@ -115,6 +115,10 @@ __all__ = ["virtual_time"]
 ROOT = Path(__file__).parent.parent
 S1F1, S1F2 = Message(1, 1, wait=True), Message(1, 2)
 QUIET: dict[str, Any] = {"linktest_interval": None}
+ACTIVE_ALREADY = (
+    "the peer answered Select.req with status 1 (already active), which tolerate_select_rsp_1 "
+    "would take as 0"
+)
 REFUSED = ConnectionRefusedError(111, "Connection refused")
 RESET = ConnectionResetError(104, "Connection reset by peer")
 # Length 20, the header of S6F11, and the first byte of its body of ten.
@@ -361,9 +365,7 @@ ATTEMPTS = {
     "refused with 77": Failure(
         selecting, select_answered(77), "the peer answered Select.req with status 77"
     ),
-    "active already": Failure(
-        selecting, select_answered(1), "the peer answered Select.req with status 1 (already active)"
-    ),
+    "active already": Failure(selecting, select_answered(1), ACTIVE_ALREADY),
     "rejected": Failure(
         selecting,
         select_rejected(1),
@@ -507,8 +509,14 @@ MEANWHILE: list[tuple[Happens, str]] = [
     (misses((1, 2, 5, 0, False)), f"S1F2 with {OURS}"),
     (misses((6, 11, 5, 9, True)), f"S6F11 with {OURS}"),
     (misses((1, 2, 2, 1, False)), f"S1F2 with {OTHERS_THAN_OURS}"),
-    (misses((1, 4, 2, 0, False)), "S1F4 with our system bytes"),
-    (misses((1, 2, 2, 0, True)), "S1F2 with our system bytes and W"),
+    (
+        misses((1, 4, 2, 0, False)),
+        "S1F4 with our system bytes; tolerate_other_function would take it",
+    ),
+    (
+        misses((1, 2, 2, 0, True)),
+        "S1F2 with our system bytes and W; tolerate_w_in_reply would take it",
+    ),
     (stray(of_ptype_3), "PType 3 SType 0 with our system bytes"),
     (stray(linktest_rsp), "Linktest.rsp with our system bytes"),
     (misses((1, 2, 5, 1, True)), f"S1F2 with {OURS} and {OTHERS_THAN_OURS} and W"),
@@ -896,7 +904,7 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
     (
         ConnectionLostError,
         lambda: select_of(selected(), select_answered(1)),
-        "tool: connection lost: the peer answered Select.req with status 1 (already active)",
+        f"tool: connection lost: {ACTIVE_ALREADY}",
     ),
     (
         ConnectionLostError,
@@ -1786,6 +1794,7 @@ def shown() -> list[str]:
         test_tolerances,
     ):
         doors += [each for each in vars(tested).values() if isinstance(each, str)]
+    doors += test_tolerances.KINDS
     traffic = [answer, *passed_over, *REASONS.values(), NO_SECS_II, NOT_SHOWN, *FAULTS.values()]
     return [*doors, *attempts, *losses, *logged, *texts, *links, *tasks, *traffic]
 

@@ -46,6 +46,7 @@ from tests.support.engines import (
 from tests.support.pair import active_end, passive_end
 from tests.support.raw_peer import (
     DESELECT_REQ,
+    DESELECT_RSP,
     LINKTEST_REQ,
     LINKTEST_RSP,
     REJECT_REQ,
@@ -62,6 +63,7 @@ from tests.support.raw_peer import (
 ROOT = Path(__file__).parent.parent
 ALL_ON: dict[str, Any] = {each.setting: True for each in TOLERANCES}
 ALL_OFF: dict[str, Any] = {each.setting: False for each in TOLERANCES}
+DIFFERS = "and ours is 0 but for the direction bit: tolerate_direction_bit (only the first one"
 TOLD = (
     "S1F4 was tolerated: a secondary with W (tolerate_w_in_reply; only the first one of a "
     "connection is logged here)"
@@ -71,9 +73,14 @@ LOGGED = (
     "bit of SECS-I, is set"
 )
 PASSED_OVER = (
-    "Linktest.req has session id 3, and that of a control message is 65535 (only the first one of "
-    "a connection is logged here)"
+    "Linktest.req has session id 3, and that of a control message is 65535: "
+    "tolerate_control_session_id (only the first one of a connection is logged here)"
 )
+KINDS = [
+    "session id not allowed for its certificate",
+    "foreign session id",
+    "session id of no control message",
+]
 BOTH = pytest.mark.parametrize("start", [selected, serving], ids=["dials", "listens"])
 Start = Callable[..., End]
 
@@ -230,6 +237,58 @@ def test_what_was_not_tolerated_is_in_the_error_of_the_request() -> None:
     assert "S1F4 with our system bytes and W" in text_of(error)
 
 
+DIRECTION_ONLY = "S1F4 with session id 32773 (ours is 5: it differs in the direction bit)"
+TAKES = "would take it"
+
+
+@pytest.mark.parametrize(
+    ("come", "told"),
+    [
+        ((1, 6, 5, False), "our system bytes; tolerate_other_function would take it"),
+        ((1, 6, 5, True), "and W; tolerate_w_in_reply and tolerate_other_function would take it"),
+        ((2, 2, 5, False), "our system bytes; tolerate_system_bytes_alone would take it"),
+        ((1, 4, 5, True), "and W; tolerate_w_in_reply would take it"),
+        (
+            (1, 4, DIRECTION | 5, False),
+            f"{DIRECTION_ONLY}; tolerate_direction_bit would take it",
+        ),
+        ((6, 11, DIRECTION | 5, False), "in the direction bit); tolerate_direction_bit would"),
+        ((1, 6, DIRECTION | 5, False), "tolerate_direction_bit and tolerate_other_function would"),
+        # No tolerance alone would.
+        ((1, 6, 6, False), "(ours is 5: compare session_id at both ends)"),
+    ],
+)
+def test_an_expired_t3_names_the_settings_that_would_have_taken_a_message(
+    come: tuple[int, int, int, bool], told: str
+) -> None:
+    stream, function, session, wait = come
+    end = selected(session_id=5, **ALL_OFF)
+    transaction = asked(end)
+    end.take(data(stream, function, end.last, session=session, wait=wait))
+    end.at(45)
+    text = text_of(outcome_of(transaction))
+    assert told in text
+    assert (TAKES in text) == (session != 6)
+
+
+def test_a_setting_that_is_on_and_would_not_be_enough_is_not_named() -> None:
+    end = selected(**ALL_OFF | {"tolerate_w_in_reply": True})
+    transaction = asked(end)
+    end.take(data(1, 6, end.last, wait=True), data(1, 8, end.last + 1))
+    end.at(45)
+    text = text_of(outcome_of(transaction))
+    assert "and W; tolerate_other_function would take it" in text
+    assert text.count(TAKES) == 1
+
+
+def test_a_report_with_the_direction_bit_is_about_the_same_session_id() -> None:
+    end = selected(session_id=5, tolerate_direction_bit=False)
+    transaction = asked(end)
+    sent = raw(0, end.last, session=5, byte2=0x81, byte3=3)[4:]
+    end.take(data(9, 1, 7, session=DIRECTION | 5, body=b"\x21\x0a" + sent))
+    assert "both have session id 5" in text_of(outcome_of(transaction))
+
+
 # The direction bit
 
 
@@ -366,9 +425,9 @@ def test_the_direction_bit_that_is_written_can_be_changed() -> None:
 # Control messages
 
 
-@pytest.mark.parametrize("session", [0, 5, 0x7FFF, 0x8000, 0xFFFE])
+@pytest.mark.parametrize("session", [0, 4, 0x7FFF, 0x8000, 0xFFFE])
 def test_control_messages_may_have_any_session_id(session: int) -> None:
-    end = accepted()
+    end = accepted(session_id=5)
     end.take(raw(SELECT_REQ, 1, session=session))
     assert end.engine.is_selected
     end.linktest()
@@ -382,9 +441,33 @@ def test_control_messages_may_have_any_session_id(session: int) -> None:
     assert end.engine.is_closed
 
 
+@pytest.mark.parametrize("is_tolerated", [True, False])
+@pytest.mark.parametrize("writes", [True, False])
+def test_a_reject_req_may_have_the_session_id_of_the_request_that_it_names(
+    is_tolerated: bool, writes: bool
+) -> None:
+    end = serving(
+        session_id=5,
+        is_equipment=True,
+        write_direction_bit=writes,
+        tolerate_control_session_id=is_tolerated,
+    )
+    transaction = asked(end)
+    sent = end.frames[-1].session_id
+    end.engine.watch(lambda: True)
+    out = end.take(reject_req(end.last, 0, 4, session=sent))
+    assert transaction.is_settled
+    (traffic,) = (each for each in out if isinstance(each, Traffic))
+    assert (traffic.tolerated, traffic.passed_over) == ((), None)
+    assert (end.counts()["foreign_session_id"], moved(end)) == (0, {})
+    # It names none now, and neither does another kind of message.
+    end.take(reject_req(end.last, 0, 4, session=sent), raw(LINKTEST_REQ, end.last, session=sent))
+    assert sum((*moved(end).values(), end.counts()["foreign_session_id"])) == 2
+
+
 @pytest.mark.parametrize("session", [0, 0x7FFF, 0xFFFE])
 def test_off_a_control_message_of_another_session_id_is_passed_over(session: int) -> None:
-    end = accepted(tolerate_control_session_id=False)
+    end = accepted(session_id=5, tolerate_control_session_id=False)
     end.take(raw(SELECT_REQ, 1, session=session))
     assert not end.engine.is_selected
     end.take(raw(SELECT_REQ, 1))
@@ -428,6 +511,26 @@ def test_select_rsp_1_selects_only_if_that_is_tolerated() -> None:
         assert moved(end) == {}
 
 
+def test_select_rsp_1_is_counted_only_where_it_selects_against_the_rules() -> None:
+    end = selecting(**ALL_ON)
+    number = end.last
+    end.take(select_rsp(number, 1), select_rsp(number, 1))
+    assert end.frames[-1].stype == REJECT_REQ
+    assert moved(end) == {"tolerated_select_rsp_1": 1}
+    end.deselect()
+    end.take(raw(DESELECT_RSP, end.last))
+    end.select()
+    end.take(select_rsp(end.last, 1))
+    assert end.engine.is_selected
+    assert moved(end) == {"tolerated_select_rsp_1": 2}
+    # When both ask at once, status 1 is what the rules say.
+    end = selecting(**ALL_ON)
+    number = end.last
+    end.take(raw(SELECT_REQ, 9), select_rsp(number, 1))
+    assert end.engine.is_selected
+    assert moved(end) == {}
+
+
 def test_select_rsp_1_of_nobody_is_rejected_also_if_it_is_tolerated() -> None:
     end = selected(**ALL_ON)
     end.take(select_rsp(77, 1))
@@ -458,11 +561,11 @@ def test_the_first_of_each_connection_comes_out_and_all_do_while_somebody_watche
         return [each for each in out if isinstance(each, Traffic) and not each.sent]
 
     (first,) = come()
-    assert ([each.name for each in first.tolerated], first.is_first) == ([name], True)
+    assert ([each.name for each in first.tolerated], first.first_of) == ([name], (name,))
     assert come() == []
     end.engine.watch(lambda: True)
     (later,) = come()
-    assert ([each.name for each in later.tolerated], later.is_first) == ([name], False)
+    assert ([each.name for each in later.tolerated], later.first_of) == ([name], ())
     end.engine.watch(bool)
     end.engine.tcp_closed()
     end.out()
@@ -471,7 +574,7 @@ def test_the_first_of_each_connection_comes_out_and_all_do_while_somebody_watche
     end.out()
     end.take(select_rsp(end.last))
     (again,) = come()
-    assert (again.epoch, again.is_first) == (2, True)
+    assert (again.epoch, again.first_of) == (2, (name,))
 
 
 @pytest.mark.parametrize("role", ["active", "passive"])
@@ -536,6 +639,91 @@ async def test_a_control_message_that_is_not_tolerated_is_warned_of_once(
     assert line.endswith(PASSED_OVER)
 
 
+def lines_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """The level, and what was told of the first ones of a connection, without the rest."""
+    told = [(each.levelname, each.getMessage()) for each in caplog.records]
+    return [
+        f"{level} {text.partition('e: ')[2].partition(' (')[0].partition(': a ')[0]}"
+        for level, text in told
+        if "only the first one" in text
+    ]
+
+
+@pytest.mark.parametrize("is_second", [False, True])
+async def test_each_kind_has_a_line_of_its_own_also_if_one_message_has_several(
+    is_second: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "hsms_engine.link")
+    async with (
+        active_end(linktest_interval=None, session_id=5) as (connection, peer),
+        trio.open_nursery() as nursery,
+    ):
+        if is_second:
+            await peer.send(data(6, 11, 1, session=6))
+            await peer.ping()
+
+        async def ask() -> None:
+            with pytest.raises(StreamNineError):
+                await connection.request(Message(1, 3, wait=True))
+
+        nursery.start_soon(ask)
+        quoted = raw(0, (await peer.frame()).system, session=DIRECTION | 5, byte2=0x81, byte3=3)
+        await peer.send(data(9, 1, 7, session=6, body=b"\x21\x0a" + quoted[4:]))
+        # Neither is told again, alone.
+        await peer.send(data(6, 11, 8, session=6), data(6, 11, 9, session=DIRECTION | 5))
+        await peer.ping()
+    foreign = f"WARNING {'S6F11' if is_second else 'S9F1'} has session id 6, and ours is 5"
+    assert sorted(lines_of(caplog)) == ["INFO S9F1 was tolerated", foreign]
+
+
+async def test_a_deviation_that_was_told_is_not_told_again_beside_a_new_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "hsms_engine.link")
+    async with (
+        active_end(linktest_interval=None, **ALL_ON) as (connection, peer),
+        trio.open_nursery() as nursery,
+    ):
+        for function in (4, 6):
+            nursery.start_soon(connection.request, Message(1, 3, wait=True))
+            await peer.send(data(1, function, (await peer.frame()).system, wait=True))
+            await peer.ping()
+    told = [each.getMessage() for each in caplog.records if "tolerated" in each.getMessage()]
+    assert [text.partition(" was tolerated: ")[2].partition(" (")[0] for text in told] == [
+        "a secondary with W",
+        "a reply of another even function, in the stream of its primary",
+    ]
+
+
+async def test_a_foreign_control_message_hides_no_foreign_data_message(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "hsms_engine.link")
+    settings = {"linktest_interval": None, "tolerate_control_session_id": False}
+    async with passive_end(**settings) as (_, peer):
+        for number in range(2):
+            await peer.send(raw(LINKTEST_REQ, number, session=3), data(6, 11, 2, session=4))
+        await peer.ping()
+    assert [each.partition(",")[0] for each in lines_of(caplog)] == [
+        "WARNING Linktest.req has session id 3",
+        "WARNING S6F11 has session id 4",
+    ]
+
+
+def test_each_reason_to_pass_over_a_session_id_is_a_kind_of_its_own() -> None:
+    end = serving(tolerate_control_session_id=False)
+    end.engine.allow(frozenset({7}))
+    reasons = [
+        each.first_of
+        for _ in range(2)
+        for each in end.take(
+            data(6, 11, 1), data(6, 11, 2, session=6), raw(LINKTEST_REQ, 3, session=3)
+        )
+        if isinstance(each, Traffic)
+    ]
+    assert reasons == [(each,) for each in KINDS]
+
+
 async def test_a_foreign_session_id_is_told_without_its_direction_bit(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -545,6 +733,17 @@ async def test_a_foreign_session_id_is_told_without_its_direction_bit(
         await peer.ping()
     (line,) = (each.getMessage() for each in caplog.records if "S6F11" in each.getMessage())
     assert "S6F11 has session id 7, and ours is 0" in line
+
+
+async def test_a_session_id_that_differs_in_the_direction_bit_only_is_told_with_its_setting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "hsms_engine.link")
+    async with passive_end(linktest_interval=None, tolerate_direction_bit=False) as (_, peer):
+        await peer.send(data(6, 11, 1, session=DIRECTION))
+        await peer.ping()
+    (line,) = (each.getMessage() for each in caplog.records if "S6F11" in each.getMessage())
+    assert DIFFERS in line
 
 
 # Anything
@@ -654,6 +853,14 @@ def test_an_option_with_a_name_that_is_none_says_which_there_are(
 ) -> None:
     assert main(["connect", "127.0.0.1", "5000", option, "select_rsp"]) == 2
     assert "'select_rsp' is no tolerance; did you mean 'select_rsp_1'?" in capsys.readouterr().err
+
+
+def test_an_option_with_several_names_says_that_it_is_repeated(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["connect", "127.0.0.1", "5000", "--tolerate", "w_in_reply,select_rsp_1"]
+    assert main(command) == 2
+    assert "is no tolerance; repeat the option for each" in capsys.readouterr().err
 
 
 # The page

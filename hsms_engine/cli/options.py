@@ -82,7 +82,8 @@ _NO_SETTINGS = frozenset({"config", "link", "tolerate", "no_tolerate"})
 def _tolerance(text: str) -> str:
     """The name of a tolerance."""
     if text not in _TOLERANCES:
-        raise typer.BadParameter(f"{text!r} is no tolerance; {hint(text, _TOLERANCES)}")
+        why = "repeat the option for each" if "," in text else hint(text, _TOLERANCES)
+        raise typer.BadParameter(f"{text!r} is no tolerance; {why}")
     return text
 
 

@@ -37,12 +37,16 @@ class Alarm:
         return self._task is not None
 
     def begin(self) -> None:
-        """A task is going to wait. To be called before ``wait``, and in the end ``end``."""
-        self._alarms.begin()
+        """A task is going to wait. To be called before ``wait``, and in the end ``end``.
+
+        An interrupt may come anywhere between, so ``end`` is right after any part of these.
+        """
+        self._alarms.begin(self)
 
     def end(self) -> None:
         """No task is going to wait any more."""
-        self._alarms.end()
+        self._task = None
+        self._alarms.end(self)
 
     def wait(self, at: float) -> Awaitable[None]:
         """Wait until ``at``, or the time of the latest ``move``, or ``ring``.
@@ -81,20 +85,20 @@ class _Alarms:
         # The earliest first. An entry is in force while its alarm is set for its time.
         self._entries: list[tuple[float, int, Alarm]] = []
         self._numbers = itertools.count()
-        # How many alarms may be waited for, and whether there is a task for them.
-        self._begun = 0
+        # The alarms that may be waited for, and whether there is a task for them.
+        self._begun: set[Alarm] = set()
         self._is_running = False
         # Its wait.
         self._scope = trio.CancelScope()
 
-    def begin(self) -> None:
-        self._begun += 1
+    def begin(self, alarm: Alarm) -> None:
+        self._begun.add(alarm)
         if not self._is_running:
             self._is_running = True
             trio.lowlevel.spawn_system_task(self._run)
 
-    def end(self) -> None:
-        self._begun -= 1
+    def end(self, alarm: Alarm) -> None:
+        self._begun.discard(alarm)
         if not self._begun:
             self._scope.deadline = -math.inf
 
@@ -102,7 +106,7 @@ class _Alarms:
         """``alarm`` is set, or set for another time."""
         entries, at = self._entries, alarm.at
         if at < math.inf:
-            if len(entries) >= _ENTRIES * self._begun:
+            if len(entries) >= _ENTRIES * len(self._begun):
                 in_force = {each[2]: each for each in entries if _is_in_force(each)}
                 entries[:] = in_force.values()
                 heapq.heapify(entries)

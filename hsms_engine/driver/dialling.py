@@ -102,8 +102,7 @@ class Dials:
             raise OSError(f"{host!r} is no host name: {error}") from None
         except socket.gaierror:
             if (scope := _scope_of(host)) is not None:
-                why = f"{host}: this machine has no interface {scope!r}"
-                raise OSError(errno.ENODEV, why) from None
+                raise _scope_error(scope) from None
         shared = self._running.setdefault(host, _LookUp())
         while (outcome := shared.outcome) is None:
             if shared.is_led:
@@ -185,6 +184,18 @@ def _scope_of(host: str) -> str | None:
         return None
 
 
+def _scope_error(scope: str) -> OSError:
+    """Why the system takes no address with this interface."""
+    try:
+        socket.if_nametoindex(scope)
+    except OSError:
+        return OSError(errno.ENODEV, f"this machine has no interface {scope!r}")
+    return OSError(
+        errno.EINVAL,
+        f"only an address of fe80::/10 has an interface: leave out %{scope}",
+    )
+
+
 def expect_scope(address: object) -> None:
     """Raise ``OSError`` for an address of a socket that needs an interface and has none."""
     match address:
@@ -242,17 +253,16 @@ async def _sources(dials: Dials, local: Local) -> _Sources | None:
             socket.AF_INET6: ("::", local.port, 0, 0),
         }
         return any_address if local.port else None
+    sources: dict[socket.AddressFamily, _Address] = {}
     try:
-        found = await dials.addresses(local.host)
+        for family, _, _, _, (address, _, *rest) in await dials.addresses(local.host):
+            source: _Address = (address, local.port, *rest)  # type: ignore[assignment]  # as it was
+            expect_scope(source)
+            # The first of each family is the one that the system prefers.
+            sources.setdefault(family, source)
     except OSError as error:
         why = f"local_host={local.host!r}: {error.strerror or error}"
         raise OSError(error.errno, why) from None
-    sources: dict[socket.AddressFamily, _Address] = {}
-    for family, _, _, _, (address, _, *rest) in found:
-        source: _Address = (address, local.port, *rest)  # type: ignore[assignment]  # as it was
-        expect_scope(source)
-        # The first of each family is the one that the system prefers.
-        sources.setdefault(family, source)
     return sources
 
 
@@ -368,8 +378,12 @@ def _from(source: _Address, number: int) -> OSError:
     if number == errno.EADDRNOTAVAIL and source[1]:
         why = (
             f"{error.strerror}: TCP may keep local_port {source[1]} for the connection before this "
-            "one, for a minute (TIME_WAIT)"
+            "one, for a minute (TIME_WAIT), or another link has it"
         )
+        return OSError(number, why)
+    if number == errno.EINVAL:
+        # As Linux says it of 127.0.0.1 and a peer on another machine.
+        why = f"local_host: no way leads from {source[0]} to this peer: {error.strerror}"
         return OSError(number, why)
     return OSError(number, f"{error.strerror} (from {here})")
 

@@ -355,8 +355,8 @@ class Driver:
         self._alarm.ring()
 
     async def _keep_time(self) -> None:
-        self._alarm.begin()
         try:
+            self._alarm.begin()
             while True:
                 await self._alarm.wait(-math.inf if self._chores else self.engine.next_due())
                 await self._do_what_is_due()

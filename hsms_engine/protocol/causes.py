@@ -132,8 +132,11 @@ class Cause(NamedTuple):
                     "64 KiB)"
                 )
             case "select_rsp_refused" | "select_rsp_already_active":
-                status = status_name(status_of(self.detail))
-                return f"the peer answered Select.req with status {status}"
+                status = status_of(self.detail)
+                hint = ""
+                if status == SelectStatus.ALREADY_ACTIVE:
+                    hint = ", which tolerate_select_rsp_1 would take as 0"
+                return f"the peer answered Select.req with status {status_name(status)}{hint}"
             case "select_rejected":
                 return f"the peer rejected Select.req, reason {reject_name(status_of(self.detail))}"
             case "separate_req_received":

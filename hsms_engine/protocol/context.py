@@ -12,7 +12,7 @@ from random import Random
 from hsms_engine.message import Message
 from hsms_engine.protocol.epoch import Epoch
 from hsms_engine.protocol.outputs import Outputs
-from hsms_engine.protocol.traffic import FOREIGN, FRAME_BYTES, NOT_ALLOWED, Traffic
+from hsms_engine.protocol.traffic import FRAME_BYTES, WRONG_SESSION, Traffic
 from hsms_engine.settings import Settings
 from hsms_engine.tolerances import DIRECTION, Tolerance
 from hsms_engine.wire import SECS_II, Frame, SType
@@ -109,15 +109,15 @@ class Context:
         """A message was read, and what is ``tolerated`` in it, which is counted.
 
         It comes out when somebody watches, or when it is the first of its connection that deviates
-        so or has a foreign session id.
+        so, or is passed over so for its session id.
         """
         for each in tolerated:
             self.counters[each.counter] += 1
         kinds = [each.name for each in tolerated]
-        if passed_over is FOREIGN or passed_over is NOT_ALLOWED:
-            kinds.append(FOREIGN)
-        is_first = epoch.meet(kinds)
-        if self.watching or is_first:
+        if passed_over in WRONG_SESSION:
+            kinds.append(passed_over)
+        first_of = epoch.meet(kinds)
+        if self.watching or first_of:
             self.note(
                 frame,
                 message,
@@ -125,7 +125,7 @@ class Context:
                 passed_over=passed_over,
                 since=since,
                 tolerated=tolerated,
-                is_first=is_first,
+                first_of=first_of,
             )
 
     def note(
@@ -138,7 +138,7 @@ class Context:
         passed_over: str | None = None,
         since: float | None = None,
         tolerated: tuple[Tolerance, ...] = (),
-        is_first: bool = False,
+        first_of: tuple[str, ...] = (),
     ) -> None:
         """Put out a message of the latest connection, for those who watch.
 
@@ -168,7 +168,7 @@ class Context:
                 passed_over,
                 None if since is None else now - since,
                 tolerated,
-                is_first,
+                first_of,
             )
         )
 

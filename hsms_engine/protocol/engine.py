@@ -56,6 +56,8 @@ from statecharts.hsms.timers import T6, T6_LINKTEST
 _DATA = int(SType.DATA)
 # The state in which messages pass, which is asked for with each of them.
 _SELECTED = "selected"
+# Where Select.rsp 1 is no leave to go on. After a crossing it is, and elsewhere none is expected.
+_SELECTING = frozenset({"selecting", "reselecting"})
 # Pieces of frames that are worth a write of their own, while a program may queue more.
 _MANY_PIECES = 32
 # By the SType of a response: the timer that runs from the moment its request is wholly written.
@@ -666,13 +668,17 @@ class Engine:
         """
         settings = self._context.settings
         tolerated: tuple[Tolerance, ...] = ()
-        if has_other_session_id(frame):
+        is_reject = frame.stype == SType.REJECT_REQ and frame.ptype == SECS_II
+        rejected = epoch.transactions.find(frame.system_bytes) if is_reject else None
+        # A Reject.req may have the session id of what it rejects.
+        may_differ = rejected is not None and frame.session_id == rejected.session_id
+        if has_other_session_id(frame) and not may_differ:
             if not settings.tolerate_control_session_id:
                 self._exchange.pass_over_control(epoch, frame)
                 return None
             tolerated = (CONTROL_SESSION_ID,)
-        is_reject = frame.stype == SType.REJECT_REQ and frame.ptype == SECS_II
-        if is_reject and self._exchange.receive_reject(epoch, frame, tolerated):
+        if rejected is not None:
+            self._exchange.receive_reject(epoch, frame, rejected, tolerated)
             return None
         shared = self._entity if frame.stype == SType.SELECT_REQ else None
         taken = shared is not None and shared.taken_for(self._life)
@@ -682,7 +688,12 @@ class Engine:
             entity_taken=taken,
             already_active=settings.tolerate_select_rsp_1,
         )
-        if event == "select_rsp_accepted" and frame.byte3 == SelectStatus.ALREADY_ACTIVE:
+        # Where it is, is asked for the count only: the event is the same.
+        if (
+            event == "select_rsp_accepted"
+            and frame.byte3 == SelectStatus.ALREADY_ACTIVE
+            and not _SELECTING.isdisjoint(self._life.snapshot.states)
+        ):
             tolerated += (SELECT_RSP_1,)
         if event in PASSED_OVER and (named := epoch.transactions.find(frame.system_bytes)):
             epoch.not_taken.add(frame, named)

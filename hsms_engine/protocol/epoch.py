@@ -132,8 +132,8 @@ class Epoch:
         self.unreadable = Unreadable()
         self.last_received = now
 
-    def meet(self, kinds: Iterable[str]) -> bool:
-        """A message of these kinds has come. Returns whether it is the first of one of them."""
+    def meet(self, kinds: Iterable[str]) -> tuple[str, ...]:
+        """A message of these kinds has come. Returns those of which it is the first."""
         new = tuple(each for each in kinds if each not in self.met)
         self.met += new
-        return bool(new)
+        return new

@@ -38,7 +38,13 @@ from hsms_engine.protocol.stream_nine import (
     with_other_direction,
 )
 from hsms_engine.protocol.timers import Timers
-from hsms_engine.protocol.traffic import FOREIGN, NO_ROOM, NOT_ALLOWED, UNEXPECTED
+from hsms_engine.protocol.traffic import (
+    FOREIGN,
+    FOREIGN_CONTROL,
+    NO_ROOM,
+    NOT_ALLOWED,
+    UNEXPECTED,
+)
 from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.tolerances import DIRECTION, DIRECTION_BIT, Tolerance
 from hsms_engine.wire import HEADER_LENGTH, PREFIX_BYTES, SECS_II, WAIT, Frame, SType, data_prefix
@@ -234,11 +240,14 @@ class Exchange:
             context.note_read(epoch, frame, message, tolerated, since=transaction.started_at)
         return None
 
-    def receive_reject(self, epoch: Epoch, frame: Frame, tolerated: tuple[Tolerance, ...]) -> bool:
-        """A Reject.req has come. Returns whether it names an open request, which then fails."""
-        transaction = epoch.transactions.find(frame.system_bytes)
-        if transaction is None:
-            return False
+    def receive_reject(
+        self,
+        epoch: Epoch,
+        frame: Frame,
+        transaction: Transaction,
+        tolerated: tuple[Tolerance, ...],
+    ) -> None:
+        """A Reject.req of an open request has come, which fails."""
         reason = reject_name(frame.byte3)
         rejected = RejectedError(
             f"{self._context.peer}: rejected {transaction.name}, reason {reason}", frame.byte3
@@ -247,12 +256,11 @@ class Exchange:
         if self._context.watching or tolerated:
             since = transaction.started_at
             self._context.note_read(epoch, frame, None, tolerated, since=since)
-        return True
 
     def pass_over_control(self, epoch: Epoch, frame: Frame) -> None:
         """A control message with another session id has come, which is not tolerated."""
         self._context.counters["foreign_session_id"] += 1
-        self._context.note_read(epoch, frame, None, (), passed_over=FOREIGN)
+        self._context.note_read(epoch, frame, None, (), passed_over=FOREIGN_CONTROL)
         if (named := epoch.transactions.find(frame.system_bytes)) is not None:
             epoch.not_taken.add(frame, named)
 
@@ -316,7 +324,7 @@ class Exchange:
             not_taken = epoch.not_taken.of(late)
             error = ReplyTimeoutError(
                 f"{context.peer}: no reply to {late.name} within T3 = {settings.t3:g} s; "
-                f"the connection stays{in_words(late, not_taken)}",
+                f"the connection stays{in_words(late, not_taken, settings)}",
                 not_taken,
             )
             self._settle(epoch, late, "t3_expired", error)
@@ -426,7 +434,7 @@ class Exchange:
             tolerated = (DIRECTION_BIT,)
         about_ids = ""
         if frame.byte3 == 1:
-            about_ids = _about_ids(transaction.device_id, settings.device_id(frame.session_id))
+            about_ids = _about_ids(transaction.device_id, frame.session_id & ~DIRECTION)
         faulted = StreamNineError(
             f"{self._context.peer}: reported {transaction.name} with S9F{frame.byte3}, "
             f"{meaning}{about_ids}",

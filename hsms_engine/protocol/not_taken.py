@@ -8,15 +8,19 @@ requests for which nobody waits any more are kept too: what answers one of them 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from hsms_engine.errors import NotTaken
 from hsms_engine.protocol.replies import deviations
 from hsms_engine.protocol.traffic import frame_name
 from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.settings import Settings
-from hsms_engine.wire import SECS_II, Frame, SType
+from hsms_engine.tolerances import DIRECTION, DIRECTION_BIT, TOLERANCES
+from hsms_engine.wire import SECS_II, WAIT, Frame, SType
 
+_ALL_ON: dict[str, Any] = {each.setting: True for each in TOLERANCES}
 _KEPT = 16
+_COMPARE = "compare session_id at both ends"
 # So many different ones are told in words; the error has all.
 _TOLD = 3
 
@@ -98,28 +102,27 @@ class NotTakenMessages:
         return (*found, request.misfit) if request.misfit is not None else tuple(found)
 
 
-def in_words(request: Transaction, notes: tuple[NotTaken, ...]) -> str:
+def in_words(request: Transaction, notes: tuple[NotTaken, ...], settings: Settings) -> str:
     """The clause for the error of ``request``; empty when there are no ``notes``."""
     if not notes:
         return ""
     # The latest first: what came last is the likeliest.
-    different = list(dict.fromkeys(_phrase(request, note) for note in reversed(notes)))
+    different = list(dict.fromkeys(_phrase(request, note, settings) for note in reversed(notes)))
     told = "; ".join(different[:_TOLD])
     more = f"; and {len(different) - _TOLD} more" if len(different) > _TOLD else ""
     return f"; meanwhile came and was not taken: {told}{more}"
 
 
-def _phrase(request: Transaction, note: NotTaken) -> str:
+def _phrase(request: Transaction, note: NotTaken, settings: Settings) -> str:
     if note.late is not None:
         return f"{note.name}, a {note.late}"
     if note.other is not None:
         return f"{note.name} with our system bytes"
     facts: list[str] = []
     if note.session_id != request.device_id:
-        facts.append(
-            f"session id {note.session_id} (ours is {request.device_id}: compare session_id at "
-            "both ends)"
-        )
+        only_direction = note.session_id == request.device_id | DIRECTION
+        what = "it differs in the direction bit" if only_direction else _COMPARE
+        facts.append(f"session id {note.session_id} (ours is {request.device_id}: {what})")
     if not note.function & 1:
         if note.system_bytes != request.system_bytes:
             facts.append(
@@ -129,4 +132,21 @@ def _phrase(request: Transaction, note: NotTaken) -> str:
             facts.append("our system bytes")
         if note.wait:
             facts.append("W")
-    return f"{note.name} with {' and '.join(facts)}"
+    off = _off(request, note, settings)
+    then = f"; {' and '.join(off)} would take it" if off else ""
+    return f"{note.name} with {' and '.join(facts)}{then}"
+
+
+def _off(request: Transaction, note: NotTaken, settings: Settings) -> list[str]:
+    """The settings that are off and would have it taken; none when they alone would not."""
+    found = [DIRECTION_BIT] if note.session_id == request.device_id | DIRECTION else []
+    if not found and note.session_id != request.device_id:
+        return []
+    if not note.function & 1:
+        if note.system_bytes != request.system_bytes:
+            return []
+        byte2 = note.stream | (WAIT if note.wait else 0)
+        frame = Frame(0, byte2, note.function, SECS_II, SType.DATA, note.system_bytes, b"")
+        tolerant = settings.replace(**_ALL_ON)
+        found += deviations(frame, request.stream, request.function, tolerant) or ()
+    return [each.setting for each in found if not getattr(settings, each.setting)]

@@ -1,7 +1,8 @@
 """One HSMS message that went over the wire, as an output of the engine: for logs and callbacks.
 
 It is made only while somebody watches (``Engine.watch``), but for the first message of each
-connection with a foreign session id, or with a deviation that is tolerated, which always comes out.
+connection with each deviation that is tolerated, or each fault of its session id: that always comes
+out.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from hsms_engine.wire import SECS_II, WAIT, Frame, SType
 FRAME_BYTES = 14
 
 FOREIGN = "foreign session id"
+FOREIGN_CONTROL = "session id of no control message"
 NOT_ALLOWED = "session id not allowed for its certificate"
 UNEXPECTED = "answers no open request"
 NO_ROOM = "no room in the inbox"
 AFTER_THE_END = "after the end of its connection"
 AFTER_OUR_LAST = "after our last frame"
+# Of each of these the first one on each connection is told.
+WRONG_SESSION = frozenset({FOREIGN, FOREIGN_CONTROL, NOT_ALLOWED})
 # The events of ``classify`` that pass a frame over.
 PASSED_OVER = {
     "unsupported_ptype_received": "unknown PType",
@@ -64,8 +68,9 @@ class Traffic:
     for a reply of ours, since its primary came. Otherwise None."""
     tolerated: tuple[Tolerance, ...] = ()
     """How it deviates, and was read as what was meant."""
-    is_first: bool = False
-    """Whether its connection had no message with this deviation, or foreign session id, before."""
+    first_of: tuple[str, ...] = ()
+    """The names in ``tolerated``, and a ``passed_over`` about a session id, that no message of its
+    connection had before."""
 
     @property
     def direction(self) -> Literal["sent", "received"]:

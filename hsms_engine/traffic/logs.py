@@ -21,6 +21,7 @@ from hsms_engine.message import Message
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.protocol.traffic import FOREIGN, NOT_ALLOWED, Traffic
 from hsms_engine.settings import Settings
+from hsms_engine.tolerances import DIRECTION
 from hsms_engine.wire import CONTROL_SESSION_ID
 
 _TRAFFIC = logging.getLogger("hsms_engine.traffic")
@@ -99,31 +100,34 @@ class Logs:
 
     def passed(self, traffic: Traffic) -> None:
         """Log a message, and its body at DEBUG."""
-        why = traffic.passed_over
-        if traffic.is_first:
+        if traffic.first_of:
             self._epoch = traffic.epoch
-            if why is FOREIGN or why is NOT_ALLOWED:
-                self._write_foreign(traffic)
-            else:
+            self._write_first(traffic)
+        if _TRAFFIC.isEnabledFor(logging.INFO):
+            self._write_traffic(traffic)
+
+    def _write_first(self, traffic: Traffic) -> None:
+        for each in traffic.tolerated:
+            if each.name in traffic.first_of:
                 self._say(
                     logging.INFO,
                     "%s was tolerated: %s (%s; only the first one of a connection is logged here)",
                     traffic.name,
-                    " and ".join(each.deviation for each in traffic.tolerated),
-                    ", ".join(each.setting for each in traffic.tolerated),
+                    each.deviation,
+                    each.setting,
                 )
-        if _TRAFFIC.isEnabledFor(logging.INFO):
-            self._write_traffic(traffic)
-
-    def _write_foreign(self, traffic: Traffic) -> None:
         settings = self._driver.engine.settings
-        session_id = traffic.header.session_id
-        if traffic.passed_over is NOT_ALLOWED:
+        session_id, why = traffic.header.session_id, traffic.passed_over
+        if why not in traffic.first_of:
+            return
+        if why == NOT_ALLOWED:
             but = "its certificate may not use that"
-        elif traffic.is_data:
+        elif why == FOREIGN:
             session_id, but = settings.device_id(session_id), f"ours is {settings.session_id}"
+            if session_id == settings.session_id | DIRECTION:
+                but += " but for the direction bit: tolerate_direction_bit"
         else:
-            but = f"that of a control message is {CONTROL_SESSION_ID}"
+            but = f"that of a control message is {CONTROL_SESSION_ID}: tolerate_control_session_id"
         self._say(
             logging.WARNING,
             "%s has session id %s, and %s (only the first one of a connection is logged here)",
