@@ -111,7 +111,7 @@ class Field(Generic[_In, _Out_co]):
         if owner is None:
             return self
         try:
-            return self._take(owner.item)
+            return self._take(owner.item, owner._text_encoding)
         except MisfitError as error:
             raise LayoutError(of.__name__, of.differences(owner)) from error
 
@@ -122,7 +122,7 @@ class Field(Generic[_In, _Out_co]):
         self._path = path
         self._may_lack = may_lack
 
-    def _take(self, item: Item | None) -> Any:
+    def _take(self, item: Item | None, encoding: str | None) -> Any:
         for depth, index in enumerate(self._path, 1):
             if not isinstance(item, L):
                 raise MisfitError
@@ -133,7 +133,7 @@ class Field(Generic[_In, _Out_co]):
             item = item[index]
         if item is None:
             raise MisfitError
-        return self.node.take(item)
+        return self.node.take(item, encoding)
 
 
 def field(node: Node, *, default: Any = _REQUIRED, kw_only: bool = False) -> Any:
@@ -142,6 +142,7 @@ def field(node: Node, *, default: Any = _REQUIRED, kw_only: bool = False) -> Any
     return Field(node, default)
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class _Slotted(type):
     """Every function has empty slots, and a signature for who asks (``help``, ``inspect``)."""
 
@@ -168,16 +169,19 @@ class _Slotted(type):
         ]
         if cls.reply == "optional":
             parameters.append(Parameter("wait", Parameter.KEYWORD_ONLY, default=True))
+        parameters.append(Parameter("text_encoding", Parameter.KEYWORD_ONLY, default=None))
         return Signature(parameters)
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Function(Message, metaclass=_Slotted):
     """The base of all functions.
 
     A subclass is named for its stream and function. ``by`` is who sends it, given for a primary
     only. The fields from number ``optional_from`` on (counted from 0) are in a list of their own,
     which is empty when all of them are None.
+
+    All take ``text_encoding``, as a :class:`~hsms_engine.message.Message` does: a ``str`` becomes
+    an A of it. The parts are read in that of the message.
     """
 
     numbers: ClassVar[tuple[int, int]]
@@ -212,9 +216,8 @@ class Function(Message, metaclass=_Slotted):
         cls.layout = _layout(cls.fields, optional_from)
 
     if TYPE_CHECKING:
-        # A type checker makes the others from the fields.
-        def __init__(self) -> None: ...
-
+        # A type checker makes the constructors from the fields.
+        text_encoding: str | None = field(Fixed(()), default=None, kw_only=True)
     else:
 
         def __init__(self, *values: Any, **named: Any) -> None:
@@ -228,7 +231,9 @@ class Function(Message, metaclass=_Slotted):
                 values, named = bound.args, bound.kwargs
             self._fill(values, **named)
 
-    def _fill(self, values: tuple[Any, ...], wait: bool = True) -> None:
+    def _fill(
+        self, values: tuple[Any, ...], text_encoding: str | None = None, wait: bool = True
+    ) -> None:
         """Make the message of the values of its fields."""
         start = self._optional_from
         if start is not None:
@@ -239,8 +244,9 @@ class Function(Message, metaclass=_Slotted):
             values = (*values[:start], tail)
         item = None
         if self.layout is not None:
-            item = self.layout.build(values if len(values) > 1 else values[0])
-        super().__init__(*self.numbers, wait and self.reply != "none", item)
+            item = self.layout.build(values if len(values) > 1 else values[0], text_encoding)
+        asks = wait and self.reply != "none"
+        super().__init__(*self.numbers, asks, item, text_encoding=text_encoding)
 
     @classmethod
     def of(cls, message: Message) -> Self:
@@ -258,7 +264,7 @@ class Function(Message, metaclass=_Slotted):
             try:
                 if item is None:
                     raise MisfitError
-                cls.layout.take(item)
+                cls.layout.take(item, message._text_encoding)
             except MisfitError as error:
                 raise LayoutError(cls.__name__, cls.differences(message)) from error
         same = cls.__new__(cls)
@@ -297,7 +303,7 @@ class Function(Message, metaclass=_Slotted):
             case ():
                 pass
             case (item,) if cls.layout is not None:
-                yield from cls.layout.check(item, f"{name} .item")
+                yield from cls.layout.check(item, f"{name} .item", message._text_encoding)
             case (item,):
                 yield f"{name} .item: expected {expected}, got {type(item).__name__}"
             case _:

@@ -8,6 +8,9 @@ Each kind of node does the same with what stands at its place:
 * ``check``: a sentence with a path for each difference. What has none can be taken.
 * ``lines``: the node as SML, with the names of data items in the place of values.
 
+Text in an A is encoded and read in the text encoding of the message, which they are given; None
+is that of an A alone.
+
 ``str`` of a node is its shape in plain Python: ``[(CPNAME, CPVAL), ...]``.
 
 In plain Python a list of any number is a list, and a list of fixed fields is a tuple.
@@ -55,7 +58,7 @@ class Data:
     """A data item: ``name`` is E5's, ``about`` says what it is, ``formats`` the preferred first.
 
     ``elements`` is how many numbers, bytes or truth values it has, None for any number; ``longest``
-    the most characters of text. ``array``: its value is always a list. ``optional``: without any
+    the most bytes of text. ``array``: its value is always a list. ``optional``: without any
     element it says something too, and its value is None.
 
     ``codes`` are the values of which E5 knows the meaning, ``others`` the meaning of all others;
@@ -84,10 +87,10 @@ class Data:
     def data(self) -> Iterator[Data]:
         yield self
 
-    def build(self, value: object) -> Item:
+    def build(self, value: object, encoding: str | None) -> Item:
         if isinstance(value, Item):
             return value
-        item = self.blank() if value is None and self.optional else self._item(value)
+        item = self.blank() if value is None and self.optional else self._item(value, encoding)
         if type(item) not in self.formats:
             raise TypeError(f"{self.expected} is not made of {type(value).__name__} {value!r}")
         if why := self._wrong_length(item):
@@ -98,12 +101,12 @@ class Data:
         """The item of no element, of text where that is allowed."""
         return A() if A in self.formats else self._number([])
 
-    def _item(self, value: object) -> Item:
+    def _item(self, value: object, encoding: str | None) -> Item:
         if self.mask and isinstance(value, bool):
             return B(self.mask if value else 0)
         if self.array or (isinstance(value, int) and not isinstance(value, bool)):
             return self._number(value)
-        return item_of(value, integer=U4)
+        return item_of(value, integer=U4, text_encoding=encoding)
 
     def _number(self, value: Any) -> Item:
         """An item of integers: U4 if that is allowed, the type that most equipment uses."""
@@ -112,7 +115,7 @@ class Data:
                 return each(value)
         return U4(value)
 
-    def take(self, item: Item) -> Any:
+    def take(self, item: Item, encoding: str | None) -> Any:
         if self.optional and not item:
             return None
         if self.array:
@@ -123,7 +126,7 @@ class Data:
                 raise MisfitError
             return [value for each in arrays for value in each]
         try:
-            value = item.to_python()
+            value = item.to_python() if encoding is None else _read(item, encoding)
         except ValueError as error:
             raise MisfitError(str(error)) from error
         if self.elements == 1 and isinstance(value, bytes) and len(value) == 1:
@@ -137,17 +140,19 @@ class Data:
             raise MisfitError
         return value
 
-    def check(self, item: Item, path: str) -> Iterator[str]:
+    def check(self, item: Item, path: str, encoding: str | None) -> Iterator[str]:
         if type(item) not in self.formats:
             yield f"{path}: expected {self.expected}, got {type(item).__name__}"
         elif why := self._wrong_length(item):
             yield f"{path}: {self}: {why}"
         else:
             try:
-                value = self.take(item)
+                value = self.take(item, encoding)
             except MisfitError as error:
                 yield f"{path}: {self}: {error}"
             else:
+                if encoding is not None:
+                    yield from _unread(item, path, self.name, encoding)
                 if self.codes and type(value) is int and not self.means(value):
                     known = " ".join(map(str, self.codes))
                     yield f"{path}: expected {self} to be {known} or from {OWN}, got {value}"
@@ -162,7 +167,7 @@ class Data:
         length = len(item)
         if isinstance(item, Text):
             fits = self.longest is None or length <= self.longest
-            return "" if fits else f"expected at most {self.longest} characters, got {length}"
+            return "" if fits else f"expected at most {self.longest} bytes, got {length}"
         free = isinstance(item, L) or self.elements is None or (self.optional and not length)
         if free or length == self.elements:
             return ""
@@ -171,6 +176,35 @@ class Data:
 
     def lines(self, indent: str = "") -> Iterator[str]:
         yield f"{indent}<{self}{' ...' if self.array else ' or none' if self.optional else ''}>"
+
+
+def _read(item: Item, encoding: str) -> Any:
+    """The item in plain Python, with the text of each A read in the encoding.
+
+    What is not of it is shown as its bytes, so that cut text loses one character and no message.
+    """
+    match item:
+        case A():
+            return item.text(encoding, "backslashreplace")
+        case L():
+            return [_read(one, encoding) for one in item]
+        case _:
+            return item.to_python()
+
+
+def _unread(item: Item, path: str, name: str, encoding: str) -> Iterator[str]:
+    """A sentence for each A of which the bytes are not of the encoding."""
+    match item:
+        case A():
+            try:
+                item.text(encoding)
+            except ValueError as error:
+                yield f"{path}: {name}: {error}"
+        case L():
+            for index, one in enumerate(item):
+                yield from _unread(one, f"{path}[{index}]", name, encoding)
+        case _:
+            pass
 
 
 _PLAIN: Final[Mapping[Format, type]] = {
@@ -207,7 +241,7 @@ class Fixed:
         for node in self.nodes:
             yield from node.data()
 
-    def build(self, values: Any) -> Item:
+    def build(self, values: Any, encoding: str | None) -> Item:
         if values is None and self.optional:
             return L()
         given = _each(self, values)
@@ -215,16 +249,18 @@ class Fixed:
             return L()
         if len(given) != len(self.nodes):
             raise ValueError(f"{self} has {len(self.nodes)} values, not {len(given)}: {given!r}")
-        return L(*[node.build(value) for node, value in zip(self.nodes, given, strict=True)])
+        pairs = zip(self.nodes, given, strict=True)
+        return L(*[node.build(value, encoding) for node, value in pairs])
 
-    def take(self, item: Item) -> Any:
+    def take(self, item: Item, encoding: str | None) -> Any:
         if self.optional and isinstance(item, L) and not item:
             return None
         if not isinstance(item, L) or len(item) != len(self.nodes):
             raise MisfitError
-        return tuple([node.take(one) for node, one in zip(self.nodes, item, strict=True)])
+        pairs = zip(self.nodes, item, strict=True)
+        return tuple([node.take(one, encoding) for node, one in pairs])
 
-    def check(self, item: Item, path: str) -> Iterator[str]:
+    def check(self, item: Item, path: str, encoding: str | None) -> Iterator[str]:
         if not isinstance(item, L):
             yield f"{path}: expected {self.expected}, got {type(item).__name__}"
         elif item or not self.optional:
@@ -233,7 +269,7 @@ class Fixed:
                 yield f"{path}: expected {len(self.nodes)} items{or_none}, got {len(item)}"
             # What there is of them can be right or wrong too.
             for index, (node, one) in enumerate(zip(self.nodes, item, strict=False)):
-                yield from node.check(one, f"{path}[{index}]")
+                yield from node.check(one, f"{path}[{index}]", encoding)
 
     def lines(self, indent: str = "") -> Iterator[str]:
         yield f"{indent}<L [{len(self.nodes)}{' or 0' if self.optional else ''}]"
@@ -256,22 +292,22 @@ class Many:
     def data(self) -> Iterator[Data]:
         return self.node.data()
 
-    def build(self, values: Any) -> Item:
+    def build(self, values: Any, encoding: str | None) -> Item:
         if isinstance(values, Mapping):
             values = values.items()
-        return L(*[self.node.build(value) for value in _each(self, values)])
+        return L(*[self.node.build(value, encoding) for value in _each(self, values)])
 
-    def take(self, item: Item) -> list[Any]:
+    def take(self, item: Item, encoding: str | None) -> list[Any]:
         if not isinstance(item, L):
             raise MisfitError
-        return [self.node.take(one) for one in item]
+        return [self.node.take(one, encoding) for one in item]
 
-    def check(self, item: Item, path: str) -> Iterator[str]:
+    def check(self, item: Item, path: str, encoding: str | None) -> Iterator[str]:
         if not isinstance(item, L):
             yield f"{path}: expected {self.expected}, got {type(item).__name__}"
             return
         for index, one in enumerate(item):
-            yield from self.node.check(one, f"{path}[{index}]")
+            yield from self.node.check(one, f"{path}[{index}]", encoding)
 
     def lines(self, indent: str = "") -> Iterator[str]:
         yield f"{indent}<L [n]"

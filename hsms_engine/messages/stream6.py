@@ -220,8 +220,8 @@ class S6F20(Function):
 
     values: ListField = field(many(V))
 
-    def __init__(self, *values: Value) -> None:
-        self._fill((values,))
+    def __init__(self, *values: Value, text_encoding: str | None = None) -> None:
+        self._fill((values,), text_encoding)
 
 
 class S6F21(Function, by="host"):
