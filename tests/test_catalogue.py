@@ -561,7 +561,10 @@ def test_any_bytes_are_read_in_any_encoding(data: bytes, encoding: str) -> None:
             "S2F42 .item[0]: expected HCACK to be 0 1 2 3 4 5 6 or from 64, got 9",
             "S2F42 .item[1][0][1]: expected CPACK to be 1 2 3 or from 64, got 0",
         ]),
-        ("S5F3 W <L <B 1> <U4>>", []),
+        ("S5F3 W <L <B 0x80> <U4>>", []),
+        ("S5F3 W <L <B 0> <U4>>", []),
+        ("S5F3 W <L <B 1> <U4>>", ["S5F3 .item[0]: expected ALED to be 0 128, got 1"]),
+        ("S5F3 W <L <B 0x81> <U4>>", ["S5F3 .item[0]: expected ALED to be 0 128, got 129"]),
         ("S5F3 W <L <B 1 2> <U4 1 2>>", [
             "S5F3 .item[0]: ALED: expected 1 byte, got 2",
             "S5F3 .item[1]: ALID: expected 1 value, got 2",

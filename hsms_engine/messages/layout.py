@@ -153,13 +153,17 @@ class Data:
             else:
                 if encoding is not None:
                     yield from _unread(item, path, self.name, encoding)
+                if self.mask and isinstance(item, B):
+                    # Its value is one bit, but a code is the whole byte.
+                    (value,) = item.raw
                 if self.codes and type(value) is int and not self.means(value):
                     known = " ".join(map(str, self.codes))
-                    yield f"{path}: expected {self} to be {known} or from {OWN}, got {value}"
+                    own = "" if self.mask else f" or from {OWN}"
+                    yield f"{path}: expected {self} to be {known}{own}, got {value}"
 
     def means(self, value: int) -> str:
         """What a code says, ``""`` when it says nothing."""
-        of_others = self.others or (OWN_MEANING if value >= OWN else "")
+        of_others = self.others or (OWN_MEANING if value >= OWN and not self.mask else "")
         return (self.codes or {}).get(value, of_others)
 
     def _wrong_length(self, item: Item) -> str:
