@@ -359,6 +359,10 @@ def test_plain_python_becomes_the_format_that_is_allowed(
          TypeError, "S2F41: missing a required argument: 'rcmd'"),
         (lambda: S1F1(1),  # type: ignore[arg-type, call-arg]
          TypeError, "S1F1: too many positional arguments"),
+        (lambda: S2F41("A", rcmd="B"),  # type: ignore[misc]
+         TypeError, "S2F41: multiple values for argument 'rcmd'"),
+        (lambda: S2F41("A", (), True),  # type: ignore[call-arg, arg-type]
+         TypeError, "S2F41: too many positional arguments"),
         (lambda: S1F13(wait=False),  # type: ignore[call-arg]
          TypeError, "S1F13: got an unexpected keyword argument 'wait'"),
         (lambda: S2F42(0, {1: None}),  # type: ignore[arg-type]

@@ -68,6 +68,10 @@ _NAME: Final = re.compile(r"S([0-9]+)F([0-9]+)")
 _TOLD: Final = 3
 
 
+def _is_required(value: object) -> bool:
+    return value is _REQUIRED
+
+
 class LayoutError(ValueError):
     """A body that cannot be taken apart as the function ``name``.
 
@@ -201,6 +205,9 @@ class Function(Message, metaclass=_Slotted):
 
     _optional_from: ClassVar[int | None]
 
+    _keywords: ClassVar[frozenset[str]]
+    """The constructor's parameters that are no fields."""
+
     def __init_subclass__(
         cls, *, by: Sender | None = None, optional_from: int | None = None
     ) -> None:
@@ -212,6 +219,9 @@ class Function(Message, metaclass=_Slotted):
         # Stream 9 tells of errors: nobody answers it.
         if function % 2 == 0 or stream == _ERRORS:
             cls.reply = "none"
+        cls._keywords = frozenset(
+            ("wait", "text_encoding") if cls.reply == "optional" else ("text_encoding",)
+        )
         cls._optional_from = optional_from
         cls.layout = _layout(cls.fields, optional_from)
 
@@ -221,15 +231,29 @@ class Function(Message, metaclass=_Slotted):
     else:
 
         def __init__(self, *values: Any, **named: Any) -> None:
-            cls = type(self)
-            if named or len(values) != len(cls.fields):
+            if named or len(values) != len(self.fields):
+                values, named = self._bound(values, named)
+                self._fill(values, **named)
+            else:
+                # To spread keywords is slow, also when there are none.
+                self._fill(values)
+
+        @classmethod
+        def _bound(
+            cls, values: tuple[Any, ...], named: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            """A value for each field, and the keywords that are none. Raises ``TypeError``."""
+            more = named.copy()
+            rest = [more.pop(each.name, each.default) for each in cls.fields[len(values) :]]
+            bound = values + tuple(rest)
+            fits = len(bound) == len(cls.fields) and more.keys() <= cls._keywords
+            if not fits or any(map(_is_required, rest)):
+                # It is slow, and says what is wrong.
                 try:
-                    bound = signature(cls).bind(*values, **named)
+                    signature(cls).bind(*values, **named)
                 except TypeError as error:
                     raise TypeError(f"{cls.__name__}: {error}") from None
-                bound.apply_defaults()
-                values, named = bound.args, bound.kwargs
-            self._fill(values, **named)
+            return bound, more
 
     def _fill(
         self, values: tuple[Any, ...], text_encoding: str | None = None, wait: bool = True
@@ -245,8 +269,9 @@ class Function(Message, metaclass=_Slotted):
         item = None
         if self.layout is not None:
             item = self.layout.build(values if len(values) > 1 else values[0], text_encoding)
+        stream, function = self.numbers
         asks = wait and self.reply != "none"
-        super().__init__(*self.numbers, asks, item, text_encoding=text_encoding)
+        super().__init__(stream, function, asks, item, text_encoding=text_encoding)
 
     @classmethod
     def of(cls, message: Message) -> Self:

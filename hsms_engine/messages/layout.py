@@ -19,7 +19,7 @@ In plain Python a list of any number is a list, and a list of fixed fields is a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, ClassVar, Final, TypeAlias
 
@@ -75,6 +75,12 @@ class Data:
     codes: Mapping[int, str] | None = None
     others: str = ""
     mask: int = 0
+    # What an int becomes, if that is always one of the formats and of the right length.
+    _integer: type[Integer | B] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        one = not self.array and self.elements in (None, 1)
+        object.__setattr__(self, "_integer", self._integers() if one else None)
 
     def __str__(self) -> str:
         return self.name
@@ -88,7 +94,9 @@ class Data:
         yield self
 
     def build(self, value: object, encoding: str | None) -> Item:
-        if isinstance(value, Item):
+        if type(value) is int and self._integer is not None:
+            return self._integer(value)
+        if isinstance(value, (L, Leaf)):
             return value
         item = self.blank() if value is None and self.optional else self._item(value, encoding)
         if type(item) not in self.formats:
@@ -102,6 +110,8 @@ class Data:
         return A() if A in self.formats else self._number([])
 
     def _item(self, value: object, encoding: str | None) -> Item:
+        if type(value) is str and encoding is None:
+            return A(value)
         if self.mask and isinstance(value, bool):
             return B(self.mask if value else 0)
         if self.array or (isinstance(value, int) and not isinstance(value, bool)):
@@ -109,11 +119,14 @@ class Data:
         return item_of(value, integer=U4, text_encoding=encoding)
 
     def _number(self, value: Any) -> Item:
-        """An item of integers: U4 if that is allowed, the type that most equipment uses."""
+        return (self._integers() or U4)(value)
+
+    def _integers(self) -> type[Integer | B] | None:
+        """The type of its integers: U4 if that is allowed, the type that most equipment uses."""
         for each in (U4, *self.formats):
             if each in self.formats and (each is B or issubclass(each, Integer)):
-                return each(value)
-        return U4(value)
+                return each
+        return None
 
     def take(self, item: Item, encoding: str | None) -> Any:
         if self.optional and not item:
@@ -168,6 +181,8 @@ class Data:
 
     def _wrong_length(self, item: Item) -> str:
         """Why an item of an allowed format is too short or too long, ``""`` when it is not."""
+        if self.elements is None and self.longest is None:
+            return ""
         length = len(item)
         if isinstance(item, Text):
             fits = self.longest is None or length <= self.longest
@@ -297,9 +312,10 @@ class Many:
         return self.node.data()
 
     def build(self, values: Any, encoding: str | None) -> Item:
-        if isinstance(values, Mapping):
+        if type(values) not in _SEQUENCES and isinstance(values, Mapping):
             values = values.items()
-        return L(*[self.node.build(value, encoding) for value in _each(self, values)])
+        build = self.node.build
+        return L(*[build(value, encoding) for value in _each(self, values)])
 
     def take(self, item: Item, encoding: str | None) -> list[Any]:
         if not isinstance(item, L):
@@ -321,9 +337,13 @@ class Many:
 
 Node: TypeAlias = Data | Fixed | Many
 
+# To ask an abstract class for each costs more than to make the item.
+_SEQUENCES: Final = (tuple, list)
+
 
 def _each(node: Node, values: Any) -> tuple[Any, ...]:
-    if isinstance(values, str | bytes | Leaf) or not isinstance(values, Iterable):
+    plain = type(values) in _SEQUENCES
+    if not plain and (isinstance(values, (str, bytes, Leaf)) or not isinstance(values, Iterable)):
         raise TypeError(f"{node} is not made of {type(values).__name__} {values!r}")
     return tuple(values)
 
