@@ -669,6 +669,7 @@ take it apart: case S5F3(enable, alid):
     assert "others  an error, not accepted" in describe("S6F12")
     assert "  64..  of the equipment" in describe("S1F14")
     assert "make it:       S1F3(*svids)" in describe("S1F3")
+    assert describe("s1f3") == describe("S1F3")
     with pytest.raises(ValueError, match=r"^'S1F99' is not in the catalogue: NAMES has what is$"):
         describe("S1F99")
 

@@ -127,11 +127,11 @@ def check(message: Message) -> list[str]:
 def describe(name: str) -> str:
     """A page about the function of this name: what it is, its layout and codes, how to use it.
 
-    Raises ``ValueError`` when the catalogue does not have it.
+    ``s2f41`` is S2F41 too. Raises ``ValueError`` when the catalogue does not have it.
     """
     from hsms_engine.messages.pages import page
 
-    function = find(name)
+    function = find(name.upper())
     if function is None:
         raise ValueError(f"{name!r} is not in the catalogue: NAMES has what is")
     return page(function)
