@@ -25,6 +25,7 @@ from hsms_engine.messages import (
     S1F1,
     S1F2,
     S1F3,
+    S1F4,
     S1F13,
     S1F14,
     S2F33,
@@ -40,6 +41,8 @@ from hsms_engine.messages import (
     S7F3,
     S7F6,
     S9F1,
+    S10F3,
+    S10F5,
     Function,
     LayoutError,
     check,
@@ -51,7 +54,7 @@ from hsms_engine.messages import (
 )
 from hsms_engine.messages.function import Field
 from hsms_engine.messages.layout import Data
-from hsms_engine.secs2 import F4, U1, U2, A, B, C, DecodeError, L, encode
+from hsms_engine.secs2 import F4, U1, U2, U4, A, B, C, DecodeError, Item, J, L, encode
 from tests.support import messages_page
 from tests.support.functions import every, messages_of, spoiled_messages_of
 
@@ -203,7 +206,7 @@ def test_what_fits_is_sent_read_back_and_made_of_its_own_parts(function: type[Fu
         assert found == message
         assert hash(found) == hash(message)
         assert (found.session_id, found.system_bytes) == (7, 42)
-        wait = {"wait": message.wait} if function.reply == "optional" else {}
+        wait: dict[str, Any] = {"wait": message.wait} if function.reply == "optional" else {}
         again = function(*items_of(found), **wait)
         assert parts(again) == parts(found)
         for each, value in zip(function.fields, parts(found), strict=True):
@@ -337,7 +340,7 @@ def test_plain_python_becomes_the_format_that_is_allowed(
     [
         (lambda: S1F2(5),  # type: ignore[arg-type]  # that is the point, as in the others
          TypeError, "MDLN (A) is not made of int 5"),
-        (lambda: S1F2("x" * 21), ValueError, "MDLN: expected at most 20 characters, got 21"),
+        (lambda: S1F2("x" * 21), ValueError, "MDLN: expected at most 20 bytes, got 21"),
         (lambda: S2F41(1.5), TypeError, "RCMD (A U1 I1) is not made of float 1.5"),
         (lambda: S2F41(True), TypeError, "RCMD (A U1 I1) is not made of bool True"),
         (lambda: S2F41(300), ValueError, "U1 value 300 is not in 0..255"),
@@ -354,8 +357,12 @@ def test_plain_python_becomes_the_format_that_is_allowed(
         (lambda: S9F1(bytes(9)), ValueError, "MHEAD: expected 10 bytes, got 9"),
         (lambda: S2F41(parameters={}),  # type: ignore[call-arg]
          TypeError, "S2F41: missing a required argument: 'rcmd'"),
-        (lambda: S1F1(1),  # type: ignore[call-arg]
+        (lambda: S1F1(1),  # type: ignore[arg-type, call-arg]
          TypeError, "S1F1: too many positional arguments"),
+        (lambda: S2F41("A", rcmd="B"),  # type: ignore[misc]
+         TypeError, "S2F41: multiple values for argument 'rcmd'"),
+        (lambda: S2F41("A", (), True),  # type: ignore[call-arg, arg-type]
+         TypeError, "S2F41: too many positional arguments"),
         (lambda: S1F13(wait=False),  # type: ignore[call-arg]
          TypeError, "S1F13: got an unexpected keyword argument 'wait'"),
         (lambda: S2F42(0, {1: None}),  # type: ignore[arg-type]
@@ -430,11 +437,99 @@ def test_a_part_of_an_odd_item_raises_when_it_is_asked_for() -> None:
 
 
 def test_a_function_has_the_signature_of_its_constructor() -> None:
-    assert str(inspect.signature(S2F42)) == "(hcack=0, faults=())"
-    assert str(inspect.signature(S5F1)) == "(alcd, alid, altx='', *, wait=True)"
+    assert str(inspect.signature(S2F42)) == "(hcack=0, faults=(), *, text_encoding=None)"
+    signature = "(alcd, alid, altx='', *, wait=True, text_encoding=None)"
+    assert str(inspect.signature(S5F1)) == signature
     assert str(inspect.signature(S2F37)).startswith("(enable: ")
     assert S2F41.__match_args__ == ("rcmd", "parameters")
     assert S2F41.rcmd.name == "rcmd"
+
+
+# Text that is not ASCII
+
+
+def received(function: type[Function], item: Item, text_encoding: str) -> Message:
+    return Message.received(*function.numbers, True, encode(item), 7, 42, text_encoding)
+
+
+def test_text_is_read_in_the_encoding_of_the_message() -> None:
+    gbk = A("温度高", encoding="gbk")
+    alarm = L(B(0x81), U4(7), gbk)
+    match read(received(S5F1, alarm, "gbk")):
+        case S5F1(altx="温度高") as found:
+            assert (check(found), found.text_encoding) == ([], "gbk")
+        case other:
+            raise AssertionError(other)
+    assert parts(S5F1(0x81, 7, gbk))[2] == gbk.value
+    assert parts(S5F1(0x81, 7, gbk, text_encoding="gbk"))[2] == "温度高"
+    # Within free values, as a name, and beside text that says itself what it is.
+    command = L(gbk, L(L(gbk, L(gbk, U1(1), L(gbk))), L(gbk, J("ｱ")), L(gbk, C("ö"))))
+    assert parts(read(received(S2F41, command, "gbk"))) == (
+        "温度高",
+        [("温度高", ["温度高", 1, ["温度高"]]), ("温度高", "ｱ"), ("温度高", "ö")],
+    )
+    parsed = S10F3.parse("S10F3 W <L <B 0> <A '温度'>>", "gbk")
+    assert (parsed.text, parsed.item) == ("温度", L(B(0), A("温度", encoding="gbk")))
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=named)
+def test_every_function_takes_a_text_encoding(function: type[Function]) -> None:
+    @settings(max_examples=5)
+    @given(messages_of(function))
+    def holds(message: Message) -> None:
+        made = function(*items_of(read(message)), text_encoding="gbk")
+        assert made.text_encoding == "gbk"
+        # Its ids are one item: given as numbers, they are a U4.
+        assert made.item == message.item or function is S5F5
+
+    holds()
+
+
+def test_an_argument_is_written_in_the_text_encoding() -> None:
+    gbk = A("温度", encoding="gbk")
+    assert S10F3(0, "温度", text_encoding="gbk").item == L(B(0), gbk)
+    assert S10F3(0, text="温度", wait=False, text_encoding="gbk").text == "温度"
+    assert S10F5(0, ["温度", A("x")], text_encoding="gbk").item == L(B(0), L(gbk, A("x")))
+    assert S2F41("温度", {"温度": "温度"}, text_encoding="gbk").item == L(gbk, L(L(gbk, gbk)))
+    assert S1F4(["温度"], text_encoding="gbk").item == L(L(gbk))
+    assert S1F13("温度", text_encoding="gbk").item == L(gbk, A(""))
+    assert S1F3("温度", text_encoding="gbk").svids == ["温度"]
+    assert S2F37(True, "温度", text_encoding="gbk").ceids == ["温度"]
+    assert S1F1(text_encoding="gbk").text_encoding == "gbk"
+    with pytest.raises(ValueError, match=r'give the message, .* one: text_encoding="gbk"$'):
+        S10F3(0, "温度")
+    with pytest.raises(ValueError, match="is not gbk"):
+        S10F3(0, "\U0001f600", text_encoding="gbk")
+    with pytest.raises(ValueError, match="no superset of ASCII"):
+        S10F3(0, 1, text_encoding="utf-16")
+
+
+def test_bytes_that_are_not_of_the_encoding_are_shown_and_lose_no_message() -> None:
+    cut = A("温度", encoding="gbk").raw[:-1]
+    item = L(B(0), A(cut))
+    found = read(received(S10F3, item, "gbk"))
+    assert parts(found) == (0, "温\\xb6")
+    assert found.item == item
+    assert check(found) == [
+        "S10F3 .item[1]: TEXT: A byte 0xB6 at [2] is not gbk: raw has the bytes"
+    ]
+    assert check(received(S1F4, L(L(U1(1), A(cut))), "gbk")) == [
+        "S1F4: expected no W-bit: it has no reply",
+        "S1F4 .item[0][1]: SV: A byte 0xB6 at [2] is not gbk: raw has the bytes",
+    ]
+
+
+@given(st.binary(), st.sampled_from(["gbk", "cp932", "utf-8", "big5hkscs", "euc_kr", "cp1252"]))
+def test_any_bytes_are_read_in_any_encoding(data: bytes, encoding: str) -> None:
+    item = A(data)
+    found = S10F3.of(received(S10F3, L(B(0), item), encoding)).text
+    told = check(received(S10F3, L(B(0), item), encoding))
+    try:
+        text = data.decode(encoding)
+    except ValueError:
+        assert len(told) == 1
+    else:
+        assert (found, told) == (text, [])
 
 
 # Checked
@@ -470,7 +565,10 @@ def test_a_function_has_the_signature_of_its_constructor() -> None:
             "S2F42 .item[0]: expected HCACK to be 0 1 2 3 4 5 6 or from 64, got 9",
             "S2F42 .item[1][0][1]: expected CPACK to be 1 2 3 or from 64, got 0",
         ]),
-        ("S5F3 W <L <B 1> <U4>>", []),
+        ("S5F3 W <L <B 0x80> <U4>>", []),
+        ("S5F3 W <L <B 0> <U4>>", []),
+        ("S5F3 W <L <B 1> <U4>>", ["S5F3 .item[0]: expected ALED to be 0 128, got 1"]),
+        ("S5F3 W <L <B 0x81> <U4>>", ["S5F3 .item[0]: expected ALED to be 0 128, got 129"]),
         ("S5F3 W <L <B 1 2> <U4 1 2>>", [
             "S5F3 .item[0]: ALED: expected 1 byte, got 2",
             "S5F3 .item[1]: ALID: expected 1 value, got 2",
@@ -487,7 +585,7 @@ def test_a_difference_is_a_sentence_with_a_path(sml: str, told: list[str]) -> No
 
 def test_long_text_and_unreadable_bodies_are_differences() -> None:
     assert check(Message(1, 2, item=["x" * 21, ""])) == [
-        "S1F2 .item[0]: MDLN: expected at most 20 characters, got 21"
+        "S1F2 .item[0]: MDLN: expected at most 20 bytes, got 21"
     ]
     unreadable = C(b"\xff", 2)
     (told,) = check(Message(10, 3, True, [B(0), unreadable]))
@@ -571,6 +669,7 @@ take it apart: case S5F3(enable, alid):
     assert "others  an error, not accepted" in describe("S6F12")
     assert "  64..  of the equipment" in describe("S1F14")
     assert "make it:       S1F3(*svids)" in describe("S1F3")
+    assert describe("s1f3") == describe("S1F3")
     with pytest.raises(ValueError, match=r"^'S1F99' is not in the catalogue: NAMES has what is$"):
         describe("S1F99")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,6 +159,54 @@ def test_format_writes_nothing_when_there_are_problems_unless_told(
     assert file.read_text(encoding="utf-8") == BAD
     assert run(capsys, "format", "--force", "--in-place", file)[0] == 1
     assert file.read_text(encoding="utf-8") == '"Are You There": S1F1 W .\nS1F2\n<A> .\n'
+
+
+@pytest.mark.parametrize("text", ["// a comment\n", "S1F3 <U1 300>.\n", "free text, no SML\n"])
+def test_format_never_writes_no_message_over_a_text(
+    text: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(text, encoding="utf-8")
+    code, out, errors = run(capsys, "format", "--force", "--in-place", file)
+    assert (code, out) == (1, "")
+    assert errors.endswith(f"{file} is not written: no message is in it, and all would be lost\n")
+    assert file.read_text(encoding="utf-8") == text
+
+
+def test_format_in_place_leaves_an_empty_file(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(" \n", encoding="utf-8")
+    assert run(capsys, "format", "--in-place", file)[:2] == (0, "")
+    assert file.read_bytes() == b""
+
+
+def test_standard_input_is_a_file_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def given(text: str, encoding: str) -> None:
+        stdin = io.TextIOWrapper(io.BytesIO(text.encode(encoding)))
+        monkeypatch.setattr(sys, "stdin", stdin)
+
+    given(GOOD, "utf-16")
+    assert run(capsys, "check", "-") == (0, "-: 1 message, 0 problems, 0 notes\n", "")
+    given("S1F2 <A 'ö'> .", "latin-1")
+    out = run(capsys, "format", "-", "--encoding", "latin-1", "--text-encoding", "latin-1")[1]
+    assert out == 'S1F2\n<A "ö"> .\n'
+    assert run(capsys, "format", "--in-place", "-") == (
+        2, "", "hsms-engine sml format: standard input cannot be written in place\n",
+    )  # fmt: skip
+
+
+def test_a_file_that_cannot_be_read_stops_no_other(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file.write_text(GOOD, encoding="utf-8")
+    why = "cannot read {}: No such file or directory"
+    assert run(capsys, "check", "no.sml", file, "none.sml") == (
+        1,
+        f"{file}: 1 message, 0 problems, 0 notes\n",
+        f"hsms-engine sml check: {why.format('no.sml')}; {why.format('none.sml')}\n",
+    )
 
 
 def test_format_as_json_is_an_object_for_each_message(

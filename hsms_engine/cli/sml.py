@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any, assert_never, cast
 
 import typer
@@ -44,10 +45,11 @@ The exit code is 1 when there is a problem, and with --strict also when there is
 examples:
   hsms-engine sml check tool.sml
   hsms-engine sml check --binary hex --escapes library/*.sml
+  unzip -p tool.zip tool.sml | hsms-engine sml check -
 """
 _FORMAT_NOTES = """\
 Comments are not kept; it says so. A file with problems is not written without --force, and then
-without the messages that could not be read.
+without the messages that could not be read. No text is replaced by none.
 
 examples:
   hsms-engine sml format tool.sml > new.sml
@@ -63,6 +65,7 @@ examples:
   zcat tool.log.gz | hsms-engine sml from-log - --json
   hsms-engine sml from-log --text-encoding gbk tool.log
 """
+_STDIN = Path("-")
 # Of a body that is no SECS-II.
 _SHOWN_BYTES = 32
 
@@ -120,6 +123,15 @@ class Reading:
 
     def load(self, file: Path) -> Library:
         """The messages of a file. Raises ``CommandError`` when it cannot be read."""
+        if file != _STDIN:
+            return self._load(file)
+        # Bytes are decoded only from a file.
+        with TemporaryDirectory() as folder:
+            copy = Path(folder, "stdin.sml")
+            copy.write_bytes(sys.stdin.buffer.read())
+            return self._load(copy)
+
+    def _load(self, file: Path) -> Library:
         try:
             return load_file(
                 file,
@@ -134,7 +146,9 @@ class Reading:
 
 def check(
     *,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="files of SML")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="files of SML; - is standard input")
+    ],
     reading: Reading,
     strict: Annotated[bool, typer.Option("--strict", help="notes too fail")] = False,
     as_json: AsJson = False,
@@ -143,8 +157,13 @@ def check(
 
     async def run(this: Process) -> int:
         code = 0
+        unread = []
         for file in files:
-            library = reading.load(file)
+            try:
+                library = reading.load(file)
+            except CommandError as error:
+                unread.append(str(error))
+                continue
             if library.problems or (strict and library.counts):
                 code = 1
             for found in _in_order(library):
@@ -156,6 +175,8 @@ def check(
                 this.json(_sum(file, library))
             else:
                 this.line(f"{file}: {_sum_text(library)}")
+        if unread:
+            raise CommandError("; ".join(unread))
         return code
 
     return process.run(run)
@@ -163,7 +184,9 @@ def check(
 
 def reformat(
     *,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="a file of SML")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="a file of SML; - is standard input")
+    ],
     reading: Reading,
     in_place: Annotated[bool, typer.Option("--in-place", help="write the file itself")] = False,
     force: Annotated[
@@ -172,6 +195,8 @@ def reformat(
     as_json: AsJson = False,
 ) -> int:
     """Write the messages of a file in one form, one item a line."""
+    if in_place and file == _STDIN:
+        raise CommandError("standard input cannot be written in place", 2)
 
     async def run(this: Process) -> int:
         library = reading.load(file)
@@ -201,6 +226,8 @@ def reformat(
 def _write(file: Path, library: Library, text_encoding: str | None) -> None:
     text = "".join(f"{to_sml(statement, text_encoding)}\n" for statement in library.messages)
     try:
+        if not text and file.read_bytes().strip():
+            raise CommandError(f"{file} is not written: no message is in it, and all would be lost")
         file.write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise CommandError(f"cannot write {file}: {error.strerror or error}") from error

@@ -2,7 +2,8 @@
 
 ``S1F13()`` is a :class:`~hsms_engine.message.Message`; the W-bit is set where E5 wants a reply.
 Arguments are values in E5's order, items or plain Python. An ``int`` becomes a U4 where that is
-allowed, the type that most equipment uses, so write ``U2(7)`` where yours differs.
+allowed, the type that most equipment uses, so write ``U2(7)`` where yours differs. Text beyond
+ASCII needs its encoding: ``S10F3(0, "温度", text_encoding="gbk")``.
 
 :func:`read` takes a message apart, so that ``match`` finds its parts::
 
@@ -99,7 +100,8 @@ def read(message: Message) -> Message:
     """The same message as its function, for ``match``; as it is if the catalogue has none.
 
     It is read generously: a format that E5 does not allow is no error, only :func:`check` tells of
-    it. Reply to the primary itself, not to what this returns.
+    it. Text is read in the ``text_encoding`` of the message. Reply to the primary itself, not to
+    what this returns.
 
     Raises :class:`LayoutError`, which says why, when the body does not have the parts of the
     function, and :class:`~hsms_engine.secs2.DecodeError` when it is not SECS-II.
@@ -125,11 +127,11 @@ def check(message: Message) -> list[str]:
 def describe(name: str) -> str:
     """A page about the function of this name: what it is, its layout and codes, how to use it.
 
-    Raises ``ValueError`` when the catalogue does not have it.
+    ``s2f41`` is S2F41 too. Raises ``ValueError`` when the catalogue does not have it.
     """
     from hsms_engine.messages.pages import page
 
-    function = find(name)
+    function = find(name.upper())
     if function is None:
         raise ValueError(f"{name!r} is not in the catalogue: NAMES has what is")
     return page(function)

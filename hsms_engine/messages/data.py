@@ -22,7 +22,7 @@ OTHER_ERROR: Final = "another error"
 
 
 def text(name: str, about: str, longest: int | None = None) -> Data:
-    """Text of at most so many characters."""
+    """Text of at most so many bytes."""
     return Data(name, about, longest=longest)
 
 

@@ -68,6 +68,10 @@ _NAME: Final = re.compile(r"S([0-9]+)F([0-9]+)")
 _TOLD: Final = 3
 
 
+def _is_required(value: object) -> bool:
+    return value is _REQUIRED
+
+
 class LayoutError(ValueError):
     """A body that cannot be taken apart as the function ``name``.
 
@@ -111,7 +115,7 @@ class Field(Generic[_In, _Out_co]):
         if owner is None:
             return self
         try:
-            return self._take(owner.item)
+            return self._take(owner.item, owner._text_encoding)
         except MisfitError as error:
             raise LayoutError(of.__name__, of.differences(owner)) from error
 
@@ -122,7 +126,7 @@ class Field(Generic[_In, _Out_co]):
         self._path = path
         self._may_lack = may_lack
 
-    def _take(self, item: Item | None) -> Any:
+    def _take(self, item: Item | None, encoding: str | None) -> Any:
         for depth, index in enumerate(self._path, 1):
             if not isinstance(item, L):
                 raise MisfitError
@@ -133,7 +137,7 @@ class Field(Generic[_In, _Out_co]):
             item = item[index]
         if item is None:
             raise MisfitError
-        return self.node.take(item)
+        return self.node.take(item, encoding)
 
 
 def field(node: Node, *, default: Any = _REQUIRED, kw_only: bool = False) -> Any:
@@ -142,6 +146,7 @@ def field(node: Node, *, default: Any = _REQUIRED, kw_only: bool = False) -> Any
     return Field(node, default)
 
 
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class _Slotted(type):
     """Every function has empty slots, and a signature for who asks (``help``, ``inspect``)."""
 
@@ -168,16 +173,19 @@ class _Slotted(type):
         ]
         if cls.reply == "optional":
             parameters.append(Parameter("wait", Parameter.KEYWORD_ONLY, default=True))
+        parameters.append(Parameter("text_encoding", Parameter.KEYWORD_ONLY, default=None))
         return Signature(parameters)
 
 
-@dataclass_transform(frozen_default=True, field_specifiers=(field,))
 class Function(Message, metaclass=_Slotted):
     """The base of all functions.
 
     A subclass is named for its stream and function. ``by`` is who sends it, given for a primary
     only. The fields from number ``optional_from`` on (counted from 0) are in a list of their own,
     which is empty when all of them are None.
+
+    All take ``text_encoding``, as a :class:`~hsms_engine.message.Message` does: a ``str`` becomes
+    an A of it. The parts are read in that of the message.
     """
 
     numbers: ClassVar[tuple[int, int]]
@@ -197,6 +205,9 @@ class Function(Message, metaclass=_Slotted):
 
     _optional_from: ClassVar[int | None]
 
+    _keywords: ClassVar[frozenset[str]]
+    """The constructor's parameters that are no fields."""
+
     def __init_subclass__(
         cls, *, by: Sender | None = None, optional_from: int | None = None
     ) -> None:
@@ -208,27 +219,45 @@ class Function(Message, metaclass=_Slotted):
         # Stream 9 tells of errors: nobody answers it.
         if function % 2 == 0 or stream == _ERRORS:
             cls.reply = "none"
+        cls._keywords = frozenset(
+            ("wait", "text_encoding") if cls.reply == "optional" else ("text_encoding",)
+        )
         cls._optional_from = optional_from
         cls.layout = _layout(cls.fields, optional_from)
 
     if TYPE_CHECKING:
-        # A type checker makes the others from the fields.
-        def __init__(self) -> None: ...
-
+        # A type checker makes the constructors from the fields.
+        text_encoding: str | None = field(Fixed(()), default=None, kw_only=True)
     else:
 
         def __init__(self, *values: Any, **named: Any) -> None:
-            cls = type(self)
-            if named or len(values) != len(cls.fields):
+            if named or len(values) != len(self.fields):
+                values, named = self._bound(values, named)
+                self._fill(values, **named)
+            else:
+                # To spread keywords is slow, also when there are none.
+                self._fill(values)
+
+        @classmethod
+        def _bound(
+            cls, values: tuple[Any, ...], named: dict[str, Any]
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            """A value for each field, and the keywords that are none. Raises ``TypeError``."""
+            more = named.copy()
+            rest = [more.pop(each.name, each.default) for each in cls.fields[len(values) :]]
+            bound = values + tuple(rest)
+            fits = len(bound) == len(cls.fields) and more.keys() <= cls._keywords
+            if not fits or any(map(_is_required, rest)):
+                # It is slow, and says what is wrong.
                 try:
-                    bound = signature(cls).bind(*values, **named)
+                    signature(cls).bind(*values, **named)
                 except TypeError as error:
                     raise TypeError(f"{cls.__name__}: {error}") from None
-                bound.apply_defaults()
-                values, named = bound.args, bound.kwargs
-            self._fill(values, **named)
+            return bound, more
 
-    def _fill(self, values: tuple[Any, ...], wait: bool = True) -> None:
+    def _fill(
+        self, values: tuple[Any, ...], text_encoding: str | None = None, wait: bool = True
+    ) -> None:
         """Make the message of the values of its fields."""
         start = self._optional_from
         if start is not None:
@@ -239,8 +268,10 @@ class Function(Message, metaclass=_Slotted):
             values = (*values[:start], tail)
         item = None
         if self.layout is not None:
-            item = self.layout.build(values if len(values) > 1 else values[0])
-        super().__init__(*self.numbers, wait and self.reply != "none", item)
+            item = self.layout.build(values if len(values) > 1 else values[0], text_encoding)
+        stream, function = self.numbers
+        asks = wait and self.reply != "none"
+        super().__init__(stream, function, asks, item, text_encoding=text_encoding)
 
     @classmethod
     def of(cls, message: Message) -> Self:
@@ -258,7 +289,7 @@ class Function(Message, metaclass=_Slotted):
             try:
                 if item is None:
                     raise MisfitError
-                cls.layout.take(item)
+                cls.layout.take(item, message._text_encoding)
             except MisfitError as error:
                 raise LayoutError(cls.__name__, cls.differences(message)) from error
         same = cls.__new__(cls)
@@ -297,7 +328,7 @@ class Function(Message, metaclass=_Slotted):
             case ():
                 pass
             case (item,) if cls.layout is not None:
-                yield from cls.layout.check(item, f"{name} .item")
+                yield from cls.layout.check(item, f"{name} .item", message._text_encoding)
             case (item,):
                 yield f"{name} .item: expected {expected}, got {type(item).__name__}"
             case _:

@@ -66,9 +66,12 @@ def data(function: type[Function]) -> list[Data]:
 
 
 def call(function: type[Function]) -> str:
-    """How it is made: ``S2F41(rcmd, parameters=())``."""
-    told = signature(function)
-    plain = [each.replace(annotation=Parameter.empty) for each in told.parameters.values()]
+    """How it is made: ``S2F41(rcmd, parameters=())``. What all take is left out."""
+    plain = [
+        each.replace(annotation=Parameter.empty)
+        for name, each in signature(function).parameters.items()
+        if name != "text_encoding"
+    ]
     return f"{function.__name__}{Signature(plain)}"
 
 
@@ -86,7 +89,7 @@ def formats(item: Data) -> str:
     """``A U1 I1``, the preferred one first, and how many."""
     names = " ".join(each.__name__ for each in item.formats)
     if item.longest is not None:
-        return f"{names}, at most {item.longest} characters"
+        return f"{names}, at most {item.longest} bytes"
     return names if item.elements in (None, 1) else f"{names}, {item.elements} bytes"
 
 

@@ -81,8 +81,8 @@ class S1F3(Function, by="host"):
 
     svids: ListField = field(many(SVID))
 
-    def __init__(self, *svids: Value) -> None:
-        self._fill((svids,))
+    def __init__(self, *svids: Value, text_encoding: str | None = None) -> None:
+        self._fill((svids,), text_encoding)
 
 
 class S1F4(Function):
@@ -93,8 +93,8 @@ class S1F4(Function):
 
     values: ListField = field(many(SV))
 
-    def __init__(self, *values: Value) -> None:
-        self._fill((values,))
+    def __init__(self, *values: Value, text_encoding: str | None = None) -> None:
+        self._fill((values,), text_encoding)
 
 
 class S1F5(Function, by="host"):
@@ -111,8 +111,8 @@ class S1F6(Function):
 
     values: ListField = field(many(SV))
 
-    def __init__(self, *values: Value) -> None:
-        self._fill((values,))
+    def __init__(self, *values: Value, text_encoding: str | None = None) -> None:
+        self._fill((values,), text_encoding)
 
 
 class S1F7(Function, by="host"):
@@ -126,8 +126,8 @@ class S1F8(Function):
 
     names: RowsField = field(many(SVNAME, UNITS))
 
-    def __init__(self, *names: tuple[str, str]) -> None:
-        self._fill((names,))
+    def __init__(self, *names: tuple[str, str], text_encoding: str | None = None) -> None:
+        self._fill((names,), text_encoding)
 
 
 class S1F9(Function, by="host"):
@@ -146,8 +146,8 @@ class S1F11(Function, by="host"):
 
     svids: ListField = field(many(SVID))
 
-    def __init__(self, *svids: Value) -> None:
-        self._fill((svids,))
+    def __init__(self, *svids: Value, text_encoding: str | None = None) -> None:
+        self._fill((svids,), text_encoding)
 
 
 class S1F12(Function):
@@ -155,8 +155,8 @@ class S1F12(Function):
 
     names: RowsField = field(many(SVID, SVNAME, UNITS))
 
-    def __init__(self, *names: tuple[Value, str, str]) -> None:
-        self._fill((names,))
+    def __init__(self, *names: tuple[Value, str, str], text_encoding: str | None = None) -> None:
+        self._fill((names,), text_encoding)
 
 
 class S1F13(Function, by="both", optional_from=0):
@@ -217,8 +217,8 @@ class S1F21(Function, by="host"):
 
     vids: ListField = field(many(VID))
 
-    def __init__(self, *vids: Value) -> None:
-        self._fill((vids,))
+    def __init__(self, *vids: Value, text_encoding: str | None = None) -> None:
+        self._fill((vids,), text_encoding)
 
 
 class S1F22(Function):
@@ -226,8 +226,8 @@ class S1F22(Function):
 
     names: RowsField = field(many(VID, DVVALNAME, UNITS))
 
-    def __init__(self, *names: tuple[Value, str, str]) -> None:
-        self._fill((names,))
+    def __init__(self, *names: tuple[Value, str, str], text_encoding: str | None = None) -> None:
+        self._fill((names,), text_encoding)
 
 
 class S1F23(Function, by="host"):
@@ -235,8 +235,8 @@ class S1F23(Function, by="host"):
 
     ceids: ListField = field(many(CEID))
 
-    def __init__(self, *ceids: Value) -> None:
-        self._fill((ceids,))
+    def __init__(self, *ceids: Value, text_encoding: str | None = None) -> None:
+        self._fill((ceids,), text_encoding)
 
 
 class S1F24(Function):
@@ -244,5 +244,7 @@ class S1F24(Function):
 
     names: RowsField = field(many(CEID, CENAME, many(VID)))
 
-    def __init__(self, *names: tuple[Value, str, Iterable[Value]]) -> None:
-        self._fill((names,))
+    def __init__(
+        self, *names: tuple[Value, str, Iterable[Value]], text_encoding: str | None = None
+    ) -> None:
+        self._fill((names,), text_encoding)

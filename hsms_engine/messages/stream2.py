@@ -226,8 +226,8 @@ class S2F13(Function, by="host"):
 
     ecids: ListField = field(many(ECID))
 
-    def __init__(self, *ecids: Value) -> None:
-        self._fill((ecids,))
+    def __init__(self, *ecids: Value, text_encoding: str | None = None) -> None:
+        self._fill((ecids,), text_encoding)
 
 
 class S2F14(Function):
@@ -238,8 +238,8 @@ class S2F14(Function):
 
     values: ListField = field(many(ECV))
 
-    def __init__(self, *values: Value) -> None:
-        self._fill((values,))
+    def __init__(self, *values: Value, text_encoding: str | None = None) -> None:
+        self._fill((values,), text_encoding)
 
 
 class S2F15(Function, by="host"):
@@ -338,8 +338,8 @@ class S2F29(Function, by="host"):
 
     ecids: ListField = field(many(ECID))
 
-    def __init__(self, *ecids: Value) -> None:
-        self._fill((ecids,))
+    def __init__(self, *ecids: Value, text_encoding: str | None = None) -> None:
+        self._fill((ecids,), text_encoding)
 
 
 class S2F30(Function):
@@ -347,8 +347,12 @@ class S2F30(Function):
 
     constants: RowsField = field(many(ECID, ECNAME, ECMIN, ECMAX, ECDEF, UNITS))
 
-    def __init__(self, *constants: tuple[Value, str, Value, Value, Value, str]) -> None:
-        self._fill((constants,))
+    def __init__(
+        self,
+        *constants: tuple[Value, str, Value, Value, Value, str],
+        text_encoding: str | None = None,
+    ) -> None:
+        self._fill((constants,), text_encoding)
 
 
 class S2F31(Function, by="host"):
@@ -395,8 +399,10 @@ class S2F37(Function, by="host"):
     enable: FlagField = field(CEED)
     ceids: ListField = field(many(CEID))
 
-    def __init__(self, enable: bool | Item, *ceids: Value) -> None:
-        self._fill((enable, ceids))
+    def __init__(
+        self, enable: bool | Item, *ceids: Value, text_encoding: str | None = None
+    ) -> None:
+        self._fill((enable, ceids), text_encoding)
 
 
 class S2F38(Function):
@@ -478,8 +484,8 @@ class S2F47(Function, by="host"):
 
     vids: ListField = field(many(VID))
 
-    def __init__(self, *vids: Value) -> None:
-        self._fill((vids,))
+    def __init__(self, *vids: Value, text_encoding: str | None = None) -> None:
+        self._fill((vids,), text_encoding)
 
 
 class S2F48(Function):
@@ -495,8 +501,10 @@ class S2F48(Function):
         )
     )
 
-    def __init__(self, *variables: tuple[Value, tuple[Any, ...] | None]) -> None:
-        self._fill((variables,))
+    def __init__(
+        self, *variables: tuple[Value, tuple[Any, ...] | None], text_encoding: str | None = None
+    ) -> None:
+        self._fill((variables,), text_encoding)
 
 
 class S2F49(Function, by="host"):

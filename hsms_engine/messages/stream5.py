@@ -88,8 +88,8 @@ class S5F5(Function, by="host"):
 
     alids: Field[Iterable[int] | Item, list[int]] = field(ALIDS)
 
-    def __init__(self, *alids: int) -> None:
-        self._fill((alids,))
+    def __init__(self, *alids: int, text_encoding: str | None = None) -> None:
+        self._fill((alids,), text_encoding)
 
 
 class S5F6(Function):
@@ -97,8 +97,10 @@ class S5F6(Function):
 
     alarms: RowsField = field(many(optional(ALCD), ALID, ALTX))
 
-    def __init__(self, *alarms: tuple[int | Item | None, Value, str | Item]) -> None:
-        self._fill((alarms,))
+    def __init__(
+        self, *alarms: tuple[int | Item | None, Value, str | Item], text_encoding: str | None = None
+    ) -> None:
+        self._fill((alarms,), text_encoding)
 
 
 class S5F7(Function, by="host"):
@@ -110,5 +112,7 @@ class S5F8(Function):
 
     alarms: RowsField = field(many(ALCD, ALID, ALTX))
 
-    def __init__(self, *alarms: tuple[int | Item, Value, str | Item]) -> None:
-        self._fill((alarms,))
+    def __init__(
+        self, *alarms: tuple[int | Item, Value, str | Item], text_encoding: str | None = None
+    ) -> None:
+        self._fill((alarms,), text_encoding)

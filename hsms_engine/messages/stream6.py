@@ -81,6 +81,10 @@ RSDC = Data("RSDC", "what to do with spooled messages", (U1,), codes={0: "send",
 SMPLN = number("SMPLN", "the number of the sample")
 STIME = text("STIME", "when the sample was taken, as TIME", 32)
 
+REPORTS = many(RPTID, many(V))
+ANNOTATED_REPORTS = many(RPTID, many(VID, V))
+SETS = many(DSID, many(DVNAME, DVVAL))
+
 
 class S6F1(OptionalReply, by="equipment"):
     """Trace Data Send: the values of a trace that S2F23 began."""
@@ -102,7 +106,7 @@ class S6F3(OptionalReply, by="equipment"):
 
     dataid: IdField = field(DATAID)
     ceid: IdField = field(CEID)
-    sets: GroupsField = field(many(DSID, many(DVNAME, DVVAL)))
+    sets: GroupsField = field(SETS)
 
 
 class S6F4(Function):
@@ -135,7 +139,7 @@ class S6F8(Function):
 
     dataid: IdField = field(DATAID)
     ceid: IdField = field(CEID)
-    sets: GroupsField = field(many(DSID, many(DVNAME, DVVAL)))
+    sets: GroupsField = field(SETS)
 
 
 class S6F9(OptionalReply, by="equipment"):
@@ -158,7 +162,7 @@ class S6F11(OptionalReply, by="equipment"):
 
     dataid: IdField = field(DATAID)
     ceid: IdField = field(CEID)
-    reports: GroupsField = field(many(RPTID, many(V)))
+    reports: GroupsField = field(REPORTS)
 
 
 class S6F12(Function):
@@ -172,7 +176,7 @@ class S6F13(OptionalReply, by="equipment"):
 
     dataid: IdField = field(DATAID)
     ceid: IdField = field(CEID)
-    reports: GroupsField = field(many(RPTID, many(VID, V)))
+    reports: GroupsField = field(ANNOTATED_REPORTS)
 
 
 class S6F14(Function):
@@ -192,7 +196,7 @@ class S6F16(Function):
 
     dataid: IdField = field(DATAID)
     ceid: IdField = field(CEID)
-    reports: GroupsField = field(many(RPTID, many(V)))
+    reports: GroupsField = field(REPORTS)
 
 
 class S6F17(Function, by="host"):
@@ -206,7 +210,7 @@ class S6F18(Function):
 
     dataid: IdField = field(DATAID)
     ceid: IdField = field(CEID)
-    reports: GroupsField = field(many(RPTID, many(VID, V)))
+    reports: GroupsField = field(ANNOTATED_REPORTS)
 
 
 class S6F19(Function, by="host"):
@@ -220,8 +224,8 @@ class S6F20(Function):
 
     values: ListField = field(many(V))
 
-    def __init__(self, *values: Value) -> None:
-        self._fill((values,))
+    def __init__(self, *values: Value, text_encoding: str | None = None) -> None:
+        self._fill((values,), text_encoding)
 
 
 class S6F21(Function, by="host"):
@@ -280,9 +284,7 @@ class S6F27(OptionalReply, by="equipment"):
 
     dataid: IdField = field(DATAID)
     trid: IdField = field(TRID)
-    samples: Field[Iterable[Groups], list[list[tuple[Any, list[Any]]]]] = field(
-        many(many(RPTID, many(V)))
-    )
+    samples: Field[Iterable[Groups], list[list[tuple[Any, list[Any]]]]] = field(many(REPORTS))
 
 
 class S6F28(Function):
@@ -304,5 +306,5 @@ class S6F30(Function):
     """
 
     trid: IdField = field(TRID)
-    reports: GroupsField = field(many(RPTID, many(V)))
+    reports: GroupsField = field(REPORTS)
     errcode: OptionalNumberField = field(optional(ERRCODE), default=None)

@@ -102,8 +102,8 @@ class S7F17(Function, by="host"):
 
     ppids: Field[Iterable[str | bytes | Item], list[str | bytes]] = field(many(PPID))
 
-    def __init__(self, *ppids: str | bytes | Item) -> None:
-        self._fill((ppids,))
+    def __init__(self, *ppids: str | bytes | Item, text_encoding: str | None = None) -> None:
+        self._fill((ppids,), text_encoding)
 
 
 class S7F18(Function):
@@ -121,5 +121,5 @@ class S7F20(Function):
 
     ppids: Field[Iterable[str | bytes | Item], list[str | bytes]] = field(many(PPID))
 
-    def __init__(self, *ppids: str | bytes | Item) -> None:
-        self._fill((ppids,))
+    def __init__(self, *ppids: str | bytes | Item, text_encoding: str | None = None) -> None:
+        self._fill((ppids,), text_encoding)

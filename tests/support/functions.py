@@ -35,7 +35,7 @@ def _of_format(data: Data, kind: Format) -> st.SearchStrategy[Item]:
     least = 0 if data.optional or data.elements is None else data.elements
     most = 5 if data.elements is None else data.elements
     values: st.SearchStrategy[Any]
-    if data.codes and not data.mask and (not data.others or kind is not B):
+    if data.codes and (not data.others or kind is not B):
         values = st.sampled_from([*data.codes])
     elif kind is BOOLEAN:
         values = st.booleans()
