@@ -333,6 +333,76 @@ Go /* now */ on: S1F23
     assert [error.line for error in library.problems] == [2, 4, 7, 9, 11, 14, 15, 19, 20, 22]
 
 
+def functions(text: str) -> list[int]:
+    return [message.function for message in load(text).messages]
+
+
+@pytest.mark.parametrize("name", dialects.FILES)
+def test_one_character_too_few_or_too_many_loses_two_messages_at_most(name: str) -> None:
+    text = dialects.FILES[name]
+    whole = functions(text)
+    assert whole == [1, 3, 5, 7, 9]
+    for place in range(len(text) + 1):
+        behind = text[place:]
+        for changed in (behind[1:], *(odd + behind for odd in "'\"<>")):
+            library = load(text[:place] + changed)
+            found = {message.function for message in library.messages}
+            assert len(found.intersection(whole)) >= 3, text[:place] + changed
+
+
+def test_a_quote_too_many_or_too_few_is_a_problem_of_its_message() -> None:
+    assert functions("'S1F2' <A 'don't'> .\n'S1F3' W <A 'z'>.\n'S1F5' W .") == [3, 5]
+    # Two of them make no text of what is between.
+    assert functions("One: S1F1 W <A 'x> .\nTwo: S1F3 W <A y'> .") == []
+    assert functions("S1F1 W <A 'x>\n;\nS1F3 W <A y'> .\nS1F5 .") == [5]
+    assert functions("S1F1 W <A 'x\nGo on: S1F3 W <A y'> .\nS1F5 .") == [5]
+    # What was read twice is not read a third time.
+    again = "S1F1 <L <A 'a\n. S1F3 <L <A 'b'\nc'> % .\nS1F5 W ."
+    assert functions(again)[-1:] == [5]
+
+
+@pytest.mark.parametrize(
+    "following", ["'S1F3' W .", "S1F3W .", "S1 F3 W .", "\"Go\"\n'S1F3' W .", "Go on: 'S1F3' W ."]
+)
+def test_a_leaf_that_is_not_closed_takes_no_message_with_it(following: str) -> None:
+    assert functions(f"S1F2 <A 'x'\n{following}\nS1F5 W .") == [3, 5]
+    # Where it is closed, it is text.
+    assert functions("S1F2 <A\n'S1F3'\n> .") == [2]
+
+
+@pytest.mark.parametrize(
+    "following",
+    [
+        "W S1F3 .",
+        "/* 1 */ S1F3 W .",
+        "/* 1 */ /* 2 */ 'S1F3' W .",
+        "/* 1\n */ Go: S1F3 W .",
+        "\xa0S1F3 W .",
+        "\fS1F3 W .",
+        "\ufeff\u3000Go on: S1F3 W .",
+    ],
+)
+def test_after_a_problem_a_message_is_found_in_any_spelling(following: str) -> None:
+    assert functions(f"S1F1 % .\n{following}\nS1F5 .") == [3, 5]
+    # No message begins behind a comment within a line.
+    assert functions("S1F1 % /* a */ S1F3 .\n /* b */ %\nS1F5 .") == [5]
+
+
+@pytest.mark.parametrize("end", ["\r", "\v", "\f", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_a_comment_ends_with_its_line_whatever_ends_it(end: str) -> None:
+    text = f"// library{end}S1F1 W .{end}# two{end}S1F3 W .{end}* three{end}S1F5 W .\n"
+    library = read_all(text)
+    assert [message.function for message in library.messages] == [1, 3, 5]
+    assert library.counts == {"line end": 1, "comment": 1}
+    assert [note.line for note in library.notes] == [1, 5]
+    [problem] = load(f"S1F1 W .{end}S1F2 %{end}S1F3 .\n").problems
+    assert (problem.line, problem.column) == (2, 6)
+    # In a string it is a character, as for the strict reader.
+    strict = f"S1F2 <A 'a{end}b'> .\n"
+    if end.isascii():
+        assert list(read_all(strict).messages) == parse(strict)
+
+
 def test_bytes_that_may_be_hexadecimal_are_read_as_the_caller_says() -> None:
     text = "S1F2 <B 80 5 100>.\nS1F4 <B A4 10>.\nS1F6 <B 10>.\nS1F8 <B 0x10 9>."
     unsaid = load(text)

@@ -126,10 +126,6 @@ class _Reader:
         self, text: str, binary: Binary | None, escapes: bool, text_encoding: str | None
     ) -> None:
         self._notes = Notes()
-        if "\r" in text and "\n" not in text:
-            # Comments end with their line.
-            text = text.replace("\r", "\n")
-            self._notes.add("line end", "lines end with carriage returns: they are line feeds", 0)
         if text.endswith("\x1a"):
             # As DOS ended its files.
             text = text.rstrip("\x1a")
@@ -152,10 +148,10 @@ class _Reader:
             last = problems[MOST_PROBLEMS - 1]
             what = f"{MOST_PROBLEMS} problems: what is behind this one is not told, or not read"
             problems[MOST_PROBLEMS - 1 :] = [OffsetError(what, last.offset)]
-        found = places(self._text, (fault.offset for fault in problems))
+        found = places(self._parser.lines, (fault.offset for fault in problems))
         return Library(
             messages,
-            self._notes.all(self._text),
+            self._notes.all(self._parser.lines),
             MappingProxyType(dict(self._notes.counts)),
             tuple(
                 SmlError(fault.problem, *place)

@@ -26,7 +26,18 @@ from typing import Final
 
 from hsms_engine.secs2 import MAX_DEPTH, MAX_LENGTH, Item, L, Leaf
 from hsms_engine.sml.errors import OffsetError, SmlError
-from hsms_engine.sml.lexer import PLAIN_LIST, QUOTES, Lexer, Token, shown
+from hsms_engine.sml.lexer import (
+    BLANKS,
+    CORE,
+    HEAD,
+    LONGEST_NAME,
+    PLAIN_LIST,
+    QUOTES,
+    START,
+    Lexer,
+    Token,
+    shown,
+)
 from hsms_engine.sml.loose import Loosener, is_number
 from hsms_engine.sml.nodes import (
     Direction,
@@ -69,23 +80,12 @@ _DIRECTIONS: Final[dict[str, Direction]] = {
 }
 # From here on, what only the lenient reader knows.
 _LOOSE_VALUES: Final = _VALUES | {"escaped", "odd", "comma"}
-_CORE: Final = r"""
-    [Ss] [ \t]* ([0-9]{1,3}) [ \t]* [,/_.-]? [ \t]* [Ff] [ \t]* ([0-9]{1,3})
-    (?: [ \t_-]* ([Ww]) (?![0-9A-Za-z_]) )? (?![0-9A-Za-z_])
-"""
-_LOOSE_HEADER: Final = re.compile(rf"([{QUOTES}])? {_CORE} (?(1) [ \t]* [{QUOTES}] )", re.VERBOSE)
-# The same without groups, where it is only looked for.
-_HEAD: Final = rf"""
-    [{QUOTES}]? {_CORE.replace("([", "(?:[")}
-"""
-_COLON: Final = re.compile(rf"\s*+ : \s*+ (?={_HEAD})", re.VERBOSE)
-_OPENED: Final = re.compile(rf"< \s*+ {_HEAD}", re.VERBOSE)
-_EARLY_WAIT: Final = re.compile(rf"[Ww] [ \t]+ (?={_HEAD})", re.VERBOSE)
-# A name is in one line, and not long.
-_LONGEST_NAME: Final = 200
-_NAME: Final = rf"[^\n<>]{{1,{_LONGEST_NAME}}}? [:=] \s*+ (?={_HEAD})"
+_LOOSE_HEADER: Final = re.compile(rf"([{QUOTES}])? {CORE} (?(1) [ \t]*+ [{QUOTES}] )", re.VERBOSE)
+_COLON: Final = re.compile(rf"\s*+ : \s*+ (?={HEAD})", re.VERBOSE)
+_OPENED: Final = re.compile(rf"< \s*+ {HEAD}", re.VERBOSE)
+_EARLY_WAIT: Final = re.compile(rf"[Ww] [ \t]+ (?={HEAD})", re.VERBOSE)
 _NAMED: Final = re.compile(
-    rf"(?P<name> [^\n<>]{{1,{_LONGEST_NAME}}}? ) [:=] (?=\s*+ {_HEAD})", re.VERBOSE
+    rf"(?P<name> [^\n<>]{{1,{LONGEST_NAME}}}? ) [:=] (?=\s*+ {HEAD})", re.VERBOSE
 )
 _COMMENT: Final = re.compile(r"/\*.*?\*/")
 _COMMA_COUNT: Final = re.compile(rf",[ \t]*([0-9]{{1,9}})(?=[\s<>,{QUOTES}])")
@@ -99,15 +99,13 @@ _BARE: Final = re.compile(
 _BARE_END: Final = re.compile(r"[ \t]*+>")
 _REST: Final = re.compile(r"[^>\n]*+")
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
-# Where the reader goes on after a problem: a header at the beginning of a line, with its name, or
-# behind what ends a statement. Comments and strings are passed over.
+_START: Final = re.compile(START, re.VERBOSE)
+# Where the reader goes on after a problem: at the beginning of a line, or behind what ends a
+# statement. Comments and strings are passed over.
 _RESUME: Final = re.compile(
     rf"""
-      ^ [ \t]*+ (?P<start>)
-        (?: [{QUOTES}] [^\n{QUOTES}]{{1,{_LONGEST_NAME}}} [{QUOTES}] \s*+ :? \s*+ (?={_HEAD})
-          | {_NAME} )?
-        (?P<head> <? [ \t]* {_HEAD} )
-    | [.;>] [ \t]*+ (?P<behind> <? [ \t]* {_HEAD} )
+      ^ {START}
+    | [.;>] {BLANKS} (?P<behind> (?: [Ww] [ \t]++ )?+ <?+ [ \t]*+ {HEAD} )
     | (?P<open> /\* )
     | (?P<other> //[^\n]* | \#[^\n]* | "[^"\n]*" | '[^'\n]*' )
     """,
@@ -222,6 +220,12 @@ class Parser:
         self._names: list[tuple[tuple[int, ...], Token]] = []
         # Whether items may have names: not where there is no statement to keep them.
         self._is_named = False
+        # Where the leaf that is not closed may have taken the beginning of the next statement.
+        self._taken: int | None = None
+        # Before it, all has been read once: the reader goes back only behind it.
+        self._furthest = 0
+        # Up to here, the line of the header goes on.
+        self._same_line = 0
         self._advance(0)
 
     @property
@@ -239,6 +243,11 @@ class Parser:
         """How many comments were read so far."""
         return self._lexer.comments
 
+    @property
+    def lines(self) -> str:
+        """The text, with each end of a line as a line feed."""
+        return self._lexer.lines
+
     def statements(self) -> Iterator[Statement]:
         while not self.is_at_end:
             yield self.statement()
@@ -247,6 +256,9 @@ class Parser:
         self._depth = 0
         self._names.clear()
         self._is_named = True
+        self._taken = None
+        if self._lexer.over_lines != self.offset:
+            self._lexer.over_lines = None
         opened = self._opens_message()
         if opened:
             self._note("header", "the message is in angle brackets")
@@ -306,6 +318,10 @@ class Parser:
     def resume(self, start: int, fault: int) -> bool:
         """Go on behind a fault in the statement that begins at ``start``; false if none follows."""
         limit = max(fault, self.offset, start + 1)
+        places = [at for at in (self._taken, self._lexer.over_lines) if at is not None]
+        if places and start >= self._furthest:
+            self._furthest = limit
+            limit = max(min(limit, *places), start + 1)
         found = self._next_start(start, limit)
         if found is not None:
             self._advance(found)
@@ -313,23 +329,29 @@ class Parser:
 
     def _next_start(self, start: int, limit: int) -> int | None:
         """Where the first statement begins whose header is not before ``limit``."""
-        text = self._text
-        before = text[max(limit - _LONGEST_NAME, start + 1) : limit].rstrip(" \t")[-1:]
-        is_here = before in _ENDS and _LOOSE_HEADER.match(text, limit) is not None
+        lines = self._lexer.lines
+        before = self._lexer.before(limit)
+        is_here = before in _ENDS and _LOOSE_HEADER.match(lines, limit) is not None
         # The name of that statement may have been read as a part of this one.
-        offset = text.find("\n", max(limit - 2 * _LONGEST_NAME, start), limit)
+        offset = lines.find("\n", max(limit - 2 * LONGEST_NAME, start), limit)
         offset = limit if offset < 0 else offset
-        while match := _RESUME.search(text, offset):
+        while match := _RESUME.search(lines, offset):
             offset = match.end()
             kind = match.lastgroup
-            if kind in {"head", "behind"} and match.start(kind) >= limit:
-                if is_here and match.start(kind) > limit:
-                    break
-                return match.start("start" if kind == "head" else kind)
             if kind == "open":
                 # What follows one that is never closed may be meant as messages.
                 with suppress(OffsetError):
                     offset = self._lexer.behind_comment(match.start())
+                if self._lexer.before(match.start()) not in {"", "\n"}:
+                    continue
+                behind = _START.match(lines, offset)
+                if behind is None:
+                    continue
+                match, kind, offset = behind, "head", behind.end()
+            if kind in {"head", "behind"} and match.start(kind) >= limit:
+                if is_here and match.start(kind) > limit:
+                    break
+                return match.start("start" if kind == "head" else kind)
         return limit if is_here else None
 
     # Statements
@@ -342,6 +364,7 @@ class Parser:
         name, token = self._named()
         stream, function, wait = self._header(token)
         head = _Head(name, stream, function, False, None, token.offset)
+        self._same_line = token.offset
         for each in (early, wait):
             if each is not None:
                 head = self._with_wait(head, each)
@@ -471,7 +494,10 @@ class Parser:
             self._take()
             return head
         # The next line may begin the next message.
-        if "\n" in self._text[head.offset : token.offset] or self._is_header(token):
+        if self._lexer.lines.find("\n", self._same_line, token.offset) >= 0:
+            return None
+        self._same_line = token.offset
+        if self._is_header(token):
             return None
         if word in {"'W'", '"W"', "WAIT"}:
             self._note("W", f"{token} is W")
@@ -593,12 +619,18 @@ class Parser:
     def _leaf(self, name: str, start: Token, count: Token | None) -> Item:
         kinds = _VALUES if self._loosener is None else _LOOSE_VALUES
         values: list[Token] = []
+        taken: int | None = None
         self._inner_name()
         while self._token.kind in kinds:
-            if self._token.kind == "word" and self._begins_statement():
-                break
+            if self._begins_statement():
+                if self._token.kind == "word":
+                    break
+                # Text that is closed may look like a header.
+                taken = self.offset if taken is None else taken
             values.append(self._take())
         self._inner_name()
+        if self._token.text != ">":
+            self._taken = taken
         self._close(start, "a value")
         if count is not None and count.kind == "bound" and not values:
             self._require_no_value(name, count)
@@ -609,12 +641,13 @@ class Parser:
         return item
 
     def _begins_statement(self) -> bool:
-        """Whether the token is a header that begins a line: then an item before it is not
-        closed."""
-        if self._loosener is None or not _HEADER.fullmatch(self._token.text):
-            return False
-        before = self._text[max(self.offset - _LONGEST_NAME, 0) : self.offset]
-        return before.rstrip(" \t")[-1:] == "\n"
+        """Whether the token begins a line as a statement does: an item before it may be open."""
+        return (
+            self._loosener is not None
+            and self._token.kind in _NAMES
+            and self._lexer.before(self.offset) == "\n"
+            and _START.match(self._lexer.lines, self.offset) is not None
+        )
 
     def _require_no_value(self, name: str, count: Token) -> None:
         if count.text[0] == "," and name not in _TEXTS and count.text.strip(", \t0"):
