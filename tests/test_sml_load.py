@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsms_engine.secs2 import A
+from hsms_engine.secs2 import A, C
 from hsms_engine.sml import (
     Library,
     NoteKind,
@@ -56,6 +56,9 @@ ROWS: list[tuple[str, str, str]] = [
     ("S1F2 <ASCII [7] a 100 %> .", "S1F2 <A 'a 100 %'> .", "bare text type"),
     ("S1F2 <A,5 12345>", "S1F2 <A '12345'> .", "bare text"),
     ("S1F2 <A,2 65 66>", "S1F2 <A 65 66> .", "count"),
+    ("S1F2 <A,6 text >", "S1F2 <A 'text'> .", "bare text count"),
+    ("S1F2 <A,5 text >", "S1F2 <A 'text '> .", "bare text"),
+    ("S1F2 <A,9 a /* b */>", "S1F2 <A 'a /* b */'> .", "bare text"),
     # Names.
     ("Are You There:'S1F1' W .", "'Are You There': S1F1 W .", "name"),
     ("'Ask Online': 'S1F17' W .", "'Ask Online': S1F17 W .", ""),
@@ -87,6 +90,10 @@ ROWS: list[tuple[str, str, str]] = [
     ),
     ("S1F1 <A> W . W S1F3 .", "S1F1 W <A> . S1F3 W .", "W W"),
     ("S1F1 W W", "S1F1 W .", "W"),
+    ("W S1F1\nW S1F3\nW S1F5", "S1F1 W . S1F3 W . S1F5 W .", "W W W"),
+    ("W S1F1 <A>\nW S1F3 <A>", "S1F1 W <A> . S1F3 W <A> .", "W W"),
+    ("S1F2 <A>\nW S1F3", "S1F2 <A> . S1F3 W .", "W"),
+    ("S1F2\nW S1F3", "S1F2 . S1F3 W .", "W"),
     # Truth.
     ("S1F2 <BOOLEAN 0x01 0x00 00 0xFF>", "S1F2 <BOOLEAN T F F T> .", "truth truth truth truth"),
     ("S1F2 <BOOLEAN 'TRUE' \"f\">", "S1F2 <BOOLEAN T F> .", "quotes quotes"),
@@ -162,6 +169,7 @@ ROWS: list[tuple[str, str, str]] = [
     ("S1F2 <U4 100,200>", "S1F2 <U4 100 200> .", "comma"),
     ("S1F2 <U4 [2] 1,000>", "S1F2 <U4 1 0> .", "comma"),
     ("S1F2 <F4 1,2,3> S1F4 <F8 1.5,2.5>", "S1F2 <F4 1 2 3> . S1F4 <F8 1.5 2.5> .", "comma comma"),
+    ("S1F2 <F4 [4] 1,5,2,7>", "S1F2 <F4 1 5 2 7> .", "comma"),
     (
         "S1F2 <U4 '5' 0XFF +1 0Ah 5.0 1E3>",
         "S1F2 <U4 5 255 1 10 5 1000> .",
@@ -221,6 +229,15 @@ PROBLEMS: list[tuple[str, int, int, str]] = [
     ("S1F2 <F4 1,5>", 1, 10, "1,5 may be one number or two: write a point or a blank"),
     ("S1F2 <F4 1,5 2,5>", 1, 10, "1,5 may be one number or two"),
     ("S1F2 <U4 1,000>", 1, 10, "1,000 may be one number or two"),
+    ("S1F2 <U4 [1] 1,234>", 1, 14, "1,234 may be one number or two"),
+    ("S1F2 <F4 1,5,2,7>", 1, 10, "1,5 may be one number or two"),
+    ("S1F2 <U4,2,3>", 1, 9, ",2 may be a count, or a value: write a count as [1]"),
+    ("S1F2 <A,5 hello /* c */>", 1, 6, "hello /* c */ may be text, or text and a comment: text"),
+    ("S1F2 <A,9 abc <A,1 x>", 1, 15, "expected a value or >, found <"),
+    ("S1F1 Wait: false .", 1, 12, "false behind S1F1 may be said of its W: write W or nothing"),
+    ("S1F1 wait=false .", 1, 11, "false behind S1F1 may be said of its W"),
+    ("S1F1 No W .", 1, 6, "No behind S1F1 may be said of its W"),
+    ("S1F1 W without .", 1, 8, "without behind S1F1 may be said of its W"),
     ("S1F2 <U4 1.5>", 1, 10, "expected an integer, found 1.5"),
     ("S1F2 <U4 1e99>", 1, 10, "expected an integer, found 1e99"),
     ("S1F2 <U4 1.2.3>", 1, 10, "expected an integer, found 1.2"),
@@ -414,6 +431,14 @@ def test_bytes_that_may_be_hexadecimal_are_read_as_the_caller_says() -> None:
         assert list(library.messages) == parse(
             f"S1F2 <B {first}>. S1F4 <B 164 16>. S1F6 <B {third}>. S1F8 <B 16 9>."
         )
+    # Two digits each, and a zero before one: so bytes are written in hexadecimal.
+    padded = "S1F2 <B [3] 00 81 01>."
+    [problem] = load(padded).problems
+    assert problem.problem.startswith("81 is 81 in decimal and 129 in hexadecimal, and a byte")
+    assert read_all(padded, binary="hex").messages == (parse_one("S1F2 <B 0 129 1>"),)
+    assert read_all(padded, binary="decimal").messages == (parse_one("S1F2 <B 0 81 1>"),)
+    assert read_all("S1F2 <B 00 81 100>.").messages == (parse_one("S1F2 <B 0 81 100>"),)
+    assert read_all("S1F2 <B 00 01>.").messages == (parse_one("S1F2 <B 0 1>"),)
     # Nothing else in the file is hexadecimal: it is as the grammar has it.
     assert read_all("S1F6 <B 10>.").messages == read_all("S1F6 <B 0x0A>.").messages
 
@@ -430,9 +455,26 @@ def test_escapes_are_read_only_when_that_is_said() -> None:
     assert read_all(r"S1F2 <A 'C:\new'>").messages == (parse_one(r"S1F2 <A 'C:\new'>"),)
     [problem] = load(r"S1F2 <A 'C:\new\q'>", escapes=True).problems
     assert (problem.problem, problem.column) == (r"the escape \q is unknown", 16)
+    [problem] = load(r"S1F2 <A 'x\012'>", escapes=True).problems
+    assert problem.problem == r"the escape \012 is unknown"
     lines = read_all('S1F2 <A "a\\"\nb">', escapes=True)
     assert lines.messages == (parse_one("S1F2 <A 'a\"' 0x0A 'b'>"),)
     assert lines.counts == {"escape": 1, "lines": 1}
+
+
+def test_an_escape_beyond_ascii_is_a_byte_in_any_encoding() -> None:
+    text = r"S1F2 <A '\xB0\xa1x\\xB0\x41é\n'> ."
+    library = read_all(text, escapes=True, text_encoding="gbk")
+    assert library.messages[0].item == A(b"\xb0\xa1x\\xB0A\xa8\xa6\n")
+    assert read_all(r"S1F2 <C '\xC3\xA9'>", escapes=True).messages[0].item == C("é")
+
+
+def test_a_count_of_text_without_quotes_is_in_bytes() -> None:
+    library = read_all("S1F2 <A,2 温> . S1F4 <A,1 温> .", text_encoding="gbk")
+    assert [message.item for message in library.messages] == [A(b"\xce\xc2")] * 2
+    assert [note.text for note in library.notes if note.kind == "count"] == [
+        "the count is 1, but 2 follow"
+    ]
 
 
 def test_a_library_is_a_mapping_of_the_messages_with_a_name() -> None:
@@ -598,7 +640,16 @@ HOSTILE = {
     "stars": "*",
     "semicolons": " ;",
     "notes": "S1F13W\n",
+    "messages with semicolons": "S1F1;",
+    "long counts": "<A,999999 x>",
+    "bare text in a line": ". S1F2 <A,5 x ",
+    "words behind a header": "(a) ",
+    "comments behind line ends": "//\r",
+    "text over lines": "S1F1 <L <A 'a\n. S1F3 <L <A 'b'\nc'> ",
 }
+
+
+BEFORE = {"long counts": "S1F1 <L ", "words behind a header": "S1F1 "}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -608,10 +659,18 @@ def test_bad_text_takes_time_in_proportion_and_is_told_up_to_a_bound(
 ) -> None:
     piece = HOSTILE[name]
     # Long enough that anything quadratic would take minutes.
-    library = load(piece * (1_000_000 // len(piece)), escapes=escapes)
+    library = load(BEFORE.get(name, "") + piece * (1_000_000 // len(piece)), escapes=escapes)
     assert len(library.problems) <= MOST_PROBLEMS
     assert len(library.notes) <= MOST_NOTES
     assert all(len(error.source) < 100 for error in library.problems)
+
+
+@pytest.mark.parametrize(
+    "before", ["S1", "S1,", "S1F", "S1F3", "a: S1", "<S1", ". S1", "W", "'x'", "'x' :"]
+)
+def test_one_long_run_of_blanks_is_read_once(before: str) -> None:
+    library = load(f"S1F1 % .\n{before}{' ' * 1_000_000}x")
+    assert [message.function for message in library.messages] in ([], [3])
 
 
 def test_ten_thousand_unclosed_lists_are_problems_with_places() -> None:

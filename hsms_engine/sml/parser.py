@@ -65,6 +65,8 @@ _HEADER: Final = re.compile(r"[Ss]([0-9]{1,3})[Ff]([0-9]{1,3})")
 _MAX_STREAM: Final = 127
 _MAX_FUNCTION: Final = 255
 _ITEM: Final = (L, Leaf)
+# What may be said of a W, and then is no word to pass over.
+_SAID: Final = frozenset({"NO", "NOT", "NON", "NONE", "WITHOUT", "FALSE", "TRUE", "YES"})
 _VALUES: Final = frozenset({"string", "number", "word"})
 _NAMES: Final = frozenset({"string", "word", "escaped"})
 _TEXTS: Final = frozenset({"A", "C", "J"})
@@ -96,8 +98,7 @@ _BARE: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_BARE_END: Final = re.compile(r"[ \t]*+>")
-_REST: Final = re.compile(r"[^>\n]*+")
+_BARE_REST: Final = re.compile(r"([^<>\n]*+)>")
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 _START: Final = re.compile(START, re.VERBOSE)
 # Where the reader goes on after a problem: at the beginning of a line, or behind what ends a
@@ -268,7 +269,7 @@ class Parser:
         if self._token.text == "<" and not self._opens_message():
             item = self.item()
             self._item_name(())
-            if self._loosener is not None and self._is_wait():
+            if self._loosener is not None and self._is_wait() and not self._is_next_wait(head):
                 self._note("W", f"the W of {head} is behind its item")
                 head = self._with_wait(head, self._take())
         if opened and not self._skip(">"):
@@ -424,6 +425,15 @@ class Parser:
             return True
         return self._token.text in {"W", "w"} and not self._is_before_colon()
 
+    def _is_next_wait(self, head: _Head) -> bool:
+        """Whether the W begins the line of the next message, where this one can have none."""
+        return (
+            self._loosener is not None
+            and (head.wait or head.function % 2 == 0)
+            and self._lexer.before(self.offset) == "\n"
+            and _EARLY_WAIT.match(self._text, self.offset) is not None
+        )
+
     def _is_header(self, token: Token) -> bool:
         if token.kind in {"word", "string"} and _HEADER.fullmatch(token.text.strip("'\"")):
             return True
@@ -469,6 +479,8 @@ class Parser:
         token = self._token
         word = token.text.upper()
         if self._is_wait():
+            if self._is_next_wait(head):
+                return None
             if token.kind == "wait" and word != "[W]":
                 self._note("W", f"{token} is W")
             return self._with_wait(head, self._take())
@@ -488,6 +500,7 @@ class Parser:
         word = token.text.upper()
         if token.text == "=":
             self._take()
+            self._require_unsaid(head, head.wait)
             return self._with_name(head, self._take())
         if token.text == ":" or token.kind == "comma":
             self._note("header", f"{token} is behind {head}")
@@ -508,9 +521,16 @@ class Parser:
             return None
         if _type_of(token) is not None:
             raise self._error(f"expected <, found {token}", token)
+        self._require_unsaid(head, True)
         self._note("passed over", f"{token} behind {head}")
         self._take()
         return head
+
+    def _require_unsaid(self, head: _Head, may_be_said: bool) -> None:
+        if may_be_said and self._token.text.upper() in _SAID:
+            raise self._error(
+                f"{self._token} behind {head} may be said of its W: write W or nothing"
+            )
 
     def _with_name(self, head: _Head, token: Token) -> _Head:
         if token.kind not in _NAMES:
@@ -591,30 +611,43 @@ class Parser:
         if match is None:
             return None
         begin = match.end()
+        rest = _BARE_REST.match(self._text, begin)
+        if rest is None:
+            return None
+        name = ALIASES.get(match[1].upper(), match[1].upper())
         length = int(match[3] or match[4])
-        rest = _REST.match(self._text, begin)
-        assert rest is not None  # it may be empty
-        text, end = self._text[begin : begin + length], _BARE_END.match(self._text, begin + length)
-        pieces = rest[0].split()
+        text = rest[1].rstrip(" \t")
+        # Blanks at the end may be counted too.
+        blanks = length - self._bare_length(name, text)
+        pieces = text.split()
         is_codes = all(map(is_number, pieces))
-        if end is not None and len(text) == length and not {">", "\n"}.intersection(text):
+        if 0 <= blanks <= len(rest[1]) - len(text):
+            text = rest[1][: len(text) + blanks]
             if is_codes and (match[2] is None or len(pieces) == length):
                 raise self._error(
                     f"{shown(text)} may be text or the codes of bytes: text needs quotes", start
                 )
-        elif match[2] is None or is_codes or '"' in rest[0] or "'" in rest[0]:
+        elif match[2] is None or is_codes or '"' in text or "'" in text:
             return None
         else:
-            text, end = rest[0].strip(), _BARE_END.match(self._text, rest.end())
-            if end is None:
-                return None
-            self._note("count", unfit(match[3], len(text)), start)
-        name = ALIASES.get(match[1].upper(), match[1].upper())
+            text = text.strip()
+            if "/*" in text:
+                raise self._error(
+                    f"{shown(text)} may be text, or text and a comment: text needs quotes", start
+                )
+            self._note("count", unfit(match[3], self._bare_length(name, text)), start)
         if name != match[1].upper():
             self._note("type", other_word(match[1]), start)
         self._note("bare text", f"{shown(text)} has no quotes", start)
-        self._advance(end.end())
+        self._advance(rest.end())
         return self._made(name, (Token("string", f'"{text}"', begin),), start)
+
+    def _bare_length(self, name: str, text: str) -> int:
+        """The length that a count has to have: in bytes, when the text can be encoded."""
+        try:
+            return len(self._makers[name]((Token("string", f'"{text}"', 0),)))
+        except ValueError:
+            return len(text)
 
     def _leaf(self, name: str, start: Token, count: Token | None) -> Item:
         kinds = _VALUES if self._loosener is None else _LOOSE_VALUES
@@ -784,6 +817,8 @@ class Parser:
             return None
         is_near = name == "L" or token.offset == kind.offset + len(kind.text)
         if is_near and (match := _COMMA_COUNT.match(self._text, token.offset)):
+            if name != "L" and name not in _TEXTS and self._text[match.end()] == ",":
+                raise self._error(f"{match[0]} may be a count, or a value: write a count as [1]")
             self._advance(match.end())
             return Token("bound", match[0], token.offset)
         if name == "L" and token.kind == "number" and token.text.isdigit():
