@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from hypothesis import example as with_example
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -155,6 +156,10 @@ ROWS: list[tuple[str, str, str]] = [
     ("S1F1 W: <L>", "S1F1 W <L> .", "header"),
     ("S1F1: <L>", "S1F1 <L> .", "header"),
     ("S1F1, W", "S1F1 W .", "header"),
+    ("<S1F1 W Primary>", "S1F1 W .", "header passed over"),
+    ("S1F1 Primary <A>", "S1F1 <A> .", "passed over"),
+    ("S1F1\nL: S1F3", "S1F1 . L: S1F3 .", ""),
+    ("S1F1\nL and so on: S1F3", "S1F1 . 'L and so on': S1F3 .", "name"),
     ("S1F1 W (Are You There) [H] Reply .", "S1F1 W .", "passed over passed over passed over"),
     # Text.
     ("S1F2 <A 'two\nlines'>", "S1F2 <A 'two' 0x0A 'lines'> .", "lines"),
@@ -257,6 +262,10 @@ PROBLEMS: list[tuple[str, int, int, str]] = [
     ("S1F2 <V 5>", 1, 9, "expected nothing or >, found 5"),
     ("S1F2 <Q>", 1, 7, "expected an item type (L, A, U4, ...), found Q"),
     ("S1F2 L <A>", 1, 6, "expected <, found L"),
+    ("S1F2\nL <A>", 2, 1, "expected <, found L"),
+    ("S1F13 W\nL [2]\n <A 'x'>\n <A 'y'> .", 2, 1, "expected <, found L"),
+    ("S1F4 Host Command Send\nS1F6\n<L>", 1, 6, "Host behind S1F4, and no item or full stop: a"),
+    ("S1F4: Are You There\nS1F6 .", 1, 7, "Are behind S1F4, and no item or full stop: a"),
     ("S1F2 = 5", 1, 8, "expected a name, found 5"),
     ("S1F2 <L <A> = 5>", 1, 15, "expected a name, found 5"),
     ("S1F2 <A> <A>", 1, 10, "expected the end of S1F2, found <"),
@@ -712,6 +721,84 @@ def test_what_the_strict_reader_reads_the_lenient_one_reads_as_the_same(text: st
     assert list(library.messages) == strict
     assert library.problems == ()
     assert {note.text for note in library.notes} <= {"another message is called a too"}
+
+
+@st.composite
+def strict_texts(draw: st.DrawFn) -> str:
+    """Messages as the grammar has them, with names that are something else elsewhere."""
+    pieces = []
+    for _ in range(draw(st.integers(1, 4))):
+        name = st.sampled_from(
+            [
+                "a",
+                "W",
+                "w",
+                "Wait",
+                "No",
+                "INPUT",
+                "l",
+                "U4",
+                "V",
+                "S1F3",
+                "S1F3W",
+                "S1-F3",
+                "W-1",
+                "'S1F3'",
+                "'Go Online'",
+                '"W S1F1"',
+                "'W'",
+                "'a: S1F9'",
+                '"="',
+            ]
+        )
+        if draw(st.booleans()):
+            pieces += [draw(name), ":"]
+        pieces.append(draw(st.sampled_from(["S1F1", "'S1F2'", '"s2f17"', "S1F3"])))
+        pieces += draw(st.lists(st.sampled_from(["W", "[W]", "H->E", "INPUT"]), max_size=2))
+        item = st.sampled_from(
+            [
+                "<A 'x'>",
+                "<A [1] 5>",
+                "<A [2] 65 66>",
+                "<A 'S1F3'>",
+                "<L <B 0x80> <A> = W>",
+                "<U4>",
+                "<A 'a' 'S1F3' 0x41>",
+                "<F4 1.5 2>",
+                "<BOOLEAN T F>",
+                "<C 13 'x'>",
+                "<B 80 5>",
+            ]
+        )
+        if draw(st.booleans()):
+            pieces.append(draw(item))
+            if draw(st.booleans()):
+                pieces += ["=", draw(name)]
+        pieces += draw(st.sampled_from([[], ["."]]))
+    gap = st.sampled_from([" ", "\n", " /* c */ ", "\n// S1F9 :\n", " # : S1F9\n", "\t\n "])
+    return "".join(f"{piece}{draw(gap)}" for piece in pieces)
+
+
+@given(strict_texts())
+@with_example('S1F1 "Go Online": S1F17 W .')
+@with_example("S1F1 l : /* c */ S1F3")
+@with_example("S1F1 U4 /* c */ : S1F2 .")
+@with_example("S1F1 W /* c */ : S1F2 .")
+@with_example("S1F2 <A [1] 5>")
+@with_example("S1F1 S1F3 # a: S1F9\n")
+@with_example("S1F1 /* a: S1F9 */ S1F3")
+@with_example("S1F1 S1F3 // a: S1F9")
+@with_example("S1F1 S1F1 S1F1 a : S1F1")
+@with_example("S1F1 'W' : S1F1")
+@with_example("S1F1 Wait : S1F1")
+def test_any_message_of_the_grammar_is_read_by_both_as_the_same(text: str) -> None:
+    try:
+        strict = parse(text)
+    except SmlError:
+        return
+    library = load(text)
+    assert [error.problem for error in library.problems] == []
+    assert list(library.messages) == strict
 
 
 @st.composite

@@ -76,12 +76,16 @@ HEAD: Final = rf"""
 # A name is in one line, and not long.
 LONGEST_NAME: Final = 200
 """The longest name without a note, and how far the beginning of a line is looked for."""
+NAME: Final = rf"""
+    (?: /\* (?:[^*\n]|\*(?!/)){{0,{LONGEST_NAME}}}+ \*/ | (?!/[/*]) [^\n<>] ){{1,{LONGEST_NAME}}}?
+"""
+"""A name without quotes, with comments in it; for an expression that is verbose."""
 BLANKS: Final = r"(?:[^\S\n]|\ufeff)*+"
 START: Final = rf"""
     {BLANKS} (?P<start>) (?: /\* (?:[^*\n]|\*(?!/))*+ \*/ {BLANKS} )*+
     (?: [Ww] [ \t]++
       | [{QUOTES}] [^\n{QUOTES}]{{1,{LONGEST_NAME}}} [{QUOTES}] \s*+ :?+ \s*+ (?={HEAD})
-      | (?!//|\#) [^\n<>]{{1,{LONGEST_NAME}}}? [:=] \s*+ (?={HEAD}) )?
+      | (?!\#) {NAME} [:=] \s*+ (?={HEAD}) )?
     (?P<head> <?+ [ \t]*+ {HEAD} )
 """
 """A statement from the beginning of its line on: comments, W or a name, and the header."""

@@ -31,6 +31,7 @@ from hsms_engine.sml.lexer import (
     CORE,
     HEAD,
     LONGEST_NAME,
+    NAME,
     PLAIN_LIST,
     QUOTES,
     START,
@@ -83,12 +84,9 @@ _DIRECTIONS: Final[dict[str, Direction]] = {
 # From here on, what only the lenient reader knows.
 _LOOSE_VALUES: Final = _VALUES | {"escaped", "odd", "comma"}
 _LOOSE_HEADER: Final = re.compile(rf"([{QUOTES}])? {CORE} (?(1) [ \t]*+ [{QUOTES}] )", re.VERBOSE)
-_COLON: Final = re.compile(rf"\s*+ : \s*+ (?={HEAD})", re.VERBOSE)
 _OPENED: Final = re.compile(rf"< \s*+ {HEAD}", re.VERBOSE)
 _EARLY_WAIT: Final = re.compile(rf"[Ww] [ \t]+ (?={HEAD})", re.VERBOSE)
-_NAMED: Final = re.compile(
-    rf"(?P<name> [^\n<>]{{1,{LONGEST_NAME}}}? ) [:=] (?=\s*+ {HEAD})", re.VERBOSE
-)
+_NAMED: Final = re.compile(rf"(?P<name> {NAME} ) [:=] (?=\s*+ {HEAD})", re.VERBOSE)
 _COMMENT: Final = re.compile(r"/\*.*?\*/")
 _COMMA_COUNT: Final = re.compile(rf",[ \t]*([0-9]{{1,9}})(?=[\s<>,{QUOTES}])")
 _BARE: Final = re.compile(
@@ -227,6 +225,8 @@ class Parser:
         self._furthest = 0
         # Up to here, the line of the header goes on.
         self._same_line = 0
+        # The first word behind the header that was passed over.
+        self._words: Token | None = None
         self._advance(0)
 
     @property
@@ -274,7 +274,7 @@ class Parser:
                 head = self._with_wait(head, self._take())
         if opened and not self._skip(">"):
             raise self._error(f"expected > at the end of {head}, found {self._token}")
-        self._end(head, item is not None)
+        self._end(head, item is not None, opened)
         return Statement(
             head.name,
             head.stream,
@@ -366,6 +366,7 @@ class Parser:
         stream, function, wait = self._header(token)
         head = _Head(name, stream, function, False, None, token.offset)
         self._same_line = token.offset
+        self._words = None
         for each in (early, wait):
             if each is not None:
                 head = self._with_wait(head, each)
@@ -386,13 +387,15 @@ class Parser:
                     self._note("header", f"a colon is behind {token}", colon)
                     return None, token
             elif self._is_header(token):
-                if self._loosener is None or not self._is_word():
+                if self._loosener is None or not self._is_word() or self._is_header(self._token):
                     return None, token
             elif token.kind != "word" and self._loosener and self._is_header(self._token):
                 self._note("name", f"{token} names {self._token}", token)
                 return self._name(token), self._take()
         if self._loosener is not None:
-            if match := _NAMED.match(self._text, token.offset):
+            match = _NAMED.match(self._text, token.offset)
+            # Behind a header, a # begins a comment.
+            if match is not None and not ("#" in match["name"] and self._is_header(token)):
                 name = _COMMENT.sub("", match["name"]).strip()
                 if name[:1] in {'"', "'"} and name[1:-1] and name[-1] == name[0]:
                     name = name[1:-1]
@@ -417,8 +420,10 @@ class Parser:
 
     def _is_before_colon(self) -> bool:
         """Whether the token is the name of a message."""
-        end = self._token.offset + len(self._token.text)
-        return _COLON.match(self._text, end) is not None
+        with suppress(OffsetError):
+            colon = self._lexer.next(self._token.offset + len(self._token.text))
+            return colon.text == ":" and self._is_header(self._lexer.next(colon.offset + 1))
+        return False
 
     def _is_wait(self) -> bool:
         if self._token.kind == "wait":
@@ -510,7 +515,7 @@ class Parser:
         if self._lexer.lines.find("\n", self._same_line, token.offset) >= 0:
             return None
         self._same_line = token.offset
-        if self._is_header(token):
+        if self._is_header(token) or (token.kind in _NAMES and self._is_before_colon()):
             return None
         if word in {"'W'", '"W"', "WAIT"}:
             self._note("W", f"{token} is W")
@@ -522,6 +527,8 @@ class Parser:
         if _type_of(token) is not None:
             raise self._error(f"expected <, found {token}", token)
         self._require_unsaid(head, True)
+        if token.kind == "word" and self._words is None:
+            self._words = token
         self._note("passed over", f"{token} behind {head}")
         self._take()
         return head
@@ -556,7 +563,7 @@ class Parser:
             raise self._error(str(error), token) from None
         return name
 
-    def _end(self, head: _Head, has_item: bool) -> None:
+    def _end(self, head: _Head, has_item: bool, is_closed: bool) -> None:
         """Read what ends a statement, and see that nothing follows that belongs to none."""
         if self._loosener is None:
             self._skip(".")
@@ -568,9 +575,22 @@ class Parser:
             stops += 1
             self._take()
         if self._opens_message() or self._token.kind in {"end", *_NAMES}:
+            if not (stops or has_item or is_closed):
+                self._require_whole(head)
             return
         if not stops or (self._token.text == "<" and not has_item):
             raise self._error(f"expected the end of {head}, found {self._token}")
+
+    def _require_whole(self, head: _Head) -> None:
+        """Refuse a header without item and full stop that may be none, or has its item behind."""
+        if self._words is not None:
+            raise self._error(
+                f"{self._words} behind {head}, and no item or full stop: a message or a heading",
+                self._words,
+            )
+        is_name = self._is_before_colon() or _START.match(self._text, self.offset) is not None
+        if _type_of(self._token) is not None and not is_name:
+            raise self._error(f"expected <, found {self._token}")
 
     # Items
 
@@ -623,6 +643,9 @@ class Parser:
         is_codes = all(map(is_number, pieces))
         if 0 <= blanks <= len(rest[1]) - len(text):
             text = rest[1][: len(text) + blanks]
+            if is_codes and match[2] is None and len(pieces) == length:
+                # The grammar has these.
+                return None
             if is_codes and (match[2] is None or len(pieces) == length):
                 raise self._error(
                     f"{shown(text)} may be text or the codes of bytes: text needs quotes", start
