@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import tracemalloc
 from pathlib import Path
 from typing import get_args
@@ -515,7 +517,7 @@ def test_items_alone_and_answers_have_no_names() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["a\nb", "a'b\"c"])
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a'b\"c"])
 def test_a_name_that_cannot_be_written_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="a name is in one line, with one kind of quotes"):
         to_sml(Statement(name, 1, 1, False, None))
@@ -592,7 +594,8 @@ def test_a_file_that_is_not_in_its_encoding_says_at_which_byte(tmp_path: Path) -
     file.write_bytes("S1F1 W .\nS1F2 <C 'größe'> . // größe\nS1F3 W .".encode("latin-1"))
     library = load_file(file)
     assert [m.function for m in library.messages] == [1, 3]
-    text, byte = library.problems
+    # The problem of the file explains the others, and is the first one.
+    byte, text = library.problems
     assert (text.line, text.column) == (2, 9)
     assert (byte.line, byte.column) == (2, 12)
     assert (
@@ -611,6 +614,46 @@ def test_no_name_holds_what_could_not_be_read(text: str, tmp_path: Path) -> None
     file.write_bytes(text.encode("latin-1"))
     assert list(load_file(file)) == []
     assert load_file(file, encoding="latin-1")["größe"].function == 1
+
+
+def test_a_file_in_utf_16_without_its_mark_says_so_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "a.sml"
+    for encoding in ("utf-16-le", "utf-16-be", "utf-32-le"):
+        file.write_bytes("S1F1 W .\nS1F3 W .\n".encode(encoding))
+        [problem] = load_file(file).problems
+        assert problem.problem.startswith("unexpected '\\x00': in UTF-16, a file")
+        assert len(load_file(file, encoding=encoding).messages) == 2
+    # In a name, it is a character.
+    assert list(load("'a\0': S1F1 W .\nS1F2 %")) == ["a\0"]
+
+
+def test_the_problem_of_a_file_counts_among_the_most(tmp_path: Path) -> None:
+    file = tmp_path / "a.sml"
+    file.write_bytes(b"S1F2 %\n" * MOST_PROBLEMS + b"// \xff")
+    problems = load_file(file).problems
+    assert len(problems) == MOST_PROBLEMS
+    assert problems[0].problem.startswith("byte ")
+    assert problems[-1].problem.startswith("1000 problems: ")
+
+
+def test_what_a_byte_may_be_is_one_of_two_words() -> None:
+    with pytest.raises(ValueError, match="binary is 'decimal', 'hex' or None, not 'Hex'"):
+        load("S1F1", binary="Hex")  # type: ignore[arg-type]  # as a caller without types gives it
+
+
+def test_a_library_can_be_pickled_and_copied() -> None:
+    library = load("a: S1F13W\n// b\nS1F2 %")
+    for other in (pickle.loads(pickle.dumps(library)), copy.deepcopy(library)):
+        assert (other.messages, other.notes, other.counts, other.comments) == (
+            library.messages,
+            library.notes,
+            library.counts,
+            1,
+        )
+        assert list(map(str, other.problems)) == list(map(str, library.problems))
+        assert other["a"] == library["a"]
+        with pytest.raises(TypeError):
+            other.counts["W"] = 1
 
 
 def test_a_file_that_ends_in_the_middle_of_a_character_is_read(tmp_path: Path) -> None:

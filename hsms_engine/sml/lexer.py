@@ -270,7 +270,7 @@ class Lexer:
         assert blanks is not None  # there may be none
         offset = blanks.end()
         if self._notes is None:
-            raise OffsetError(_problem(text, offset), offset)
+            raise OffsetError(unexpected(text, offset), offset)
         # In this order: a line that is no comment is not read for each of its characters.
         if self._begins_line(offset) and (line := _LINE.match(text, offset)):
             self._note("comment", f"the rest of the line is a comment: {shown(line[0])}", offset)
@@ -284,7 +284,7 @@ class Lexer:
             return Token(kind, match[0], offset)
         if text[offset] in "\"'":
             return self._over_lines(offset)
-        raise OffsetError(_problem(text, offset), offset)
+        raise OffsetError(unexpected(text, offset), offset)
 
     def _begins_line(self, offset: int) -> bool:
         """Whether nothing of its line is before the offset, or for a ``*`` the end of an item."""
@@ -308,7 +308,8 @@ class Lexer:
         return self._string(match[0], offset)
 
 
-def _problem(text: str, offset: int) -> str:
+def unexpected(text: str, offset: int) -> str:
+    """What is wrong with what begins no token."""
     if text[offset] in "\"'":
         return "this string is not closed on its line: write a line feed as 0x0A after it"
     if text[offset] == "[":

@@ -393,7 +393,7 @@ class Parser:
                 self._note("name", f"{token} names {self._token}", token)
                 return self._name(token), self._take()
         if self._loosener is not None:
-            match = _NAMED.match(self._text, token.offset)
+            match = _NAMED.match(self._lexer.lines, token.offset)
             # Behind a header, a # begins a comment.
             if match is not None and not ("#" in match["name"] and self._is_header(token)):
                 name = _COMMENT.sub("", match["name"]).strip()
@@ -588,7 +588,9 @@ class Parser:
                 f"{self._words} behind {head}, and no item or full stop: a message or a heading",
                 self._words,
             )
-        is_name = self._is_before_colon() or _START.match(self._text, self.offset) is not None
+        is_name = (
+            self._is_before_colon() or _START.match(self._lexer.lines, self.offset) is not None
+        )
         if _type_of(self._token) is not None and not is_name:
             raise self._error(f"expected <, found {self._token}")
 
