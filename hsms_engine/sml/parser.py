@@ -1,19 +1,11 @@
-"""SML text as statements: recursive descent over the tokens, one method for each rule.
-
-::
-
-    text      =  { statement }
-    statement =  [ name ":" ] header { "W" | "[W]" | direction } [ item [ "=" name ] ] [ "." ]
-    name      =  word | string
-    header    =  S1F13 | 'S1F13'
-    direction =  H->E | H<-E | H<->E | INPUT | OUTPUT
-    item      =  "<" type [ "[3]" | "[0..8]" ] { value | item [ "=" name ] } ">"
+"""SML text as statements: recursive descent over the tokens, one method for each rule of the
+grammar in ``docs/sml.md``.
 
 Types and ``W`` may be in upper or lower case. The full stop is optional, because a header begins
 the next statement. Counts are compared with the number of elements. Answers have no names of items.
 
 With notes, the same parser is the lenient one: where a text leaves this grammar and has one
-meaning, there is a note, and it goes on. The page ``docs/sml.md`` has a table of what it reads.
+meaning, there is a note, and it goes on. The page has a table of what it reads.
 """
 
 from __future__ import annotations
