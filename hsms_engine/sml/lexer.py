@@ -125,6 +125,7 @@ _RUNAWAY: Final = re.compile(
 def plain(escapes: bool, lenient: bool) -> re.Pattern[str]:
     """A plain leaf. Where a backslash is an escape, text with one is not plain."""
     bar = r"\\" if escapes else ""
+    comma = "," if lenient else ""
     bound = rf"{_BOUND} | {_COMMA_COUNT} (?=[\s\"'])" if lenient else r"(?!)"
     # Possessive throughout: it never looks back either. There is no o in the values, so that
     # Python's 0o17 is not plain.
@@ -133,8 +134,9 @@ def plain(escapes: bool, lenient: bool) -> re.Pattern[str]:
         \s*+ < \s*+
         (?P<type>  [A-Za-z][A-Za-z0-9]*+ ) (?![_-])
         (?: \s*+ \[ (?P<count> [0-9]{{1,9}} ) \] | (?: [ \t]*+ (?=\[) )?+ (?P<bound> {bound} ) )?+
-        (?: (?P<values> [0-9A-NP-Za-np-z+.\s-]*+ ) | \s*+ " (?P<double> [^"\n{bar}]*+ ) " \s*+
-                                             | \s*+ ' (?P<single> [^'\n{bar}]*+ ) ' \s*+ )
+        (?: (?P<values> [0-9A-NP-Za-np-z+.{comma}\s-]*+ )
+            | \s*+ " (?P<double> [^"\n{bar}]*+ ) " \s*+
+            | \s*+ ' (?P<single> [^'\n{bar}]*+ ) ' \s*+ )
         >
         """,
         re.VERBOSE,

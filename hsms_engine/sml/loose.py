@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 from hsms_engine.sml.errors import OffsetError
 from hsms_engine.sml.lexer import Token, shown
 from hsms_engine.sml.notes import Notes
-from hsms_engine.sml.values import TRUTHS, ValueTokenError, integer
+from hsms_engine.sml.values import COMMAS, TRUTHS, ValueTokenError, integer
 
 Binary: TypeAlias = Literal["decimal", "hex"]
 """What two digits in a ``B`` are."""
@@ -90,7 +90,7 @@ class Loosener:
             if count != len(tokens):
                 _require_list(name, values, tokens, count)
             first = next(token for token in values if token.kind == "comma")
-            self._notes.add("comma", "commas between values", first.offset)
+            self._notes.add("comma", COMMAS, first.offset)
         return tokens
 
     def _unquoted(self, tokens: Sequence[Token]) -> Iterator[Token]:
