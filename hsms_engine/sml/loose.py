@@ -58,9 +58,7 @@ class Loosener:
                 return list(map(self._integer, self._unquoted(tokens)))
 
     def text(self, token: Token) -> Token:
-        """A string of any kind as one of the grammar."""
-        if token.kind == "string":
-            return token
+        """A string with escapes as one of the grammar."""
         self._notes.add("escape", f"{token} has escapes", token.offset)
         text = _ESCAPE.sub(lambda match: _plain(match, token), token.text[1:-1])
         return Token("string", f'"{text}"', token.offset)

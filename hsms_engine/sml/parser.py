@@ -637,9 +637,6 @@ class Parser:
         is_codes = all(map(is_number, pieces))
         if 0 <= blanks <= len(rest[1]) - len(text):
             text = rest[1][: len(text) + blanks]
-            if is_codes and match[2] is None and len(pieces) == length:
-                # The grammar has these.
-                return None
             if is_codes and (match[2] is None or len(pieces) == length):
                 raise self._error(
                     f"{shown(text)} may be text or the codes of bytes: text needs quotes", start
