@@ -9,9 +9,9 @@
     > .
 
 ``parse`` and ``parse_item`` read it, ``to_sml`` writes it, ``parse(to_sml(x))`` is ``x``, and so is
-``parse(to_sml(x, encoding), encoding)`` for each encoding that text in A may have. See
-``lexer`` and ``parser`` for the grammar, ``values`` for what each type takes, ``nodes`` for the
-references in answers.
+``parse(to_sml(x, encoding), encoding)`` for each encoding that text in A may have. See the page
+``docs/sml.md`` for the grammar, ``values`` for what each type takes, ``nodes`` for the references
+in answers.
 
 SML comes from GW Associates, and every tool has its own dialect. ``load`` and ``load_file`` read
 what has one meaning, and say where a text is not as ``to_sml`` would have written it: see

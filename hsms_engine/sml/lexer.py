@@ -25,13 +25,19 @@ _SINGLE: Final = {False: r"[^'\n]*+", True: r"(?:[^'\\\n]|\\[^\n])*+"}
 _ARROW: Final = r"(?:[Hh]\s*+(?:<->|->|<-)\s*+[Ee]|[Ee]\s*+(?:<->|->|<-)\s*+[Hh])"
 
 
+# Ends of a line that the grammar takes for blanks, and other programs write.
+_ENDS: Final = r"\r\v\f\x1c-\x1e\x85\u2028\u2029"
+_LONE_END: Final = re.compile(rf"\r(?!\n)|[{_ENDS.removeprefix(chr(92) + 'r')}]")
+
+
 @cache
-def _tokens(escapes: bool) -> re.Pattern[str]:
+def _tokens(escapes: bool, lenient: bool) -> re.Pattern[str]:
+    rest = rf"[^\n{_ENDS if lenient else ''}]*+"
     return re.compile(
         rf"""
         [\s\ufeff]*+
         (?: (?P<sign>  [<>:=] )
-        | (?P<comment> //[^\n]* | \#[^\n]* )
+        | (?P<comment> //{rest} | \#{rest} )
         | (?P<open>    /\* )
         | (?P<string>  "{_DOUBLE[escapes]}" | '{_SINGLE[escapes]}' )
         | (?P<count>   \[\s*(?:[0-9]{{1,9}}\s*(?:\.\.\s*(?:[0-9]{{1,9}}\s*)?)?
@@ -56,6 +62,33 @@ _DOUBLES: Final = r"\u201c\u201d\u201e\u201f\u00ab\u00bb"
 _SINGLES: Final = r"\u2018\u2019\u201a\u201b\u2039\u203a"
 QUOTES: Final = rf"\"'{_DOUBLES}{_SINGLES}"
 """All quotation marks, for a set in a regular expression."""
+
+# How statements begin. A header has no group here but those of its numbers and its W.
+CORE: Final = r"""
+    [Ss] [ \t]*+ ([0-9]{1,3}) (?: [ \t]*+ [,/_.-] )?+ [ \t]*+ [Ff] [ \t]*+ ([0-9]{1,3})
+    (?: [ \t_-]*+ ([Ww]) (?![0-9A-Za-z_]) )?+ (?![0-9A-Za-z_])
+"""
+"""A header as the lenient reader takes it, without quotes; for an expression that is verbose."""
+HEAD: Final = rf"""
+    [{QUOTES}]? {CORE.replace("([", "(?:[")}
+"""
+"""The same without groups, where it is only looked for."""
+# A name is in one line, and not long.
+LONGEST_NAME: Final = 200
+"""The longest name without a note, and how far the beginning of a line is looked for."""
+NAME: Final = rf"""
+    (?: /\* (?:[^*\n]|\*(?!/)){{0,{LONGEST_NAME}}}+ \*/ | (?!/[/*]) [^\n<>] ){{1,{LONGEST_NAME}}}?
+"""
+"""A name without quotes, with comments in it; for an expression that is verbose."""
+BLANKS: Final = r"(?:[^\S\n]|\ufeff)*+"
+START: Final = rf"""
+    {BLANKS} (?P<start>) (?: /\* (?:[^*\n]|\*(?!/))*+ \*/ {BLANKS} )*+
+    (?: [Ww] [ \t]++
+      | [{QUOTES}] [^\n{QUOTES}]{{1,{LONGEST_NAME}}} [{QUOTES}] \s*+ :?+ \s*+ (?={HEAD})
+      | (?!\#) {NAME} [:=] \s*+ (?={HEAD}) )?
+    (?P<head> <?+ [ \t]*+ {HEAD} )
+"""
+"""A statement from the beginning of its line on: comments, W or a name, and the header."""
 # A count of another dialect, in brackets or behind a comma.
 _BOUND: Final = r"""\[[^][\n<>"']{0,60}\]"""
 _COMMA_COUNT: Final = r", [ \t]*+ [0-9]{1,9}"
@@ -74,7 +107,7 @@ _LOOSE: Final = re.compile(
     re.VERBOSE,
 )
 # What other tools take for a comment.
-_LINE: Final = re.compile(r"(?:\*|;|--)[^\n]*")
+_LINE: Final = re.compile(rf"(?:\*|;|--)[^\n{_ENDS}]*+")
 _LINES: Final = {
     (quote, escapes): re.compile(rf"{quote}(?:[^{quote}\\]|\\.)*+{quote}", re.DOTALL)
     if escapes
@@ -83,15 +116,16 @@ _LINES: Final = {
     for escapes in (False, True)
 }
 # What no text over several lines has, but text between a quote too many and the next one.
-_RUNAWAY: Final = re.compile(r"\n[ \t]*[<>]|>[ \t\r]*\n|\n[ \t]*['\"]?[Ss][0-9]{1,3}[Ff][0-9]")
-# The longest indentation of a line that is a comment by its first character.
-_INDENT: Final = 100
+_RUNAWAY: Final = re.compile(
+    rf"\n{BLANKS}[<>] | > {BLANKS} (?:[.;]{BLANKS})*+ \n | \n {START}", re.VERBOSE
+)
 
 
 @cache
 def plain(escapes: bool, lenient: bool) -> re.Pattern[str]:
     """A plain leaf. Where a backslash is an escape, text with one is not plain."""
     bar = r"\\" if escapes else ""
+    comma = "," if lenient else ""
     bound = rf"{_BOUND} | {_COMMA_COUNT} (?=[\s\"'])" if lenient else r"(?!)"
     # Possessive throughout: it never looks back either. There is no o in the values, so that
     # Python's 0o17 is not plain.
@@ -100,8 +134,9 @@ def plain(escapes: bool, lenient: bool) -> re.Pattern[str]:
         \s*+ < \s*+
         (?P<type>  [A-Za-z][A-Za-z0-9]*+ ) (?![_-])
         (?: \s*+ \[ (?P<count> [0-9]{{1,9}} ) \] | (?: [ \t]*+ (?=\[) )?+ (?P<bound> {bound} ) )?+
-        (?: (?P<values> [0-9A-NP-Za-np-z+.\s-]*+ ) | \s*+ " (?P<double> [^"\n{bar}]*+ ) " \s*+
-                                             | \s*+ ' (?P<single> [^'\n{bar}]*+ ) ' \s*+ )
+        (?: (?P<values> [0-9A-NP-Za-np-z+.{comma}\s-]*+ )
+            | \s*+ " (?P<double> [^"\n{bar}]*+ ) " \s*+
+            | \s*+ ' (?P<single> [^'\n{bar}]*+ ) ' \s*+ )
         >
         """,
         re.VERBOSE,
@@ -144,13 +179,21 @@ class Lexer:
         self._text = text
         self._notes = notes
         self._escapes = escapes
-        self._match: Callable[[str, int], re.Match[str] | None] = _tokens(escapes).match
+        pattern = _tokens(escapes, notes is not None)
+        self._match: Callable[[str, int], re.Match[str] | None] = pattern.match
+        # The same text with line feeds for all ends of lines, at the same places.
+        self.lines = text if notes is None else _LONE_END.sub("\n", text)
+        """The text, with each end of a line as a line feed. What begins a line is seen here."""
+        self.over_lines: int | None = None
+        """Where the first string over several lines begins, since this was last made ``None``."""
         self.comments = 0
         """How many comments there were."""
         # Where the last one of them begins. After a problem, one may be read twice.
         self._last_comment = -1
         # Behind it, no comment is closed.
         self._unclosed = len(text)
+        # Whether there was a comment that no line feed ends.
+        self._has_ends = False
         # Up to here, notes have been made.
         self._noted = -1
 
@@ -168,6 +211,7 @@ class Lexer:
                     return token
                 self._count_comment(token.offset)
                 offset = token.offset + len(token.text)
+                self._end_comment(offset)
                 continue
             kind, group = match.lastgroup, match.lastindex
             # Every alternative of the expression is a named group.
@@ -176,6 +220,7 @@ class Lexer:
             if kind == "comment":
                 offset = match.end()
                 self._count_comment(match.start(group))
+                self._end_comment(offset)
             elif kind == "open":
                 offset = self.behind_comment(match.start(group))
                 self._count_comment(match.start(group))
@@ -188,6 +233,19 @@ class Lexer:
         if start > self._last_comment:
             self._last_comment = start
             self.comments += 1
+
+    def _end_comment(self, end: int) -> None:
+        """Say once that there are lines which do not end with line feeds."""
+        if not self._has_ends and self.lines[end : end + 1] == "\n" != self._text[end]:
+            self._has_ends = True
+            self._note("line end", f"{self._text[end]!r} ends the line of a comment", end)
+
+    def before(self, offset: int) -> str:
+        """The last character before the offset that is no blank: a line feed, when a line begins
+        there."""
+        piece = self.lines[max(offset - LONGEST_NAME, 0) : offset]
+        _, end, line = piece.rpartition("\n")
+        return line.rstrip().rstrip("\ufeff")[-1:] or end
 
     def behind_comment(self, start: int) -> int:
         """Where the comment ends that begins at ``start``."""
@@ -214,8 +272,9 @@ class Lexer:
         assert blanks is not None  # there may be none
         offset = blanks.end()
         if self._notes is None:
-            raise OffsetError(_problem(text, offset), offset)
-        if (line := _LINE.match(text, offset)) and self._begins_line(offset):
+            raise OffsetError(unexpected(text, offset), offset)
+        # In this order: a line that is no comment is not read for each of its characters.
+        if self._begins_line(offset) and (line := _LINE.match(text, offset)):
             self._note("comment", f"the rest of the line is a comment: {shown(line[0])}", offset)
             return Token("comment", line[0], offset)
         if match := _LOOSE.match(text, offset):
@@ -227,18 +286,20 @@ class Lexer:
             return Token(kind, match[0], offset)
         if text[offset] in "\"'":
             return self._over_lines(offset)
-        raise OffsetError(_problem(text, offset), offset)
+        raise OffsetError(unexpected(text, offset), offset)
 
     def _begins_line(self, offset: int) -> bool:
         """Whether nothing of its line is before the offset, or for a ``*`` the end of an item."""
-        before = self._text[max(offset - _INDENT, 0) : offset].rpartition("\n")[2].rstrip()
-        return not before or (self._text[offset] == "*" and before[-1] in ">.")
+        before = self.before(offset)
+        return before in {"", "\n"} or (self._text[offset] == "*" and before in ">.")
 
     def _over_lines(self, offset: int) -> Token:
+        if self.over_lines is None:
+            self.over_lines = offset
         match = _LINES[self._text[offset], self._escapes].match(self._text, offset)
         if match is None:
             raise OffsetError("this string is never closed", offset)
-        if _RUNAWAY.search(match[0]):
+        if _RUNAWAY.search(self.lines, offset, match.end()):
             raise OffsetError(
                 "this string is not closed on its line, and what is before the next quote looks "
                 "like items",
@@ -249,7 +310,8 @@ class Lexer:
         return self._string(match[0], offset)
 
 
-def _problem(text: str, offset: int) -> str:
+def unexpected(text: str, offset: int) -> str:
+    """What is wrong with what begins no token."""
     if text[offset] in "\"'":
         return "this string is not closed on its line: write a line feed as 0x0A after it"
     if text[offset] == "[":

@@ -7,15 +7,15 @@ all the same.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, get_args
 
 from hsms_engine.sml.errors import OffsetError, SmlError, places
-from hsms_engine.sml.lexer import Token
+from hsms_engine.sml.lexer import Token, unexpected
 from hsms_engine.sml.loose import Binary, Loosener, in_doubt
 from hsms_engine.sml.nodes import Statement
 from hsms_engine.sml.notes import Note, NoteKind, Notes
@@ -36,6 +36,8 @@ _MARKS: Final = {
 }
 # What stands for bytes that cannot be read. No item takes it, so it never becomes a value.
 _UNREADABLE: Final = "\udcff"
+# A text in UTF-16 or UTF-32 that is read as another one has a NUL among so many characters.
+_FIRST: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,16 @@ class Library(Mapping[str, Statement]):
     counts: Mapping[NoteKind, int]
     """How many notes there are of each kind, also of those that were not kept."""
     problems: tuple[SmlError, ...]
-    """What could not be read, in the order of the text; at most ``MOST_PROBLEMS``."""
+    """What could not be read: the file as a whole, and then in the order of the text; at most
+    ``MOST_PROBLEMS``."""
     comments: int
     """How many comments were read. Nothing keeps them."""
     _named: Mapping[str, Statement] = field(repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Callable[..., Library], tuple[object, ...]]:
+        # The views of dictionaries can be neither pickled nor copied.
+        fields = (self.messages, self.notes, dict(self.counts), self.problems, self.comments)
+        return _library, (*fields, dict(self._named))
 
     def __getitem__(self, name: str) -> Statement:
         return self._named[name]
@@ -66,6 +74,19 @@ class Library(Mapping[str, Statement]):
 
     def __len__(self) -> int:
         return len(self._named)
+
+
+def _library(
+    messages: tuple[Statement, ...],
+    notes: tuple[Note, ...],
+    counts: dict[NoteKind, int],
+    problems: tuple[SmlError, ...],
+    comments: int,
+    named: dict[str, Statement],
+) -> Library:
+    return Library(
+        messages, notes, MappingProxyType(counts), problems, comments, MappingProxyType(named)
+    )
 
 
 def load(
@@ -81,7 +102,8 @@ def load(
     there ``<B 80>`` is a problem without it. With ``escapes``, a backslash in a string is an
     escape: ``\\"``, ``\\'``, ``\\\\``, ``\\n``, ``\\r``, ``\\t``, ``\\0``, ``\\x0A``. The strings
     of A are encoded in ``text_encoding``, as for ``parse``. The time is linear in the text, and
-    there are bounds for notes and problems. Raises ``ValueError`` for an unfit encoding.
+    there are bounds for notes and problems. Raises ``ValueError`` for an unfit encoding or
+    another ``binary``.
     """
     return _Reader(text, binary, escapes, text_encoding).library()
 
@@ -110,12 +132,10 @@ def load_file(
     except UnicodeDecodeError as error:
         text = data.decode(encoding, "replace").replace("\ufffd", _UNREADABLE)
         reader = _Reader(text, binary, escapes, text_encoding)
-        reader.problems.append(
-            OffsetError(
-                f"byte {error.start} (0x{data[error.start]:02X}) is no {encoding}: {error.reason}; "
-                "say which encoding it is",
-                max(text.find(_UNREADABLE), 0),
-            )
+        reader.about_file = OffsetError(
+            f"byte {error.start} (0x{data[error.start]:02X}) is no {encoding}: {error.reason}; "
+            "say which encoding it is",
+            max(text.find(_UNREADABLE), 0),
         )
         return reader.library()
     return _Reader(text, binary, escapes, text_encoding).library()
@@ -125,11 +145,9 @@ class _Reader:
     def __init__(
         self, text: str, binary: Binary | None, escapes: bool, text_encoding: str | None
     ) -> None:
+        if binary not in {None, *get_args(Binary)}:
+            raise ValueError(f"binary is 'decimal', 'hex' or None, not {binary!r}")
         self._notes = Notes()
-        if "\r" in text and "\n" not in text:
-            # Comments end with their line.
-            text = text.replace("\r", "\n")
-            self._notes.add("line end", "lines end with carriage returns: they are line feeds", 0)
         if text.endswith("\x1a"):
             # As DOS ended its files.
             text = text.rstrip("\x1a")
@@ -142,27 +160,38 @@ class _Reader:
         )
         self._read: list[tuple[Statement, int, Token | None]] = []
         self.problems: list[OffsetError] = []
+        self.about_file: OffsetError | None = None
+        """The problem of the file as a whole: it is the first one."""
 
     def library(self) -> Library:
         self._statements()
         messages = tuple(self._clear_ones())
         named = self._by_name()
         problems = sorted(self.problems, key=lambda fault: fault.offset)
-        if len(problems) >= MOST_PROBLEMS:
-            last = problems[MOST_PROBLEMS - 1]
+        nul = self._text.find("\0", 0, _FIRST)
+        if nul >= 0 and problems and not messages:
+            # Whatever else is told, it is said of text in a wrong encoding.
+            problems = [OffsetError(unexpected(self._text, nul), nul)]
+        about = [self.about_file] if self.about_file is not None else []
+        most = MOST_PROBLEMS - len(about)
+        if len(problems) >= most:
+            last = problems[most - 1]
             what = f"{MOST_PROBLEMS} problems: what is behind this one is not told, or not read"
-            problems[MOST_PROBLEMS - 1 :] = [OffsetError(what, last.offset)]
-        found = places(self._text, (fault.offset for fault in problems))
-        return Library(
+            problems[most - 1 :] = [OffsetError(what, last.offset)]
+        found = places(self._parser.lines, (fault.offset for fault in problems))
+        return _library(
             messages,
-            self._notes.all(self._text),
-            MappingProxyType(dict(self._notes.counts)),
-            tuple(
-                SmlError(fault.problem, *place)
-                for place, fault in zip(found, problems, strict=True)
+            self._notes.all(self._parser.lines),
+            dict(self._notes.counts),
+            (
+                *(SmlError.at(one.problem, self._parser.lines, one.offset) for one in about),
+                *(
+                    SmlError(fault.problem, *place)
+                    for place, fault in zip(found, problems, strict=True)
+                ),
             ),
             self._parser.comments,
-            MappingProxyType(named),
+            named,
         )
 
     def _statements(self) -> None:

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 from hsms_engine.sml.errors import OffsetError
 from hsms_engine.sml.lexer import Token, shown
 from hsms_engine.sml.notes import Notes
-from hsms_engine.sml.values import TRUTHS, ValueTokenError, integer
+from hsms_engine.sml.values import COMMAS, TRUTHS, ValueTokenError, integer
 
 Binary: TypeAlias = Literal["decimal", "hex"]
 """What two digits in a ``B`` are."""
@@ -20,9 +20,11 @@ Binary: TypeAlias = Literal["decimal", "hex"]
 _NUMBER: Final = re.compile(r"[+-]?(?:0[xX][0-9A-Fa-f]+|0[bB][01]+|[0-9.]+(?:[eE][+-]?[0-9]+)?)")
 _SUFFIXED: Final = re.compile(r"([0-9A-Fa-f]+)[hH]")
 _HEX: Final = re.compile(r"[0-9A-Fa-f]{1,2}")
+_PADDED: Final = "and a byte beside it is written as hexadecimal ones are, with a 0 before it"
 _STRINGS: Final = frozenset({"string", "escaped"})
 _NAMED: Final = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
-_ESCAPE: Final = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(.))", re.DOTALL)
+# After a zero, digits are those of an octal number in one language, and text in another.
+_ESCAPE: Final = re.compile(r"\\(?:x([0-9A-Fa-f]{2})|(0[0-9]+|.))", re.DOTALL)
 
 
 class Loosener:
@@ -45,7 +47,7 @@ class Loosener:
         tokens = self._without_commas(name, values, count)
         match name:
             case "A" | "J" | "C":
-                return [self.text(token) if token.kind in _STRINGS else token for token in tokens]
+                return [piece for token in tokens for piece in self._texts(token)]
             case "B":
                 return self._bytes(list(self._unquoted(tokens)))
             case "BOOLEAN" | "BOOL":
@@ -56,32 +58,37 @@ class Loosener:
                 return list(map(self._integer, self._unquoted(tokens)))
 
     def text(self, token: Token) -> Token:
-        """A string of any kind as one of the grammar."""
-        return token if token.kind == "string" else self._unescaped(token)
-
-    def _unescaped(self, token: Token) -> Token:
-        def plain(match: re.Match[str]) -> str:
-            code, one = match.groups()
-            if code is not None:
-                return chr(int(code, 16))
-            if one.isalnum() and one not in _NAMED:
-                raise OffsetError(
-                    f"the escape \\{one} is unknown", token.offset + 1 + match.start()
-                )
-            return _NAMED.get(one, one)
-
+        """A string with escapes as one of the grammar."""
         self._notes.add("escape", f"{token} has escapes", token.offset)
-        text = _ESCAPE.sub(plain, token.text[1:-1])
+        text = _ESCAPE.sub(lambda match: _plain(match, token), token.text[1:-1])
         return Token("string", f'"{text}"', token.offset)
+
+    def _texts(self, token: Token) -> Iterator[Token]:
+        """A value of text as the grammar has it. An escape beyond ASCII is a byte, no character."""
+        if token.kind != "escaped":
+            yield token
+            return
+        self._notes.add("escape", f"{token} has escapes", token.offset)
+        text, piece, last = token.text[1:-1], "", 0
+        for match in _ESCAPE.finditer(text):
+            piece += text[last : match.start()]
+            last = match.end()
+            if match[1] is not None and match[1][0] > "7":
+                yield Token("string", f'"{piece}"', token.offset)
+                yield Token("number", f"0x{match[1]}", token.offset)
+                piece = ""
+            else:
+                piece += _plain(match, token)
+        yield Token("string", f'"{piece}{text[last:]}"', token.offset)
 
     def _without_commas(self, name: str, values: Sequence[Token], count: int | None) -> list[Token]:
         tokens = [token for token in values if token.kind != "comma"]
         commas = len(values) - len(tokens)
         if commas:
             if count != len(tokens):
-                _require_list(name, values, tokens, commas)
+                _require_list(name, values, tokens, count)
             first = next(token for token in values if token.kind == "comma")
-            self._notes.add("comma", "commas between values", first.offset)
+            self._notes.add("comma", COMMAS, first.offset)
         return tokens
 
     def _unquoted(self, tokens: Sequence[Token]) -> Iterator[Token]:
@@ -143,6 +150,8 @@ class Loosener:
             self._notes.add("binary", "these bytes are hexadecimal", doubtful[0].offset)
             return [self._hex(each) if _is_doubtful(each) else each for each in tokens]
         if self._binary is None:
+            if _are_padded(tokens):
+                raise OffsetError(in_doubt(doubtful[0], _PADDED), doubtful[0].offset)
             self.doubtful = self.doubtful or doubtful[0]
         return list(tokens)
 
@@ -157,17 +166,33 @@ class Loosener:
         return Token("number", f"0x{token.text}", token.offset)
 
 
+def _plain(match: re.Match[str], token: Token) -> str:
+    """The character of an escape in the string ``token``."""
+    code, one = match.groups()
+    if code is not None:
+        return chr(int(code, 16))
+    if one.isalnum() and one not in _NAMED:
+        raise OffsetError(f"the escape \\{one} is unknown", token.offset + 1 + match.start())
+    return _NAMED.get(one, one)
+
+
 def is_number(text: str) -> bool:
     """Whether it is a number, and may be the code of a byte."""
     return _NUMBER.fullmatch(text) is not None
 
 
-def in_doubt(token: Token) -> str:
-    """What is wrong with a byte that was read in decimal, when others are hexadecimal."""
+def in_doubt(token: Token, why: str = "which other bytes of this text are") -> str:
+    """What is wrong with a byte that was read in decimal, when it may be hexadecimal."""
     return (
-        f"{token} is {int(token.text)} in decimal and {int(token.text, 16)} in hexadecimal, which "
-        "other bytes of this text are: say binary='decimal' or binary='hex'"
+        f"{token} is {int(token.text)} in decimal and {int(token.text, 16)} in hexadecimal, {why}: "
+        "say binary='decimal' or binary='hex'"
     )
+
+
+def _are_padded(tokens: Sequence[Token]) -> bool:
+    """Whether all bytes have two digits, and one begins with 0: so hexadecimal ones are written."""
+    bare = [token.text for token in tokens if token.text.isdigit()]
+    return all(len(text) == 2 for text in bare) and any(text[0] == "0" for text in bare)
 
 
 def _is_doubtful(token: Token) -> bool:
@@ -184,12 +209,15 @@ def _whole(text: str) -> int | None:
     return int(number) if number.is_integer() and abs(number) < 2**53 else None
 
 
-def _require_list(name: str, values: Sequence[Token], tokens: Sequence[Token], commas: int) -> None:
+def _require_list(
+    name: str, values: Sequence[Token], tokens: Sequence[Token], count: int | None
+) -> None:
     """Refuse a comma that may be a part of a number: ``1,5`` and ``1,000``."""
-    is_real = name in {"F4", "F8"}
-    if is_real and commas == len(tokens) - 1 and commas > 1:
+    is_real, commas = name in {"F4", "F8"}, len(values) - len(tokens)
+    # An even number of them may be half as many with a fraction.
+    if is_real and commas == len(tokens) - 1 and len(tokens) % 2:
         return
-    is_part = _is_fraction if is_real else _is_thousands
+    is_part = _is_fraction if is_real else _is_thousands if count is None else _is_grouped
     triples = zip(values, values[1:], values[2:], strict=False)
     for before, comma, after in triples:
         if (
@@ -208,5 +236,9 @@ def _is_fraction(before: str, after: str) -> bool:
     return before.lstrip("+-").isdigit() and after.isdigit()
 
 
-def _is_thousands(_before: str, after: str) -> bool:
-    return len(after) == 3 and after.isdigit() and after[0] == "0"
+def _is_grouped(_before: str, after: str) -> bool:
+    return len(after) == 3 and after.isdigit()
+
+
+def _is_thousands(before: str, after: str) -> bool:
+    return _is_grouped(before, after) and after[0] == "0"

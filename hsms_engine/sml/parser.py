@@ -1,19 +1,11 @@
-"""SML text as statements: recursive descent over the tokens, one method for each rule.
-
-::
-
-    text      =  { statement }
-    statement =  [ name ":" ] header { "W" | "[W]" | direction } [ item [ "=" name ] ] [ "." ]
-    name      =  word | string
-    header    =  S1F13 | 'S1F13'
-    direction =  H->E | H<-E | H<->E | INPUT | OUTPUT
-    item      =  "<" type [ "[3]" | "[0..8]" ] { value | item [ "=" name ] } ">"
+"""SML text as statements: recursive descent over the tokens, one method for each rule of the
+grammar in ``docs/sml.md``.
 
 Types and ``W`` may be in upper or lower case. The full stop is optional, because a header begins
 the next statement. Counts are compared with the number of elements. Answers have no names of items.
 
 With notes, the same parser is the lenient one: where a text leaves this grammar and has one
-meaning, there is a note, and it goes on. The page ``docs/sml.md`` has a table of what it reads.
+meaning, there is a note, and it goes on. The page has a table of what it reads.
 """
 
 from __future__ import annotations
@@ -26,7 +18,19 @@ from typing import Final
 
 from hsms_engine.secs2 import MAX_DEPTH, MAX_LENGTH, Item, L, Leaf
 from hsms_engine.sml.errors import OffsetError, SmlError
-from hsms_engine.sml.lexer import PLAIN_LIST, QUOTES, Lexer, Token, shown
+from hsms_engine.sml.lexer import (
+    BLANKS,
+    CORE,
+    HEAD,
+    LONGEST_NAME,
+    NAME,
+    PLAIN_LIST,
+    QUOTES,
+    START,
+    Lexer,
+    Token,
+    shown,
+)
 from hsms_engine.sml.loose import Loosener, is_number
 from hsms_engine.sml.nodes import (
     Direction,
@@ -54,6 +58,8 @@ _HEADER: Final = re.compile(r"[Ss]([0-9]{1,3})[Ff]([0-9]{1,3})")
 _MAX_STREAM: Final = 127
 _MAX_FUNCTION: Final = 255
 _ITEM: Final = (L, Leaf)
+# What may be said of a W, and then is no word to pass over.
+_SAID: Final = frozenset({"NO", "NOT", "NON", "NONE", "WITHOUT", "FALSE", "TRUE", "YES"})
 _VALUES: Final = frozenset({"string", "number", "word"})
 _NAMES: Final = frozenset({"string", "word", "escaped"})
 _TEXTS: Final = frozenset({"A", "C", "J"})
@@ -69,24 +75,10 @@ _DIRECTIONS: Final[dict[str, Direction]] = {
 }
 # From here on, what only the lenient reader knows.
 _LOOSE_VALUES: Final = _VALUES | {"escaped", "odd", "comma"}
-_CORE: Final = r"""
-    [Ss] [ \t]* ([0-9]{1,3}) [ \t]* [,/_.-]? [ \t]* [Ff] [ \t]* ([0-9]{1,3})
-    (?: [ \t_-]* ([Ww]) (?![0-9A-Za-z_]) )? (?![0-9A-Za-z_])
-"""
-_LOOSE_HEADER: Final = re.compile(rf"([{QUOTES}])? {_CORE} (?(1) [ \t]* [{QUOTES}] )", re.VERBOSE)
-# The same without groups, where it is only looked for.
-_HEAD: Final = rf"""
-    [{QUOTES}]? {_CORE.replace("([", "(?:[")}
-"""
-_COLON: Final = re.compile(rf"\s*+ : \s*+ (?={_HEAD})", re.VERBOSE)
-_OPENED: Final = re.compile(rf"< \s*+ {_HEAD}", re.VERBOSE)
-_EARLY_WAIT: Final = re.compile(rf"[Ww] [ \t]+ (?={_HEAD})", re.VERBOSE)
-# A name is in one line, and not long.
-_LONGEST_NAME: Final = 200
-_NAME: Final = rf"[^\n<>]{{1,{_LONGEST_NAME}}}? [:=] \s*+ (?={_HEAD})"
-_NAMED: Final = re.compile(
-    rf"(?P<name> [^\n<>]{{1,{_LONGEST_NAME}}}? ) [:=] (?=\s*+ {_HEAD})", re.VERBOSE
-)
+_LOOSE_HEADER: Final = re.compile(rf"([{QUOTES}])? {CORE} (?(1) [ \t]*+ [{QUOTES}] )", re.VERBOSE)
+_OPENED: Final = re.compile(rf"< \s*+ {HEAD}", re.VERBOSE)
+_EARLY_WAIT: Final = re.compile(rf"[Ww] [ \t]+ (?={HEAD})", re.VERBOSE)
+_NAMED: Final = re.compile(rf"(?P<name> {NAME} ) [:=] (?=\s*+ {HEAD})", re.VERBOSE)
 _COMMENT: Final = re.compile(r"/\*.*?\*/")
 _COMMA_COUNT: Final = re.compile(rf",[ \t]*([0-9]{{1,9}})(?=[\s<>,{QUOTES}])")
 _BARE: Final = re.compile(
@@ -96,18 +88,15 @@ _BARE: Final = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-_BARE_END: Final = re.compile(r"[ \t]*+>")
-_REST: Final = re.compile(r"[^>\n]*+")
+_BARE_REST: Final = re.compile(r"([^<>\n]*+)>")
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
-# Where the reader goes on after a problem: a header at the beginning of a line, with its name, or
-# behind what ends a statement. Comments and strings are passed over.
+_START: Final = re.compile(START, re.VERBOSE)
+# Where the reader goes on after a problem: at the beginning of a line, or behind what ends a
+# statement. Comments and strings are passed over.
 _RESUME: Final = re.compile(
     rf"""
-      ^ [ \t]*+ (?P<start>)
-        (?: [{QUOTES}] [^\n{QUOTES}]{{1,{_LONGEST_NAME}}} [{QUOTES}] \s*+ :? \s*+ (?={_HEAD})
-          | {_NAME} )?
-        (?P<head> <? [ \t]* {_HEAD} )
-    | [.;>] [ \t]*+ (?P<behind> <? [ \t]* {_HEAD} )
+      ^ {START}
+    | [.;>] {BLANKS} (?P<behind> (?: [Ww] [ \t]++ )?+ <?+ [ \t]*+ {HEAD} )
     | (?P<open> /\* )
     | (?P<other> //[^\n]* | \#[^\n]* | "[^"\n]*" | '[^'\n]*' )
     """,
@@ -222,6 +211,14 @@ class Parser:
         self._names: list[tuple[tuple[int, ...], Token]] = []
         # Whether items may have names: not where there is no statement to keep them.
         self._is_named = False
+        # Where the leaf that is not closed may have taken the beginning of the next statement.
+        self._taken: int | None = None
+        # Before it, all has been read once: the reader goes back only behind it.
+        self._furthest = 0
+        # Up to here, the line of the header goes on.
+        self._same_line = 0
+        # The first word behind the header that was passed over.
+        self._words: Token | None = None
         self._advance(0)
 
     @property
@@ -239,6 +236,11 @@ class Parser:
         """How many comments were read so far."""
         return self._lexer.comments
 
+    @property
+    def lines(self) -> str:
+        """The text, with each end of a line as a line feed."""
+        return self._lexer.lines
+
     def statements(self) -> Iterator[Statement]:
         while not self.is_at_end:
             yield self.statement()
@@ -247,6 +249,9 @@ class Parser:
         self._depth = 0
         self._names.clear()
         self._is_named = True
+        self._taken = None
+        if self._lexer.over_lines != self.offset:
+            self._lexer.over_lines = None
         opened = self._opens_message()
         if opened:
             self._note("header", "the message is in angle brackets")
@@ -256,12 +261,12 @@ class Parser:
         if self._token.text == "<" and not self._opens_message():
             item = self.item()
             self._item_name(())
-            if self._loosener is not None and self._is_wait():
+            if self._loosener is not None and self._is_wait() and not self._is_next_wait(head):
                 self._note("W", f"the W of {head} is behind its item")
                 head = self._with_wait(head, self._take())
         if opened and not self._skip(">"):
             raise self._error(f"expected > at the end of {head}, found {self._token}")
-        self._end(head, item is not None)
+        self._end(head, item is not None, opened)
         return Statement(
             head.name,
             head.stream,
@@ -306,6 +311,10 @@ class Parser:
     def resume(self, start: int, fault: int) -> bool:
         """Go on behind a fault in the statement that begins at ``start``; false if none follows."""
         limit = max(fault, self.offset, start + 1)
+        places = [at for at in (self._taken, self._lexer.over_lines) if at is not None]
+        if places and start >= self._furthest:
+            self._furthest = limit
+            limit = max(min(limit, *places), start + 1)
         found = self._next_start(start, limit)
         if found is not None:
             self._advance(found)
@@ -313,23 +322,29 @@ class Parser:
 
     def _next_start(self, start: int, limit: int) -> int | None:
         """Where the first statement begins whose header is not before ``limit``."""
-        text = self._text
-        before = text[max(limit - _LONGEST_NAME, start + 1) : limit].rstrip(" \t")[-1:]
-        is_here = before in _ENDS and _LOOSE_HEADER.match(text, limit) is not None
+        lines = self._lexer.lines
+        before = self._lexer.before(limit)
+        is_here = before in _ENDS and _LOOSE_HEADER.match(lines, limit) is not None
         # The name of that statement may have been read as a part of this one.
-        offset = text.find("\n", max(limit - 2 * _LONGEST_NAME, start), limit)
+        offset = lines.find("\n", max(limit - 2 * LONGEST_NAME, start), limit)
         offset = limit if offset < 0 else offset
-        while match := _RESUME.search(text, offset):
+        while match := _RESUME.search(lines, offset):
             offset = match.end()
             kind = match.lastgroup
-            if kind in {"head", "behind"} and match.start(kind) >= limit:
-                if is_here and match.start(kind) > limit:
-                    break
-                return match.start("start" if kind == "head" else kind)
             if kind == "open":
                 # What follows one that is never closed may be meant as messages.
                 with suppress(OffsetError):
                     offset = self._lexer.behind_comment(match.start())
+                if self._lexer.before(match.start()) not in {"", "\n"}:
+                    continue
+                behind = _START.match(lines, offset)
+                if behind is None:
+                    continue
+                match, kind, offset = behind, "head", behind.end()
+            if kind in {"head", "behind"} and match.start(kind) >= limit:
+                if is_here and match.start(kind) > limit:
+                    break
+                return match.start("start" if kind == "head" else kind)
         return limit if is_here else None
 
     # Statements
@@ -342,6 +357,8 @@ class Parser:
         name, token = self._named()
         stream, function, wait = self._header(token)
         head = _Head(name, stream, function, False, None, token.offset)
+        self._same_line = token.offset
+        self._words = None
         for each in (early, wait):
             if each is not None:
                 head = self._with_wait(head, each)
@@ -362,13 +379,15 @@ class Parser:
                     self._note("header", f"a colon is behind {token}", colon)
                     return None, token
             elif self._is_header(token):
-                if self._loosener is None or not self._is_word():
+                if self._loosener is None or not self._is_word() or self._is_header(self._token):
                     return None, token
             elif token.kind != "word" and self._loosener and self._is_header(self._token):
                 self._note("name", f"{token} names {self._token}", token)
                 return self._name(token), self._take()
         if self._loosener is not None:
-            if match := _NAMED.match(self._text, token.offset):
+            match = _NAMED.match(self._lexer.lines, token.offset)
+            # Behind a header, a # begins a comment.
+            if match is not None and not ("#" in match["name"] and self._is_header(token)):
                 name = _COMMENT.sub("", match["name"]).strip()
                 if name[:1] in {'"', "'"} and name[1:-1] and name[-1] == name[0]:
                     name = name[1:-1]
@@ -393,13 +412,24 @@ class Parser:
 
     def _is_before_colon(self) -> bool:
         """Whether the token is the name of a message."""
-        end = self._token.offset + len(self._token.text)
-        return _COLON.match(self._text, end) is not None
+        with suppress(OffsetError):
+            colon = self._lexer.next(self._token.offset + len(self._token.text))
+            return colon.text == ":" and self._is_header(self._lexer.next(colon.offset + 1))
+        return False
 
     def _is_wait(self) -> bool:
         if self._token.kind == "wait":
             return True
         return self._token.text in {"W", "w"} and not self._is_before_colon()
+
+    def _is_next_wait(self, head: _Head) -> bool:
+        """Whether the W begins the line of the next message, where this one can have none."""
+        return (
+            self._loosener is not None
+            and (head.wait or head.function % 2 == 0)
+            and self._lexer.before(self.offset) == "\n"
+            and _EARLY_WAIT.match(self._text, self.offset) is not None
+        )
 
     def _is_header(self, token: Token) -> bool:
         if token.kind in {"word", "string"} and _HEADER.fullmatch(token.text.strip("'\"")):
@@ -446,6 +476,8 @@ class Parser:
         token = self._token
         word = token.text.upper()
         if self._is_wait():
+            if self._is_next_wait(head):
+                return None
             if token.kind == "wait" and word != "[W]":
                 self._note("W", f"{token} is W")
             return self._with_wait(head, self._take())
@@ -465,13 +497,17 @@ class Parser:
         word = token.text.upper()
         if token.text == "=":
             self._take()
+            self._require_unsaid(head, head.wait)
             return self._with_name(head, self._take())
         if token.text == ":" or token.kind == "comma":
             self._note("header", f"{token} is behind {head}")
             self._take()
             return head
         # The next line may begin the next message.
-        if "\n" in self._text[head.offset : token.offset] or self._is_header(token):
+        if self._lexer.lines.find("\n", self._same_line, token.offset) >= 0:
+            return None
+        self._same_line = token.offset
+        if self._is_header(token) or (token.kind in _NAMES and self._is_before_colon()):
             return None
         if word in {"'W'", '"W"', "WAIT"}:
             self._note("W", f"{token} is W")
@@ -482,9 +518,18 @@ class Parser:
             return None
         if _type_of(token) is not None:
             raise self._error(f"expected <, found {token}", token)
+        self._require_unsaid(head, True)
+        if token.kind == "word" and self._words is None:
+            self._words = token
         self._note("passed over", f"{token} behind {head}")
         self._take()
         return head
+
+    def _require_unsaid(self, head: _Head, may_be_said: bool) -> None:
+        if may_be_said and self._token.text.upper() in _SAID:
+            raise self._error(
+                f"{self._token} behind {head} may be said of its W: write W or nothing"
+            )
 
     def _with_name(self, head: _Head, token: Token) -> _Head:
         if token.kind not in _NAMES:
@@ -510,7 +555,7 @@ class Parser:
             raise self._error(str(error), token) from None
         return name
 
-    def _end(self, head: _Head, has_item: bool) -> None:
+    def _end(self, head: _Head, has_item: bool, is_closed: bool) -> None:
         """Read what ends a statement, and see that nothing follows that belongs to none."""
         if self._loosener is None:
             self._skip(".")
@@ -522,9 +567,24 @@ class Parser:
             stops += 1
             self._take()
         if self._opens_message() or self._token.kind in {"end", *_NAMES}:
+            if not (stops or has_item or is_closed):
+                self._require_whole(head)
             return
         if not stops or (self._token.text == "<" and not has_item):
             raise self._error(f"expected the end of {head}, found {self._token}")
+
+    def _require_whole(self, head: _Head) -> None:
+        """Refuse a header without item and full stop that may be none, or has its item behind."""
+        if self._words is not None:
+            raise self._error(
+                f"{self._words} behind {head}, and no item or full stop: a message or a heading",
+                self._words,
+            )
+        is_name = (
+            self._is_before_colon() or _START.match(self._lexer.lines, self.offset) is not None
+        )
+        if _type_of(self._token) is not None and not is_name:
+            raise self._error(f"expected <, found {self._token}")
 
     # Items
 
@@ -565,40 +625,59 @@ class Parser:
         if match is None:
             return None
         begin = match.end()
+        rest = _BARE_REST.match(self._text, begin)
+        if rest is None:
+            return None
+        name = ALIASES.get(match[1].upper(), match[1].upper())
         length = int(match[3] or match[4])
-        rest = _REST.match(self._text, begin)
-        assert rest is not None  # it may be empty
-        text, end = self._text[begin : begin + length], _BARE_END.match(self._text, begin + length)
-        pieces = rest[0].split()
+        text = rest[1].rstrip(" \t")
+        # Blanks at the end may be counted too.
+        blanks = length - self._bare_length(name, text)
+        pieces = text.split()
         is_codes = all(map(is_number, pieces))
-        if end is not None and len(text) == length and not {">", "\n"}.intersection(text):
+        if 0 <= blanks <= len(rest[1]) - len(text):
+            text = rest[1][: len(text) + blanks]
             if is_codes and (match[2] is None or len(pieces) == length):
                 raise self._error(
                     f"{shown(text)} may be text or the codes of bytes: text needs quotes", start
                 )
-        elif match[2] is None or is_codes or '"' in rest[0] or "'" in rest[0]:
+        elif match[2] is None or is_codes or '"' in text or "'" in text:
             return None
         else:
-            text, end = rest[0].strip(), _BARE_END.match(self._text, rest.end())
-            if end is None:
-                return None
-            self._note("count", unfit(match[3], len(text)), start)
-        name = ALIASES.get(match[1].upper(), match[1].upper())
+            text = text.strip()
+            if "/*" in text:
+                raise self._error(
+                    f"{shown(text)} may be text, or text and a comment: text needs quotes", start
+                )
+            self._note("count", unfit(match[3], self._bare_length(name, text)), start)
         if name != match[1].upper():
             self._note("type", other_word(match[1]), start)
         self._note("bare text", f"{shown(text)} has no quotes", start)
-        self._advance(end.end())
+        self._advance(rest.end())
         return self._made(name, (Token("string", f'"{text}"', begin),), start)
+
+    def _bare_length(self, name: str, text: str) -> int:
+        """The length that a count has to have: in bytes, when the text can be encoded."""
+        try:
+            return len(self._makers[name]((Token("string", f'"{text}"', 0),)))
+        except ValueError:
+            return len(text)
 
     def _leaf(self, name: str, start: Token, count: Token | None) -> Item:
         kinds = _VALUES if self._loosener is None else _LOOSE_VALUES
         values: list[Token] = []
+        taken: int | None = None
         self._inner_name()
         while self._token.kind in kinds:
-            if self._token.kind == "word" and self._begins_statement():
-                break
+            if self._begins_statement():
+                if self._token.kind == "word":
+                    break
+                # Text that is closed may look like a header.
+                taken = self.offset if taken is None else taken
             values.append(self._take())
         self._inner_name()
+        if self._token.text != ">":
+            self._taken = taken
         self._close(start, "a value")
         if count is not None and count.kind == "bound" and not values:
             self._require_no_value(name, count)
@@ -609,12 +688,13 @@ class Parser:
         return item
 
     def _begins_statement(self) -> bool:
-        """Whether the token is a header that begins a line: then an item before it is not
-        closed."""
-        if self._loosener is None or not _HEADER.fullmatch(self._token.text):
-            return False
-        before = self._text[max(self.offset - _LONGEST_NAME, 0) : self.offset]
-        return before.rstrip(" \t")[-1:] == "\n"
+        """Whether the token begins a line as a statement does: an item before it may be open."""
+        return (
+            self._loosener is not None
+            and self._token.kind in _NAMES
+            and self._lexer.before(self.offset) == "\n"
+            and _START.match(self._lexer.lines, self.offset) is not None
+        )
 
     def _require_no_value(self, name: str, count: Token) -> None:
         if count.text[0] == "," and name not in _TEXTS and count.text.strip(", \t0"):
@@ -751,6 +831,8 @@ class Parser:
             return None
         is_near = name == "L" or token.offset == kind.offset + len(kind.text)
         if is_near and (match := _COMMA_COUNT.match(self._text, token.offset)):
+            if name != "L" and name not in _TEXTS and self._text[match.end()] == ",":
+                raise self._error(f"{match[0]} may be a count, or a value: write a count as [1]")
             self._advance(match.end())
             return Token("bound", match[0], token.offset)
         if name == "L" and token.kind == "number" and token.text.isdigit():

@@ -27,7 +27,7 @@ from hsms_engine.sml.nodes import Statement
 _INDENT: Final = "  "
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 # Half a character stands for bytes that could not be read.
-_NEVER: Final = re.compile(r"[\n\ud800-\udfff]")
+_NEVER: Final = re.compile(r"[\n\r\ud800-\udfff]")
 # The numbers of significant digits that the shortest decimal of an F4 may need.
 _F4_DIGITS: Final = range(6, 10)
 # No encoding takes more bytes for a character: EUC-KR has 8 for some syllables.
@@ -64,7 +64,7 @@ def to_sml(what: Statement | Item, text_encoding: str | None = None) -> str:
 def quoted(name: str) -> str:
     """A name as it is written: in quotes, unless it is one word.
 
-    Raises ``ValueError`` for one that has both kinds of quotes, a line feed, or half a character.
+    Raises ``ValueError`` for one that has both kinds of quotes, a line end, or half a character.
     """
     if _WORD.fullmatch(name):
         return name

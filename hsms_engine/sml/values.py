@@ -38,6 +38,9 @@ from hsms_engine.sml.notes import Notes
 TRUTHS: Final = {"T": True, "TRUE": True, "1": True, "F": False, "FALSE": False, "0": False}
 _MAX_ENCODING: Final = 0xFFFF
 _MAX_DIGITS: Final = 400
+_TIGHT: Final = re.compile(r"\A\s*+,|,(?!\s)")
+COMMAS: Final = "commas between values"
+"""What is said of them."""
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -253,7 +256,7 @@ class PlainReader:
             kind = name.upper()
             try:
                 if values is not None:
-                    leaf = self._values[kind](values)
+                    leaf = self._values[kind](_apart(values) if "," in values else values)
                 else:
                     leaf = self._texts[kind](single if double is None else double)
             except (KeyError, ValueError):
@@ -264,6 +267,8 @@ class PlainReader:
                 break
             if self._notes is not None and kind in ALIASES:
                 self._notes.add("type", other_word(name), match.start("type"))
+            if self._notes is not None and values is not None and "," in values:
+                self._notes.add("comma", COMMAS, match.start("values") + values.index(","))
             leaves.append(leaf)
             offset = match.end()
         return leaves, offset
@@ -284,6 +289,13 @@ class PlainReader:
             return False
         self._notes.add("count", bounded(match["bound"], len(leaf)), match.start("bound"))
         return True
+
+
+def _apart(values: str) -> str:
+    """The values without the commas, when no comma may be a count or within a number."""
+    if _TIGHT.search(values):
+        raise ValueError(values)
+    return values.replace(",", " ")
 
 
 def other_word(name: str) -> str:

@@ -25,6 +25,45 @@ WORDS: Final = {
 GAPS: Final = (" ", "\n", "\t", "\r\n  ", " /* a > comment */ ", " // S1F1 <L>\n", " # 'x\n")
 LINES: Final = ("\n", "\n* S9F9 is a comment\n", "\n; so is this\n", "\n\n-- and this\n")
 
+# Five messages, as other tools write them.
+FILES: Final = {
+    "items in lines": (
+        "A: 'S1F1' W\n.\nB: 'S1F3' W\n  <L [1]\n    <A [1] 'x'>\n  >\n.\n"
+        "C: 'S1F5' W\n  <U4 [1] 5>\n.\nD: 'S1F7' W\n.\nE: 'S1F9' W\n<A 'y'>\n.\n"
+    ),
+    "messages in lines": (
+        "S1F1 W <A 'x'> .\nS1F3 W <L <A 'y'> <U4 5>> .\nS1F5 W .\nS1F7 W <A 'z'> .\nS1F9 W .\n"
+    ),
+    "names": (
+        "A: S1F1 W <A 'x'> .\nB: S1F3 W <L <A 'y'> <U4 5>> .\nC: S1F5 W .\n"
+        "D: S1F7 W <A 'z'> .\nE: S1F9 W .\n"
+    ),
+    "headers in quotes": (
+        "'S1F1' W <A 'x'> .\n'S1F3' W <L <A 'y'> <U4 5>> .\n'S1F5' W .\n"
+        "'S1F7' W <A 'z'> .\n'S1F9' W .\n"
+    ),
+    "names in quotes": (
+        '"A b": S1F1 W <A "x"> .\n"B b": S1F3 W <L <A "y"> <U4 5>> .\n"C b": S1F5 W .\n'
+        '"D b": S1F7 W <A "z"> .\n"E b": S1F9 W .\n'
+    ),
+    "names behind headers": (
+        "* S1F1 c\nS1F1 = a INPUT W.\n\nS1F3 =b OUTPUT W\n  <L [2]\n    <A [MAX 32] > = Mdln\n"
+        "    <A [MAX 32] > = Soft\n  >.\n* c\nS1F5 = c INPUT W\n <B [1]> = Ack.\n\n"
+        "S1F7 = d OUTPUT W.\nS1F9 = e INPUT W\n<V> = R.\n"
+    ),
+    "comments behind": (
+        "/* one */\nA: 'S1F1' W /* Name=a */\n.\nB: 'S1F3' W /* Name=b */\n<L [1]\n"
+        " <A [1] 'x' > /* Name=X */\n>\n.\nC: 'S1F5' W /* Name=c */\n<A [1] 'y' > /* n */\n.\n"
+        "D: 'S1F7' W\n.\nE: 'S1F9' W\n.\n"
+    ),
+    "comments before": (
+        "/* 1 */ S1F1 W <A 'x'> .\n/* 2 */ S1F3 W <A 'y'> .\n/* 3 */ S1F5 W .\n"
+        "/* 4 */ S1F7 W .\n/* 5 */ S1F9 W .\n"
+    ),
+    "W before": "W S1F1 <A 'x'> .\nW S1F3 <A 'y'> .\nW S1F5 .\nW S1F7 .\nW S1F9 .\n",
+    "angle brackets": ("<S1F1 W <A 'x'>>\n<S1F3 W <A 'y'>>\n<S1F5 W>\n<S1F7 W>\n<S1F9 W>\n"),
+}
+
 names = st.from_regex(
     r"[A-Za-z][A-Za-z0-9_]*([ ./()-][A-Za-z0-9_]+\)?){0,4}", fullmatch=True
 ).filter(lambda name: not re.search(r"S *\d+[ .,/_-]*F *\d", name, re.IGNORECASE))
