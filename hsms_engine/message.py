@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
     from hsms_engine.secs2 import Item, Plain
+    from hsms_engine.sml import Statement
 
 __all__ = ["Message"]
 
@@ -145,8 +146,21 @@ class Message:
         """
         from hsms_engine.sml import parse_one
 
-        read = parse_one(text, text_encoding)
-        return cls(read.stream, read.function, read.wait, read.item, text_encoding=text_encoding)
+        return cls.from_statement(parse_one(text, text_encoding), text_encoding)
+
+    @staticmethod
+    def from_statement(statement: Statement, text_encoding: str | None = None) -> Message:
+        """The message that a statement of SML is: ``Message.from_statement(library["Go"])``.
+
+        ``text_encoding`` is that with which the statement was read.
+        """
+        return Message(
+            statement.stream,
+            statement.function,
+            statement.wait,
+            statement.item,
+            text_encoding=text_encoding,
+        )
 
     @property
     def stream(self) -> int:

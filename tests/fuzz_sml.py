@@ -42,9 +42,11 @@ def one_input(data: bytes) -> None:
         printed = "\n".join(to_sml(each, encoding) for each in strict)
         if parse(printed, encoding) != strict:
             raise AssertionError(f"{text!r} was printed as {printed!r} ({encoding})")
-    lenient = load(text)
-    # Where lines end with carriage returns, a comment ends earlier.
-    if "\r" not in text and (lenient.problems or list(lenient.messages) != strict):
+    # Without it, two digits of a byte may be a problem.
+    lenient = load(text, binary="decimal")
+    # For the lenient reader a comment ends with its line, however that ends.
+    has_other_ends = len(text.replace("\n", "").splitlines()) > 1
+    if not has_other_ends and (lenient.problems or list(lenient.messages) != strict):
         raise AssertionError(f"{text!r} is {lenient!r}, and not {strict!r}")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hsms_engine import message
 from hsms_engine.message import Message
 from hsms_engine.secs2 import U4, A, DecodeError, Item, L, SeveralItemsError, decode, encode
-from hsms_engine.sml import SmlError, to_sml
+from hsms_engine.sml import SmlError, load, to_sml
 from tests.support.items import items
 
 
@@ -159,6 +159,13 @@ def test_text_is_encoded_when_a_message_is_built_and_never_otherwise() -> None:
     for body in (None, b""):
         with pytest.raises(ValueError, match=r"^'utf-16' is no superset of ASCII: "):
             Message(1, 1, body=body, text_encoding="utf-16")
+
+
+def test_a_statement_of_a_library_is_a_message() -> None:
+    library = load("'Go On': S1F13 W <A '温'> .", text_encoding="gbk")
+    message = Message.from_statement(library["Go On"], "gbk")
+    assert message == Message(1, 13, True, "温", text_encoding="gbk")
+    assert message.text_encoding == "gbk"
 
 
 def test_a_message_is_shown_and_parsed_in_its_encoding() -> None:
