@@ -184,7 +184,7 @@ def test_standard_input_is_a_file_too(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def given(text: str, encoding: str) -> None:
-        stdin = io.TextIOWrapper(io.BytesIO(text.encode(encoding)))
+        stdin = io.TextIOWrapper(io.BytesIO(text.encode(encoding)), encoding="utf-8")
         monkeypatch.setattr(sys, "stdin", stdin)
 
     given(GOOD, "utf-16")

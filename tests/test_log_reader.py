@@ -694,6 +694,7 @@ def test_records_of_json_are_read(record: str, at: object, direction: str) -> No
 
 def test_what_only_looks_like_json_is_text() -> None:
     assert one("{SEND S1F1 W}").message == Message(1, 1, True)
+    assert one("{tool-1} SEND S1F1 W").message == Message(1, 1, True)
     assert read("{" + '"a":[' * 10_000 + "}") == []
     assert read('{"time": 1}\n{}') == []
     # What Python calls the end of a line may stand in a string.

@@ -855,6 +855,13 @@ def test_an_option_with_a_name_that_is_none_says_which_there_are(
     assert "'select_rsp' is no tolerance; did you mean 'select_rsp_1'?" in capsys.readouterr().err
 
 
+def test_an_option_with_a_name_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ["--tolerate", "select_rsp_1", "--no-tolerate", "w_in_reply"]
+    # What stops it comes after all options were read.
+    assert main(["connect", "127.0.0.1", "5000", *chosen, "--send", "S1F2"]) == 2
+    assert "S1F2 is a secondary" in capsys.readouterr().err
+
+
 def test_an_option_with_several_names_says_that_it_is_repeated(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
