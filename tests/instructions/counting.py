@@ -22,9 +22,6 @@ ROOT = PINNED.parents[2]
 # How far a count may be from its pin: with the Python and trio of the pins, and with others, where
 # it is first made comparable by what the yardstick takes.
 SLACK, SLACK_ELSEWHERE = 0.03, 0.25
-# Whether a large buffer grows in its place depends on what the heap looks like, and so on the
-# length of the paths of this tree. When it does not, the megabyte is copied once more: 3 %.
-COPIES = {"megabyte": 0.1}
 # Seconds that all scenarios may take.
 _PATIENCE = 600
 
@@ -102,7 +99,7 @@ def judged(counted: Counts, pinned: Counts) -> Iterator[tuple[str, bool]]:
         wanted = pinned.each[name] * scale
         change = found / wanted - 1
         line = f"{name:12} {found:12,} instructions, pinned {wanted:12,.0f}, {change:+.1%}"
-        yield line, abs(change) <= max(slack, COPIES.get(name, 0.0))
+        yield line, abs(change) <= slack
 
 
 def told(lines: Iterable[tuple[str, bool]]) -> bool:
