@@ -15,11 +15,14 @@ Invariants:
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from hsms_engine.secs2 import Item, Plain
-    from hsms_engine.sml import Statement
+    from hsms_engine.sml import Statement, Template
 
 __all__ = ["Message"]
 
@@ -39,7 +42,8 @@ class Message:
     an A, and how ``sml`` and ``repr`` show the text in A. Without it, a ``str`` must be ASCII.
 
     ``session_id`` (0..65535) and ``system_bytes`` (0..2**32-1) are set in received messages and
-    ``None`` in those the user builds: the connection chooses both when it sends.
+    ``None`` in those the user builds: the connection chooses both when it sends. Only one whose
+    ``check_session_id`` is off sends a primary with the session id that it has.
 
     Raises ``ValueError`` when stream is not in 0..127, function not in 0..255, a secondary asks for
     a reply (SEMI E5: only a primary has the W-bit), a text has no such encoding, or the encoding is
@@ -160,6 +164,29 @@ class Message:
             statement.wait,
             statement.item,
             text_encoding=text_encoding,
+        )
+
+    @staticmethod
+    def from_template(
+        template: Template,
+        request: Message | None = None,
+        names: Mapping[str, Item] = MappingProxyType({}),
+        variable: Callable[[str], Item] | None = None,
+        text_encoding: str | None = None,
+    ) -> Message:
+        """The message that a template is with these values, as ``sml.fill`` takes them.
+
+        The body of ``request`` is decoded only if the template refers to it. Raises ``LookupError``
+        when a value is not there, and ``ValueError`` when it cannot be read.
+        """
+        from hsms_engine.sml import fill
+
+        item = None
+        if template.node is not None:
+            asked = request.item if request is not None and template.uses.request else None
+            item = fill(template.node, asked, names, variable)
+        return Message(
+            template.stream, template.function, template.wait, item, text_encoding=text_encoding
         )
 
     @property

@@ -17,7 +17,7 @@ from hsms_engine.sml import (
     shorten,
     to_sml,
 )
-from tests.support.items import items, texts
+from tests.support.items import items, statements, texts
 
 # Of one byte and of several, with trail bytes that are ASCII, with several codes of one character,
 # and with characters that mean another one together.
@@ -27,18 +27,6 @@ ENCODINGS = (
     "euc_kr", "cp949", "johab", "ascii",
 )  # fmt: skip
 encodings = st.sampled_from(ENCODINGS)
-
-statements = st.builds(
-    lambda name, stream, half, primary, wait, item: Statement(
-        name, stream, 2 * half + primary, wait and primary, item
-    ),
-    st.none() | st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,10}", fullmatch=True),
-    st.integers(0, 127),
-    st.integers(0, 127),
-    st.booleans(),
-    st.booleans(),
-    st.none() | items,
-)
 
 
 @given(items)

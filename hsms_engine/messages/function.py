@@ -22,7 +22,7 @@ Invariants:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from inspect import Parameter, Signature, signature
 from itertools import islice
 from typing import (
@@ -41,7 +41,7 @@ from typing import (
 
 from hsms_engine.message import Message
 from hsms_engine.messages.layout import Fixed, MisfitError, Node
-from hsms_engine.secs2 import DecodeError, Item, L, Plain
+from hsms_engine.secs2 import DecodeError, Item, L, Leaf, Plain
 
 _In = TypeVar("_In")
 _Out_co = TypeVar("_Out_co", covariant=True)
@@ -64,7 +64,7 @@ Reply: TypeAlias = Literal["needed", "optional", "none"]
 _ERRORS: Final = 9
 _REQUIRED: Final = Parameter.empty
 _NAME: Final = re.compile(r"S([0-9]+)F([0-9]+)")
-# How many differences an error tells of: a body of many items could differ in each.
+# How many differences or values an error tells of: a body of many items could differ in each.
 _TOLD: Final = 3
 
 
@@ -268,10 +268,26 @@ class Function(Message, metaclass=_Slotted):
             values = (*values[:start], tail)
         item = None
         if self.layout is not None:
-            item = self.layout.build(values if len(values) > 1 else values[0], text_encoding)
+            try:
+                item = self.layout.build(values if len(values) > 1 else values[0], text_encoding)
+            except (TypeError, ValueError) as error:
+                if not (listed := self._given_as_one(values)):
+                    raise
+                raise TypeError(f"{error}; give them one by one: {listed}") from None
         stream, function = self.numbers
         asks = wait and self.reply != "none"
         super().__init__(stream, function, asks, item, text_encoding=text_encoding)
+
+    def _given_as_one(self, values: tuple[Any, ...]) -> str:
+        """How to call a constructor of any number of values that got all of them as one."""
+        match values:
+            case ((Collection() as given,),) if "__init__" in vars(type(self)):
+                if isinstance(given, (str, bytes, L, Leaf)):
+                    return ""
+                shown = [*map(repr, islice(given, _TOLD)), *["..."][: len(given) > _TOLD]]
+                return f"{type(self).__name__}({', '.join(shown)})"
+            case _:
+                return ""
 
     @classmethod
     def of(cls, message: Message) -> Self:

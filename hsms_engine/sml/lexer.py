@@ -22,6 +22,10 @@ from hsms_engine.sml.notes import NoteKind, Notes
 # By whether a backslash is an escape.
 _DOUBLE: Final = {False: r'[^"\n]*+', True: r'(?:[^"\\\n]|\\[^\n])*+'}
 _SINGLE: Final = {False: r"[^'\n]*+", True: r"(?:[^'\\\n]|\\[^\n])*+"}
+# The item of a request by its position or its name, and what a variable is now.
+_REFERENCE: Final = (
+    r"\$(?:(?:\*|[0-9]{1,9}|[A-Za-z_][A-Za-z0-9_]*+)(?:\.[0-9]{1,9})*|\{[^{}\n]*+\})?"
+)
 _ARROW: Final = r"(?:[Hh]\s*+(?:<->|->|<-)\s*+[Ee]|[Ee]\s*+(?:<->|->|<-)\s*+[Hh])"
 
 
@@ -44,8 +48,8 @@ def _tokens(escapes: bool, lenient: bool) -> re.Pattern[str]:
                             |\.\.\s*[0-9]{{1,9}}\s*)\] )
         | (?P<wait>    \[[Ww]\] )
         | (?P<arrow>   {_ARROW}(?![0-9A-Za-z_]) )
-        | (?P<repeat>  \.\.\.(?:\$(?:(?:\*|[0-9]{{1,9}})(?:\.[0-9]{{1,9}})*)?)? )
-        | (?P<refer>   \$(?:(?:\*|[0-9]{{1,9}})(?:\.[0-9]{{1,9}})*)? )
+        | (?P<repeat>  \.\.\.(?:{_REFERENCE})? )
+        | (?P<refer>   {_REFERENCE} )
         | (?P<number>  [+-]?(?:0[xX][0-9A-Fa-f]+|0[bB][01]+
                             |(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
                        (?![0-9A-Za-z_]) )
@@ -316,6 +320,8 @@ def unexpected(text: str, offset: int) -> str:
         return "this string is not closed on its line: write a line feed as 0x0A after it"
     if text[offset] == "[":
         return "expected a count: [3], [0..8], [1..] or [..8]"
+    if text[offset] == "{" and text[offset - 1 : offset] == "$":
+        return "a variable is written in one line, as ${1001} or ${WaferCount}"
     if odd := _ODD.match(text, offset):
         return f"{shown(odd[0])} is no number, and text needs quotes"
     if text[offset] == "\0":

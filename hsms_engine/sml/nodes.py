@@ -1,4 +1,4 @@
-"""The content of SML text: statements, and answers that refer to the values of a request.
+"""The content of SML text: statements, and templates that refer to the values of a request.
 
 An answer is SML with additions, in the places where SML's own documents write the name of a
 variable or an ellipsis:
@@ -10,12 +10,23 @@ variable or an ellipsis:
 ``<item> ...$2``      once for each item of the list ``$2``, or each value of that array
 ``$*``, ``$*.1``      inside a repeated item: the item it is repeated for, and the first of that
 ====================  ==========================================================================
+
+A template has three more. Its names are those that a pattern has bound, see ``patterns``.
+
+====================  ==========================================================================
+``$name``             the item that was bound to this name
+``$name.1``           the first item of that
+``<item> ...$name``   once for each item of that
+``${1001}``           what a variable is now, by its id or its name: ``${WaferCount}``
+====================  ==========================================================================
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final, Literal, TypeAlias
 
 from hsms_engine.secs2 import Item, L, Numeric
 
@@ -39,28 +50,67 @@ class Statement:
     message, ``((1, 0), "y")`` the first item in its second one. In the order of the text."""
 
 
+_NO_NAMES: Final[Mapping[str, Item]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class _Values:
+    """What the references of a template refer to."""
+
+    request: Item | None
+    names: Mapping[str, Item]
+    variable: Callable[[str], Item] | None
+    # The item that a repeated item is repeated for.
+    one: Item | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """``$1.2``: an item of the request, by its indices; with ``each`` of the repeated item."""
+    """``$1.2``: an item of the request, by its indices; with ``each`` of the repeated item, with
+    ``name`` of the item that has this name."""
 
     path: tuple[int, ...]
     each: bool
+    name: str | None = None
 
     def __str__(self) -> str:
-        return "$" + ".".join(
-            (["*"] if self.each else []) + [str(index + 1) for index in self.path]
-        )
+        root = ["*"] if self.each else [] if self.name is None else [self.name]
+        return "$" + ".".join(root + [str(index + 1) for index in self.path])
 
-    def find(self, request: Item | None, one: Item | None) -> Item:
-        """The item referred to. ``LookupError`` when the request has no such item."""
-        item = one if self.each else request
+    def _find(self, values: _Values) -> Item:
+        if self.name is not None:
+            item = values.names.get(self.name)
+            if item is None:
+                raise LookupError(f"nothing is bound to ${self.name}")
+        else:
+            item = values.one if self.each else values.request
         for index in self.path:
             if not isinstance(item, L) or index >= len(item):
-                raise LookupError(f"the request has no {self}")
+                raise LookupError(self._missing())
             item = item[index]
         if item is None:
-            raise LookupError(f"the request has no {self}")
+            raise LookupError(self._missing())
         return item
+
+    def _missing(self) -> str:
+        if self.name is not None:
+            return f"${self.name} has no {self}"
+        return f"the request has no {self}"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """``${1001}``: what a variable is now. ``name`` is what stands in the braces."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"${{{self.name}}}"
+
+    def _find(self, values: _Values) -> Item:
+        if values.variable is None:
+            raise LookupError(f"there is no variable {self.name}")
+        return values.variable(self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,65 +118,128 @@ class Repeat:
     """``<item> ...$1``: ``node`` once for each item of the list at ``source``."""
 
     node: Node
-    source: Reference
+    source: Reference | Variable
 
-    def fill(self, request: Item | None, one: Item | None) -> list[Item]:
-        """The repeated items, none for a request without body.
-
-        ``LookupError`` when what to repeat for is neither a list nor an array.
-        """
-        if request is None:
+    def _items(self, values: _Values) -> list[Item]:
+        """The repeated items. A request without body has none to repeat for."""
+        asks_request = isinstance(self.source, Reference) and self.source.name is None
+        if asks_request and values.request is None:
             return []
-        match self.source.find(request, one):
+        match self.source._find(values):
             case L() as items:
-                return [fill(self.node, request, each) for each in items]
+                return [_filled(self.node, replace(values, one=each)) for each in items]
             case Numeric() as array:
                 singles = (array[index : index + 1] for index in range(len(array)))
-                return [fill(self.node, request, each) for each in singles]
+                return [_filled(self.node, replace(values, one=each)) for each in singles]
             case _:
-                raise LookupError(f"{self.source} of the request is not a list")
+                of_request = " of the request" if asks_request else ""
+                raise LookupError(f"{self.source}{of_request} is not a list")
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
+class OpenList:
     """A list with references or repeated items."""
 
     nodes: tuple[Node | Repeat, ...]
 
-    def fill(self, request: Item | None, one: Item | None) -> Item:
-        """The list, for a request."""
+    def _items(self, values: _Values) -> list[Item]:
         items: list[Item] = []
         for node in self.nodes:
             if isinstance(node, Repeat):
-                items += node.fill(request, one)
+                items += node._items(values)
             else:
-                items.append(fill(node, request, one))
-        return L(*items)
+                items.append(_filled(node, values))
+        return items
 
 
-Node: TypeAlias = Item | Reference | Pattern
+Node: TypeAlias = Item | Reference | Variable | OpenList
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What a template refers to: names of a pattern, variables, and items of the request."""
+
+    names: frozenset[str]
+    variables: frozenset[str]
+    request: bool
+
+
+def uses(node: Node | None) -> Uses:
+    """What the node refers to. Of nothing, nothing."""
+    names: set[str] = set()
+    variables: set[str] = set()
+    request = False
+    for reference in _references(node):
+        if isinstance(reference, Variable):
+            variables.add(reference.name)
+        elif reference.name is not None:
+            names.add(reference.name)
+        else:
+            # What a repeated item is repeated for is found by the reference of its ellipsis.
+            request = request or not reference.each
+    return Uses(frozenset(names), frozenset(variables), request)
+
+
+def _references(node: Node | Repeat | None) -> Iterable[Reference | Variable]:
+    match node:
+        case Reference() | Variable():
+            yield node
+        case Repeat():
+            yield node.source
+            yield from _references(node.node)
+        case OpenList():
+            for one in node.nodes:
+                yield from _references(one)
+        case _:
+            pass
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One answer in a text, and the character offset at which it begins."""
+    """One message in a text that may refer to values.
+
+    ``offset`` is the character at which it begins.
+    """
 
     stream: int
     function: int
     node: Node | None
     offset: int
+    wait: bool = False
+
+    @property
+    def name(self) -> str:
+        """``'S2F42'``."""
+        return f"S{self.stream}F{self.function}"
+
+    @property
+    def uses(self) -> Uses:
+        """What it refers to."""
+        return uses(self.node)
 
 
-def fill(node: Node, request: Item | None, one: Item | None = None) -> Item:
-    """The item of an answer to this request.
+def fill(
+    node: Node,
+    request: Item | None,
+    names: Mapping[str, Item] = _NO_NAMES,
+    variable: Callable[[str], Item] | None = None,
+) -> Item:
+    """The item of a template, for this request.
 
-    Raises ``LookupError`` when the request does not have what the answer refers to, and
-    ``ValueError`` when the answer would be nested too deep.
+    ``names`` is what a pattern has bound. ``variable`` gives the item of the variable that is
+    called so between the braces, and raises ``LookupError`` when there is none.
+
+    Raises ``LookupError`` when there is no such item, name or variable as the template refers to,
+    and ``ValueError`` when the item would be nested too deep.
     """
+    return _filled(node, _Values(request, names, variable))
+
+
+def _filled(node: Node, values: _Values) -> Item:
     match node:
-        case Reference():
-            return node.find(request, one)
-        case Pattern():
-            return node.fill(request, one)
+        case Reference() | Variable():
+            return node._find(values)
+        case OpenList():
+            return L(*node._items(values))
         case _:
             return node

@@ -35,11 +35,12 @@ from hsms_engine.sml.loose import Loosener, is_number
 from hsms_engine.sml.nodes import (
     Direction,
     Node,
-    Pattern,
+    OpenList,
     Reference,
     Repeat,
     Statement,
     Template,
+    Variable,
 )
 from hsms_engine.sml.notes import NoteKind, Notes
 from hsms_engine.sml.printer import quoted
@@ -58,6 +59,7 @@ _HEADER: Final = re.compile(r"[Ss]([0-9]{1,3})[Ff]([0-9]{1,3})")
 _MAX_STREAM: Final = 127
 _MAX_FUNCTION: Final = 255
 _ITEM: Final = (L, Leaf)
+_NAMED_REFERENCE: Final = re.compile(r"[A-Za-z_{]")
 # What may be said of a W, and then is no word to pass over.
 _SAID: Final = frozenset({"NO", "NOT", "NON", "NONE", "WITHOUT", "FALSE", "TRUE", "YES"})
 _VALUES: Final = frozenset({"string", "number", "word"})
@@ -147,6 +149,35 @@ def parse_templates(text: str, text_encoding: str | None = None) -> list[Templat
         raise _error(text, fault) from None
 
 
+def parse_template(text: str, text_encoding: str | None = None) -> Template:
+    """The one message of ``text``, a primary or a reply, that may refer to a request, to the names
+    of a pattern, and to variables: ``parse_template('S6F11 W <L [3] <U4 0> $ceid ${1001}>')``.
+
+    Raises as ``parse``.
+    """
+    try:
+        parser = Parser(text, text_encoding=text_encoding)
+        template = parser.template()
+        parser.expect_end("one message")
+    except OffsetError as fault:
+        raise _error(text, fault) from None
+    return template
+
+
+def parse_item_template(text: str, text_encoding: str | None = None) -> Node:
+    """The one item of ``text``, with the same references: ``parse_item_template('<L $ceid <A>>')``.
+
+    ``fill`` makes the item of it. Raises as ``parse``.
+    """
+    try:
+        parser = Parser(text, text_encoding=text_encoding)
+        node = parser.item_template()
+        parser.expect_end("one item")
+    except OffsetError as fault:
+        raise _error(text, fault) from None
+    return node
+
+
 def _error(text: str, fault: OffsetError, is_readable: bool = False) -> SmlError:
     hint = "; sml.load reads it, with a note" if is_readable else ""
     return SmlError.at(f"{fault.problem}{hint}", text, fault.offset)
@@ -203,8 +234,10 @@ class Parser:
         self._bad = OffsetError("", 0)
         # How many lists are open around the token.
         self._depth = 0
-        # Whether this is an answer, which may have references and ellipses.
+        # Whether there may be references and ellipses, as in answers.
         self._open = False
+        # Whether the references may be names and variables, as in templates.
+        self._is_template = False
         # The references to a repeated item (`$*`) that no ellipsis has followed yet.
         self._loose: list[Token] = []
         # The names of items of this statement, each with its way from the list that is being read.
@@ -288,14 +321,28 @@ class Parser:
                     "function and no W",
                     start,
                 )
-            begins = self._token.text == "<" or self._token.kind == "refer"
-            [node] = self._nodes(1) if begins else (None,)
-            if self._loose:
-                raise self._error(
-                    "$* stands only in an item that an ellipsis repeats", self._loose[0]
-                )
-            self._skip(".")
-            yield Template(head.stream, head.function, node, start.offset)
+            yield self._template(head, start)
+
+    def template(self) -> Template:
+        self._open = self._is_template = True
+        start = self._token
+        return self._template(self._bare_head("a template"), start)
+
+    def _template(self, head: _Head, start: Token) -> Template:
+        begins = self._token.text == "<" or self._token.kind == "refer"
+        node = self._whole_node() if begins else None
+        self._skip(".")
+        return Template(head.stream, head.function, node, start.offset, head.wait)
+
+    def item_template(self) -> Node:
+        self._open = self._is_template = True
+        return self._whole_node()
+
+    def _whole_node(self) -> Node:
+        [node] = self._nodes(1)
+        if self._loose:
+            raise self._error("$* stands only in an item that an ellipsis repeats", self._loose[0])
+        return node
 
     def item(self) -> Item:
         [node] = self._nodes(1)
@@ -364,6 +411,16 @@ class Parser:
                 head = self._with_wait(head, each)
         while (found := self._flag(head)) is not None:
             head = found
+        return head
+
+    def _bare_head(self, what: str) -> _Head:
+        """The head of what is no message of a library."""
+        start = self._token
+        head = self._head()
+        if head.name is not None:
+            raise self._error(f"{what} has no name: leave {start}: out", start)
+        if head.direction is not None:
+            raise self._error(f"{what} has no direction: leave {head.direction} out", start)
         return head
 
     def _named(self) -> tuple[str | None, Token]:
@@ -758,7 +815,7 @@ class Parser:
             return L(*items)
         if not any(isinstance(node, Repeat) for node in nodes):
             self._check(count, len(nodes))
-        return Pattern(tuple(nodes))
+        return OpenList(tuple(nodes))
 
     def _begins_element(self) -> bool:
         if self._token.text == "<":
@@ -809,16 +866,28 @@ class Parser:
             self._note("name", "the name of an item is inside it")
             self._item_name(())
 
-    def _reference(self, token: Token) -> Reference:
-        path = token.text[token.text.find("$") + 1 :] if "$" in token.text else ""
-        steps = path.split(".") if path else []
+    def _reference(self, token: Token) -> Reference | Variable:
+        root = token.text.removeprefix("...").removeprefix("$")
+        if not self._is_template and _NAMED_REFERENCE.match(root):
+            raise self._error(
+                f"{token} is for rules and scenarios: an answer refers to the request by position, "
+                "as $2.1",
+                token,
+            )
+        if root.startswith("{"):
+            name = root[1:-1].strip()
+            if not name:
+                raise self._error("expected the id or the name of a variable: ${1001}", token)
+            return Variable(name)
+        steps = root.split(".") if root else []
         each = steps[:1] == ["*"]
         if each:
             self._loose.append(token)
-        indices = tuple(int(step) - 1 for step in steps[each:])
+        is_named = bool(_NAMED_REFERENCE.match(root))
+        indices = tuple(int(step) - 1 for step in steps[each or is_named :])
         if -1 in indices:
             raise self._error(f"items of {token} are counted from 1", token)
-        return Reference(indices, each)
+        return Reference(indices, each, steps[0] if is_named else None)
 
     # Counts
 
@@ -858,7 +927,10 @@ class Parser:
         if self._token.kind == "end":
             raise self._error("this item is never closed", start)
         if not self._skip(">"):
-            raise self._error(f"expected {what} or >, found {self._token}")
+            problem = f"expected {what} or >, found {self._token}"
+            if self._token.kind == "refer" and self._open:
+                problem += ", which stands for a whole item: write it without a type"
+            raise self._error(problem)
 
     def _take(self) -> Token:
         token = self._token
@@ -893,6 +965,8 @@ class Parser:
 
     def _error(self, problem: str, token: Token | None = None) -> OffsetError:
         token = token or self._token
+        if token.kind == "refer" and not self._open:
+            problem += "; only patterns and templates refer to items"
         return self._bad if token.kind == "bad" else OffsetError(problem, token.offset)
 
 

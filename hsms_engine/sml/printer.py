@@ -22,7 +22,7 @@ from typing import Final
 from hsms_engine.secs2 import BOOLEAN, F4, F8, A, B, C, Integer, Item, J, L, Leaf
 from hsms_engine.secs2.encodings import superset_of_ascii
 from hsms_engine.secs2.text import codec_of, localized
-from hsms_engine.sml.nodes import Statement
+from hsms_engine.sml.nodes import Node, OpenList, Reference, Repeat, Statement, Variable
 
 _INDENT: Final = "  "
 _WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -98,6 +98,19 @@ def shorten_all(items: Iterable[Item], limit: int, text_encoding: str | None = N
             if len(text) > limit:
                 return text[: limit - 3] + "..."
     return text
+
+
+def shorten_node(node: Node | Repeat, limit: int) -> str:
+    """A template in one line, each of its items of about ``limit`` characters at most."""
+    match node:
+        case Reference() | Variable():
+            return str(node)
+        case Repeat():
+            return f"{shorten_node(node.node, limit)} ...{node.source}"
+        case OpenList():
+            return f"<L {' '.join(shorten_node(each, limit) for each in node.nodes)}>"
+        case _:
+            return shorten(node, limit)
 
 
 def _lines(item: Item, indent: str, text_encoding: str | None) -> Iterator[str]:
@@ -298,10 +311,11 @@ def _reals(item: F4 | F8) -> Iterator[str]:
             bits = item.raw[index * item.size : (index + 1) * item.size]
             yield "nan" if bits == type(item)(nan).raw else f"nan(0x{bits.hex().upper()})"
         else:
-            yield _single(value) if single else repr(value)
+            yield shortest(value) if single else repr(value)
 
 
-def _single(value: float) -> str:
+def shortest(value: float) -> str:
+    """The shortest decimal of which ``value`` is the nearest F4. It is one, and no NaN."""
     texts = (f"{value:.{digits}g}" for digits in _F4_DIGITS)
     text = next(text for text in texts if array("f", [float(text)])[0] == value)
     return f"{text}.0" if text.lstrip("-").isdigit() else text
