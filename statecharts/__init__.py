@@ -61,12 +61,18 @@ A chart is a ``Chart`` of ``State`` and ``On`` objects. It asks, and never acts:
 * **Charts are joined** in a ``System``: what one chart tells (``Tell("carrier_left")``) is an event
   of the chart that declares this name under ``reported``.
 
+``statecharts.run`` runs a chart with trio: ``async with open_chart(machine, act) as running``. Its
+timers come true, ``act(effect)`` does the other effects and gives the events that follow, and
+``running.send("carrier_arrived")`` makes an event happen.
+
 A program that is started again goes on where it was: ``machine.save(snapshot)`` gives plain JSON
 values, and ``machine.restore(saved)`` the snapshot, or ``SavedError``. The timers that then run are
 ``machine.timers(snapshot)``. When the parameters have changed, ``machine.adopt`` it.
 
 ``lint`` refuses a chart that python-statemachine, XState and a reader would not understand in the
-same way. It names the file and the place, and says what to write instead.
+same way. It names the file and the place, and says what to write instead. ``dead_ends`` finds
+states that are never left again, for a chart that should go on for ever; those that are meant stand
+in ``Chart(ends=("closed",))``.
 
 These features of python-statemachine are missing on purpose, because each is a trap there:
 
@@ -106,11 +112,11 @@ from .router import Hop, Router, System, SystemSnapshot, SystemStep
 from .saving import SavedError
 
 if TYPE_CHECKING:
-    from .linting import ChartError, Problem, check, lint
+    from .linting import ChartError, Problem, check, dead_ends, lint
 else:
     # Who runs charts that their package has linted needs none of these: imported when first named.
     def __getattr__(name: str) -> object:
-        if name not in {"ChartError", "Problem", "check", "lint"}:
+        if name not in {"ChartError", "Problem", "check", "dead_ends", "lint"}:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         found: object = getattr(import_module(f"{__name__}.linting"), name)
         globals()[name] = found
@@ -146,6 +152,7 @@ __all__ = [
     "Timer",
     "Variable",
     "check",
+    "dead_ends",
     "lint",
     "native_class",
 ]

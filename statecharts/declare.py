@@ -19,9 +19,9 @@ from dataclasses import dataclass, field, fields
 
 from .refusals import Part, calling_frame
 
-# Stands where an event's name stands, for a chart that goes on under other parameters. No chart
-# declares it.
 ADOPTED = "parameters_changed"
+"""Stands where an event's name stands, for a chart that goes on under other parameters. No chart
+declares it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,8 @@ class Chart(Part):
     ``total_in``. The pairs (event, state) in ``gated`` are excepted: in this state the event never
     reaches the chart, and a comment beside the pair says why. ``local`` are calls: a call without a
     transition is an error. ``reported`` are facts from the driver or another chart. The
-    ``..._expired`` events of timers need no declaration.
+    ``..._expired`` events of timers need no declaration. ``ends`` are the states that are meant to
+    be for good; only ``dead_ends`` reads them.
     """
 
     id: str
@@ -235,6 +236,7 @@ class Chart(Part):
     gated: tuple[tuple[str, str], ...] = ()
     variables: tuple[Variable, ...] = ()
     parameters: tuple[Parameter, ...] = ()
+    ends: tuple[str, ...] = field(default=(), compare=False)
     file: str = field(default_factory=lambda: calling_frame().f_code.co_filename, compare=False)
 
     def walk(self) -> Iterator[State]:

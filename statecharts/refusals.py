@@ -36,7 +36,7 @@ _INSTEAD = {
     "events": "an event is received, local or reported: name it there",
     "external": "to=None stays, to=source exits and enters again",
     "final": "there are no final states, which would stop the chart for good: "
-    "use a state without transitions",
+    "use a state without transitions, and name it in ends=",
     "guard": _GUARD,
     "history": "there is no history: have a state or a variable for what is to be remembered",
     "initial": _FIRST,

@@ -39,16 +39,26 @@ class Outside(Protocol[WorldState]):
     """The world of a chart. ``after`` raises one of ``misfits`` for an impossible effect."""
 
     @property
-    def initial(self) -> WorldState: ...
+    def initial(self) -> WorldState:
+        """The world before the first effect."""
+        ...
 
     @property
-    def misfits(self) -> tuple[type[Exception], ...]: ...
+    def misfits(self) -> tuple[type[Exception], ...]:
+        """The exceptions by which ``after`` says that an effect is impossible."""
+        ...
 
-    def may(self, world: WorldState, event: str) -> May: ...
+    def may(self, world: WorldState, event: str) -> May:
+        """Whether the event can occur in this world."""
+        ...
 
-    def after(self, world: WorldState, event: str, effects: Iterable[Effect]) -> WorldState: ...
+    def after(self, world: WorldState, event: str, effects: Iterable[Effect]) -> WorldState:
+        """The world when the event has occurred and its effects are done."""
+        ...
 
-    def describe(self, world: WorldState) -> dict[str, str]: ...
+    def describe(self, world: WorldState) -> dict[str, str]:
+        """The world as people read it: part to value."""
+        ...
 
 
 class TimersOnly:
@@ -61,11 +71,13 @@ class TimersOnly:
         self._expiries = {event for event in events if event.endswith("_expired")}
 
     def may(self, world: frozenset[str], event: str) -> May:
+        """A timer's end only while it runs, any other event whenever the chart takes it."""
         if event in self._expiries:
             return May.ALWAYS if event.removesuffix("_expired") in world else May.NEVER
         return May.IF_TAKEN
 
     def after(self, world: frozenset[str], event: str, effects: Iterable[Effect]) -> frozenset[str]:
+        """The timers that run then. Raises ``MisfitError`` for one started or stopped twice."""
         for effect in effects:
             match effect:
                 case Start(timer) if timer.id in world:
@@ -81,6 +93,7 @@ class TimersOnly:
         return world
 
     def describe(self, world: frozenset[str]) -> dict[str, str]:
+        """The running timers."""
         return {"timers": ", ".join(sorted(world)) or "none"}
 
 
@@ -136,14 +149,17 @@ class Alone(Generic[WorldState]):
 
     @property
     def moves(self) -> list[Move]:
+        """The moves met so far, by number."""
         return self._moves.all
 
     @property
     def initial(self) -> tuple[Here[WorldState], ...]:
+        """The one state in which it begins."""
         start = self.outside.after(self.outside.initial, "", self.router.initial_effects)
         return (Here(self.router.initial, start),)
 
     def actions(self, state: Here[WorldState]) -> Iterator[tuple[int, Here[WorldState]]]:
+        """Each move from a state: its number, and the state after it."""
         snapshot, world, setting = state
         takes = self.routers[setting].takes
         for event in self._kinds:
@@ -180,9 +196,11 @@ class Alone(Generic[WorldState]):
         return number, Here(after, world, setting)
 
     def view(self, state: Here[WorldState]) -> Here[WorldState]:
+        """The state as properties read it: itself."""
         return state
 
     def describe(self, state: Here[WorldState]) -> dict[str, str]:
+        """The state as people read it: part to value."""
         parts = {id: str(state.snapshot[id])[1:-1] for id in state.snapshot.charts}
         parts |= self.outside.describe(state.world)
         settings = {"setting": self._carries[state.setting]} if len(self.routers) > 1 else {}

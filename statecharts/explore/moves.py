@@ -77,17 +77,25 @@ class Model(Protocol[State, View_co]):
     """Something to search: where it starts, and what can happen in each state.
 
     Millions of states are compared and hashed: use small integers, tuples of them, or objects that
-    exist once for each value. ``actions`` gives (number in ``moves``, next state) pairs and raises
-    ``ImpossibleMoveError`` for a move that may happen and cannot be made.
+    exist once for each value.
     """
 
     @property
-    def moves(self) -> list[Move]: ...
+    def moves(self) -> list[Move]:
+        """The moves met so far, by number."""
+        ...
 
     @property
-    def initial(self) -> Iterable[State]: ...
+    def initial(self) -> Iterable[State]:
+        """The states in which it may begin."""
+        ...
 
-    def actions(self, state: State) -> Iterable[tuple[int, State]]: ...
+    def actions(self, state: State) -> Iterable[tuple[int, State]]:
+        """Each move from a state: its number in ``moves``, and the state after it.
+
+        Raises ``ImpossibleMoveError`` for a move that may happen and cannot be made.
+        """
+        ...
 
     def view(self, state: State) -> View_co:
         """The state as properties read it."""

@@ -36,16 +36,24 @@ class Offer(NamedTuple, Generic[End, Mail]):
 
 
 class Rules(Protocol[End, Mail]):
-    """One end. ``receive`` gives the end with the mail queued, or None when there is no room."""
+    """One end: what it can do, and what becomes of it when it gets mail."""
 
     @property
-    def initial(self) -> End: ...
+    def initial(self) -> End:
+        """The end as it begins."""
+        ...
 
-    def offers(self, end: End, shared: int) -> Iterable[Offer[End, Mail]]: ...
+    def offers(self, end: End, shared: int) -> Iterable[Offer[End, Mail]]:
+        """What the end can do while the value that both share is ``shared``."""
+        ...
 
-    def receive(self, end: End, mail: Mail) -> End | None: ...
+    def receive(self, end: End, mail: Mail) -> End | None:
+        """The end with the mail queued, or None when there is no room."""
+        ...
 
-    def describe(self, end: End) -> dict[str, str]: ...
+    def describe(self, end: End) -> dict[str, str]:
+        """The end as people read it: part to value."""
+        ...
 
 
 class _Post(dict[int, int | None], Generic[End, Mail]):
@@ -133,17 +141,21 @@ class Pair(Generic[End, Mail]):
 
     @property
     def moves(self) -> list[Move]:
+        """The moves met so far, by number."""
         return self._numbers.all
 
     @property
     def initial(self) -> tuple[int, ...]:
+        """The one state in which both begin."""
         left = self._left.number(self._left.rules.initial) << (SHARED + HALF)
         return (left | self._right.number(self._right.rules.initial) << SHARED,)
 
     def view(self, state: int) -> Both[End]:
+        """The state as properties read it."""
         return Both(self._left.end(state), self._right.end(state), state & SHARED_MASK)
 
     def actions(self, state: int) -> list[tuple[int, int]]:
+        """Each move from a state: its number, and the state after it."""
         out = [(move, state + change) for move, change in self._weather[state & SHARED_MASK]]
         self._act(state, state & LEFT_KEY, self._left, state & _RIGHT, self._right, out)
         self._act(state, state & RIGHT_KEY, self._right, state & _LEFT, self._left, out)
@@ -165,6 +177,7 @@ class Pair(Generic[End, Mail]):
                 out.append((move, state + change + queued))
 
     def describe(self, state: int) -> dict[str, str]:
+        """The state as people read it: part to value."""
         left, right, shared = self.view(state)
         return {
             **self._left.rules.describe(left),

@@ -38,6 +38,7 @@ class Assumption:
 
 
 WHATEVER = Assumption("none", "anything may happen")
+"""The assumption that assumes nothing."""
 
 # What a timer waits for under a patient assumption.
 URGENT = frozenset({Kind.DELIVERY, Kind.REPORT})

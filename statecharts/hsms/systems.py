@@ -31,6 +31,7 @@ CHARTS: tuple[Chart, ...] = (
     TRANSMITTER,
     TRANSACTION,
 )
+"""All charts of HSMS."""
 
 ACTIVE_LINK = System(
     id="active_link",

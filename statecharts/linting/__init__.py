@@ -16,7 +16,7 @@ from typing import NamedTuple
 from statecharts.declare import Chart
 from statecharts.refusals import expect
 
-from . import form, names, references, structure
+from . import form, names, references, structure, ways_out
 
 
 class Problem(NamedTuple):
@@ -60,3 +60,15 @@ def lint(chart: Chart) -> Iterator[Problem]:
         yield from (Problem(chart.file, chart.id, *finding) for finding in found)
         if found:
             return
+
+
+def dead_ends(chart: Chart) -> Iterator[Problem]:
+    """Each part of ``chart`` that is never left again, unless its ``ends`` name it.
+
+    A chart that goes on for ever, as that of a tool, has none. ``lint`` refuses none: a state
+    without transitions is how a chart says that it is over. Raises ``TypeError`` for what is not a
+    chart, ``ChartError`` for a chart that lint refuses.
+    """
+    check(chart)
+    for finding in ways_out.dead_ends(chart):
+        yield Problem(chart.file, chart.id, *finding)

@@ -39,6 +39,9 @@ def _promises(chart: Chart) -> Iterator[Finding]:
     for id in (*chart.total_in, *(state for _, state in chart.gated)):
         if id not in known:
             yield "total_in and gated", f"there is no state {id!r}", "check the spelling"
+    for id in chart.ends:
+        if id not in known:
+            yield "ends", f"there is no state {id!r}", "check the spelling"
     for event, _ in chart.gated:
         if event not in chart.received:
             yield "gated", f"{event!r} is not a received event", "check the spelling"

@@ -17,16 +17,20 @@ from .tours import Tour
 class Subject(Protocol):
     """An adapter of the program under test, which runs it one event at a time.
 
-    ``restart`` brings it back to its beginning. ``take`` makes the event happen (a peer writes a
-    frame, a timer's time passes, a user calls) and returns the effects, in order. ``leaves`` gives
-    the active leaf states of each chart by its id.
+    An event may be a frame that a peer writes, time that passes for a timer, or a call of a user.
     """
 
-    def restart(self) -> None: ...
+    def restart(self) -> None:
+        """Bring it back to its beginning."""
+        ...
 
-    def take(self, event: str) -> tuple[Effect, ...]: ...
+    def take(self, event: str) -> tuple[Effect, ...]:
+        """Make the event happen, and return the effects, in order."""
+        ...
 
-    def leaves(self) -> dict[str, str]: ...
+    def leaves(self) -> dict[str, str]:
+        """The active leaf states of each chart, by its id."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +73,14 @@ class MachineSubject:
         self._here = machine.initial
 
     def restart(self) -> None:
+        """Go back to the initial snapshot."""
         self._here = self._machine.initial
 
     def take(self, event: str) -> tuple[Effect, ...]:
+        """Make one step, and return its effects."""
         self._here, effects, _ = self._machine.step(self._here, event)
         return effects
 
     def leaves(self) -> dict[str, str]:
+        """The active leaf states of the chart, by its id."""
         return {self._machine.chart.id: self._here.leaves}

@@ -27,6 +27,8 @@ class Stop(NamedTuple):
 
 
 Tour = tuple[Stop, ...]
+"""A walk through a graph, from an initial state on: each move, and the state after it."""
+
 # A place in a walk: the state, and the item covered last when pairs are wanted.
 _Place = tuple[int, Hashable]
 _Step = tuple[Stop, _Place, Hashable]
