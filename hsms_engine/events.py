@@ -142,6 +142,18 @@ class Unsent(Happened):
 
 
 @dataclass(frozen=True, slots=True)
+class Unreachable(Happened):
+    """The link has been down for ``seconds``: enabled, and not selected (``unreachable_after``).
+
+    It comes once; after it not before the link has been selected again. ``error`` is the latest
+    failure since the link was selected, or None.
+    """
+
+    seconds: float
+    error: HsmsError | None
+
+
+@dataclass(frozen=True, slots=True)
 class Missed(Happened):
     """This reader was too slow: ``count`` events were dropped here."""
 
@@ -216,6 +228,7 @@ LinkEvent = (
     | BreakerIsolated
     | UnexpectedSecondary
     | Unsent
+    | Unreachable
     | Missed
 )
 

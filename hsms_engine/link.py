@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from random import Random
 from time import time
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import trio
 
@@ -28,6 +28,9 @@ from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.saving import read, write
 from hsms_engine.session_task import SessionTask
 from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
+
+if TYPE_CHECKING:
+    from hsms_engine.health import Health
 
 # What ``HsmsLink.save`` gives, or its JSON.
 Saved = dict[str, object] | str | bytes
@@ -165,6 +168,16 @@ class HsmsLink(Messaging):
     def _expect_usable(self, settings: Settings) -> None:
         self._engine.expect_open()
         self._tls.check(settings)
+
+    def health(self) -> Health:
+        """Whether the link is selected now, since when, and if not, why and until when.
+
+        It waits for nothing, in any thread; from another, it is of nearly one moment.
+        """
+        # Not every program asks.
+        from hsms_engine.health.records import link_health
+
+        return link_health(self._engine)
 
     def save(self) -> dict[str, object]:
         """What is to outlive this program, as plain JSON values, for ``open_link(restore=...)``.

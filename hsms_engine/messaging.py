@@ -22,6 +22,7 @@ from hsms_engine.events import LinkEvent
 from hsms_engine.logs import Teller
 from hsms_engine.message import Message
 from hsms_engine.protocol.control import ControlTransaction
+from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.protocol.phases import Phase
@@ -118,6 +119,21 @@ class Messaging:
         self._loop.check(self, "on_message()")
         self._driver.watchers.append(callback)
         self._driver.watch()
+
+    def _forget_callback(self, callback: Callable[[Traffic], None]) -> None:
+        """``callback`` of ``on_message`` is called no more. It has not raised."""
+        self._driver.watchers.remove(callback)
+        self._driver.watch()
+
+    @property
+    def _source(self) -> Engine:
+        """For metrics: what has its counts, in any thread."""
+        return self._engine
+
+    def _observe(self, attach: Callable[[Driver], None]) -> None:
+        """For metrics: call ``attach`` with what runs this."""
+        self._loop.check(self, "Collector.add()")
+        attach(self._driver)
 
     # Messages
 

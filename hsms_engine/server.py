@@ -74,6 +74,8 @@ from statecharts.hsms import PASSIVE_LINK
 if TYPE_CHECKING:
     from trio import TaskStatus
 
+    from hsms_engine.health import ServerHealth
+
 Handler = Callable[[HsmsConnection], Awaitable[object]]
 # What the engine gets of a stream, and of its peer.
 Wrap = Callable[[Stream, str], Stream]
@@ -125,6 +127,8 @@ class HsmsServer:
         self._loop = Loop()
         self._configuration = Configuration(self._loop, self, self._expect_fit, self._use)
         self._is_closing = False
+        # When it began to listen, or to close.
+        self._since = self._clock()
         self._closed: Closed | None = None
         # Weak: a reader that its user does not keep is not kept here either.
         self._readers: weakref.WeakSet[EventReader[ServerEvent]] = weakref.WeakSet()
@@ -141,6 +145,7 @@ class HsmsServer:
         self._handling: set[Place] = set()
         self._tally = Tally()
         self._watchers: list[Callable[[Traffic], None]] = []
+        self._attaching: list[Callable[[Driver], None]] = []
         self.accepted = 0
         self.turned_away = 0
         self.gone_before = 0
@@ -227,6 +232,23 @@ class HsmsServer:
             counts=tally.counts(found),
         )
 
+    def health(self) -> ServerHealth:
+        """Whether it listens, since when, and how many peers have come.
+
+        It waits for nothing, in any thread. Whether a host comes is the host's: a server without
+        one is ready.
+        """
+        # Not every program asks.
+        from hsms_engine.health.records import server_health
+
+        return server_health(
+            self.settings,
+            self.address,
+            self.statistics(),
+            is_listening=not self._is_closing,
+            since_seconds=self._clock() - self._since,
+        )
+
     def events(self) -> EventReader[ServerEvent]:
         """What becomes of each peer, in order: ``async for event in server.events()``.
 
@@ -285,10 +307,27 @@ class HsmsServer:
         for place in self._open.values():
             place.driver.watch()
 
+    @property
+    def _source(self) -> HsmsServer:
+        """For metrics: what has its counts, in any thread."""
+        return self
+
+    def _observe(self, attach: Callable[[Driver], None]) -> None:
+        """For metrics: call ``attach`` with what runs each connection, open ones and later ones."""
+        self._loop.check(self, "Collector.add()")
+        self._attaching.append(attach)
+        for place in self._open.values():
+            attach(place.driver)
+
+    @property
+    def _is_over(self) -> bool:
+        """For metrics: whether it has closed, and counts no more connections."""
+        return self._closed is not None
+
     async def aclose(self) -> None:
         """Stop listening and separate from every peer. Then ``serve_hsms`` returns."""
         self._loop.check_task(self, "aclose()")
-        self._is_closing = True
+        self._begin_to_close()
         self._listener.close()
         try:
             async with trio.open_nursery() as nursery:
@@ -297,12 +336,16 @@ class HsmsServer:
         finally:
             self._scope.cancel()
 
+    def _begin_to_close(self) -> None:
+        if not self._is_closing:
+            self._is_closing, self._since = True, self._clock()
+
     async def serve(self, handler: Handler) -> None:
         """Accept connections until closed or cancelled."""
         try:
             await self._serve(handler)
         finally:
-            self._is_closing = True
+            self._begin_to_close()
             self._closed = Closed(self._clock(), self.accepted)
             self._report(self._closed)
             for reader in self._readers:
@@ -452,6 +495,8 @@ class HsmsServer:
         driver.shared_watchers = self._watchers
         # This also has it look whether there are watchers.
         write_logs(driver, self._left_out)
+        for attach in self._attaching:
+            attach(driver)
         self.accepted += 1
         place = Place(self.accepted, party(host_of(peer)), driver, HsmsConnection(driver))
         driver.followers.append(partial(self._follow, place))

@@ -89,6 +89,7 @@ _REAL = {
     "backoff_factor": (1.0, 10.0),
     "backoff_limit": (0.0, 86_400.0),
     "backoff_jitter": (0.0, 1.0),
+    "unreachable_after": (1.0, 604_800.0),
 }
 # None means that there is none.
 OPTIONAL = (
@@ -96,6 +97,7 @@ OPTIONAL = (
     "max_connections_per_address",
     "accept_rate",
     "accept_rate_per_address",
+    "unreachable_after",
     "text_encoding",
 )
 # Several texts; each is read by the function, which raises ``ValueError``.
@@ -162,6 +164,7 @@ class SettingsChanges(TypedDict, total=False):
     backoff_factor: float
     backoff_limit: float
     backoff_jitter: float
+    unreachable_after: float | None
     max_sessions: int
     second_host: SecondHost
     max_connections: int
@@ -212,7 +215,9 @@ class Settings:
     name: str = ""
     """For people: stands before the peer in logs. Printable, at most 100 characters."""
     host: str = "127.0.0.1"
+    """Active: the address or the name to dial. Passive: the address to listen on."""
     port: int = 5000
+    """The port to dial, or to listen on; passive, 0: the system chooses."""
     local_host: str = ""
     """Active: the address of this machine, or its name, from which to dial; empty: the system
     chooses. For a machine with two network cards."""
@@ -224,7 +229,10 @@ class Settings:
     session_id: int = 0
     """The device id, 15 bits: goes out with every data message."""
     check_session_id: bool = True
-    """Drop and count data messages with another session id; an equipment also answers S9F1."""
+    """Drop and count data messages with another session id; an equipment also answers S9F1.
+
+    Off: any is taken, and a reply has that of its primary, a primary that of its ``Message``.
+    """
     is_equipment: bool = False
     """An equipment reports with stream 9: S9F1 unknown device, S9F7 illegal data, S9F9 T3 expired.
 
@@ -303,6 +311,12 @@ class Settings:
     backoff_jitter: float = 0.2
     """Up to this fraction of a pause, and of an open time, is added at random: links that lose
     their peer together do not all dial again together."""
+
+    unreachable_after: float | None = None
+    """Active: a link that was down for so long tells it once (``events.Unreachable``); None: never.
+
+    A link is down while it is enabled and not selected.
+    """
 
     max_sessions: int = 1
     """Passive: how many connections may be selected together; HSMS-SS allows one."""
@@ -410,6 +424,8 @@ class Settings:
                 found.append(f"{_is_not(name, value)} a whole number in {low}..{high}")
         for name, (lowest, highest) in _REAL.items():
             value = getattr(self, name)
+            if value is None and name in OPTIONAL:
+                continue
             if not _is_number(value) or not lowest <= value <= highest:
                 found.append(f"{_is_not(name, value)} a number in {lowest:g}..{highest:g}")
         for name, choices in _CHOICES.items():
@@ -478,7 +494,7 @@ class Settings:
         """The settings of the link ``name`` in a TOML file (``hsms_engine.profiles`` explains it).
 
         Without a name: those of the only link, or the ``[defaults]`` of a file without links.
-        Raises ``SettingsError``, with file and line.
+        Raises ``SettingsError``, with file, line and column.
         """
         from hsms_engine import profiles
 
@@ -488,7 +504,7 @@ class Settings:
     def links_from_toml(path: str | PathLike[str]) -> dict[str, Settings]:
         """The settings of all links in a TOML file, by their names, in its order.
 
-        Raises ``SettingsError``, with file and line.
+        Raises ``SettingsError``, with file, line and column.
         """
         from hsms_engine import profiles
 

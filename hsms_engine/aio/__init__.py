@@ -12,6 +12,7 @@ event loop is blocked. A block ends with its event loop.
 from hsms_engine.aio.breaker import CircuitBreaker
 from hsms_engine.aio.connection import HsmsConnection, open_hsms
 from hsms_engine.aio.events import EventReader
+from hsms_engine.aio.health import serve_health
 from hsms_engine.aio.link import HsmsLink, open_link
 from hsms_engine.aio.server import HsmsServer, serve_hsms
 
@@ -23,5 +24,6 @@ __all__ = [
     "HsmsServer",
     "open_hsms",
     "open_link",
+    "serve_health",
     "serve_hsms",
 ]

@@ -20,6 +20,7 @@ from hsms_engine.aio.wait import act, thread_for_loop, wait_for
 from hsms_engine.doors.held import SessionTask
 from hsms_engine.doors.thread import TrioThread
 from hsms_engine.driver.tls_files import Tls
+from hsms_engine.health.records import Health
 from hsms_engine.logs import name_of
 from hsms_engine.settings import Settings, SettingsChanges
 
@@ -68,6 +69,10 @@ class HsmsLink(Messaging[link.HsmsLink]):
     ) -> asyncio.Future[None]:
         """Change settings of the running link; all of them or, on an error, none."""
         return act(self._thread, lambda: self._held.configure(settings, **changes))
+
+    def health(self) -> Health:
+        """Whether the link is selected now; if not, why and until when. It never waits."""
+        return self._held.health()
 
     async def save(self) -> dict[str, object]:
         """What is to outlive this program, for ``open_link(restore=...)``."""

@@ -12,6 +12,7 @@ program is busy. Any number of threads may use the same connection or link.
 from hsms_engine.blocking.breaker import CircuitBreaker
 from hsms_engine.blocking.connection import HsmsConnection, open_hsms
 from hsms_engine.blocking.events import EventReader
+from hsms_engine.blocking.health import serve_health
 from hsms_engine.blocking.link import HsmsLink, open_link
 from hsms_engine.blocking.server import HsmsServer, serve_hsms
 
@@ -23,5 +24,6 @@ __all__ = [
     "HsmsServer",
     "open_hsms",
     "open_link",
+    "serve_health",
     "serve_hsms",
 ]

@@ -22,6 +22,7 @@ from hsms_engine.doors.held import SessionTask
 from hsms_engine.doors.hold import Hold
 from hsms_engine.doors.thread import TrioThread
 from hsms_engine.driver.tls_files import Tls
+from hsms_engine.health.records import Health
 from hsms_engine.logs import name_of
 from hsms_engine.settings import Settings, SettingsChanges
 
@@ -76,6 +77,10 @@ class HsmsLink(Messaging[link.HsmsLink]):
     ) -> None:
         """Change settings of the running link; all of them or, on an error, none."""
         now(self._thread, partial(self._held.configure, settings, **changes))
+
+    def health(self) -> Health:
+        """Whether the link is selected now; if not, why and until when. It never waits."""
+        return self._held.health()
 
     def save(self) -> dict[str, object]:
         """What is to outlive this program, for ``open_link(restore=...)``."""

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from hsms_engine.connection import HsmsConnection
 from hsms_engine.doors.call import Call
 from hsms_engine.doors.hold import Hold
 from hsms_engine.doors.later import Later
 from hsms_engine.doors.thread import TrioThread
+from hsms_engine.driver.driver import Driver
 from hsms_engine.driver.event_reader import E, EventReader
 from hsms_engine.driver.tls import PeerCertificate
 from hsms_engine.link import HsmsLink
 from hsms_engine.message import Message
+from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.statistics import Statistics
@@ -25,6 +27,9 @@ from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.server import HsmsServer
 from hsms_engine.server_statistics import ServerStatistics
 from hsms_engine.settings import Settings
+
+if TYPE_CHECKING:
+    from hsms_engine.health import ServerHealth
 
 M = TypeVar("M", HsmsConnection, HsmsLink)
 
@@ -83,6 +88,14 @@ class Held(Generic[M]):
     def statistics(self) -> Statistics:
         """All counts, taken at the same moment."""
         return self._held.statistics()
+
+    @property
+    def _source(self) -> Engine:
+        return self._held._source
+
+    def _observe(self, attach: Callable[[Driver], None]) -> None:
+        """For metrics: ``attach`` is called in the trio thread, before all later calls."""
+        self._thread.soon(partial(self._held._observe, attach))
 
     # For the doors
 
@@ -162,6 +175,18 @@ class HeldServer:
     def statistics(self) -> ServerStatistics:
         """All counts, those of connections that are over included."""
         return self._held.statistics()
+
+    @property
+    def _source(self) -> HsmsServer:
+        return self._held
+
+    def _observe(self, attach: Callable[[Driver], None]) -> None:
+        """As ``Held._observe``."""
+        self._thread.soon(partial(self._held._observe, attach))
+
+    def health(self) -> ServerHealth:
+        """Whether it listens, since when, and how many peers have come."""
+        return self._held.health()
 
 
 class HeldReader(Generic[E]):

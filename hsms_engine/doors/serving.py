@@ -1,11 +1,14 @@
-"""``serve_hsms`` as a block: entered when it listens, over when it is closed or has failed."""
+"""``serve_hsms`` and ``serve_health`` as blocks, entered when they listen."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
+from hsms_engine.health.place import Where
+from hsms_engine.health.serve import HealthServer, Healthy, serve_health
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.server import HsmsServer
 
@@ -15,7 +18,10 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def serving(serve: Callable[..., Awaitable[None]]) -> AsyncIterator[HsmsServer]:
-    """Run ``serve``, a ``serve_hsms`` with all its arguments. The exit closes politely."""
+    """Run ``serve``, a ``serve_hsms`` with all its arguments. The exit closes politely.
+
+    It is over when the server is closed or has failed.
+    """
 
     async def run(task_status: TaskStatus[HsmsServer]) -> None:
         await serve(task_status=task_status)
@@ -27,3 +33,12 @@ async def serving(serve: Callable[..., Awaitable[None]]) -> AsyncIterator[HsmsSe
             yield server
         finally:
             await server.aclose()
+
+
+@asynccontextmanager
+async def telling_health(links: Collection[Healthy], where: Where) -> AsyncIterator[HealthServer]:
+    """Run ``serve_health`` until the exit."""
+    async with open_bare_nursery() as nursery:
+        server: HealthServer = await nursery.start(partial(serve_health, links, where))
+        yield server
+        nursery.cancel_scope.cancel()

@@ -55,6 +55,7 @@ from hsms_engine.events import (
     LinkEvent,
     Missed,
     UnexpectedSecondary,
+    Unreachable,
     Unsent,
 )
 from hsms_engine.logs import Teller, link_name
@@ -901,7 +902,7 @@ class Driver:
         match event:
             case BreakerClosed():
                 self._present = tuple(each for each in self._present if not _is_of_breaker(each))
-            case UnexpectedSecondary() | Unsent() | Missed():
+            case UnexpectedSecondary() | Unsent() | Unreachable() | Missed():
                 pass
             case _:
                 kind = _is_of_breaker(event)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
+import stat
 import struct
 import sys
 from collections import deque
@@ -272,14 +274,22 @@ class Listening(Protocol):
     """What a server needs of a listener; ``Listener`` is the one for TCP and Unix sockets."""
 
     @property
-    def address(self) -> str: ...
+    def address(self) -> str:
+        """Where it listens, as the log and errors name it."""
+        ...
 
     @property
-    def port(self) -> int: ...
+    def port(self) -> int:
+        """The TCP port, 0 if it has none."""
+        ...
 
-    async def accept(self) -> tuple[Stream, str]: ...
+    async def accept(self) -> tuple[Stream, str]:
+        """The next connection and its peer's address."""
+        ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Take no more connections. Those that were taken stay."""
+        ...
 
 
 # With it only one listener can have a port, and a new one can have it at once when the old one is
@@ -292,8 +302,12 @@ else:
 # Seconds to wait when the system has no descriptor free: other connections must close first.
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ACCEPT_PAUSE = 0.1
+# Seconds until a connection to a Unix socket is tried again whose listener has no room for it.
+_FULL_PAUSE = 0.05
 # Connections that may wait to be accepted; the system may allow fewer.
 _BACKLOG = 4_096
+# Bytes in the path of a Unix socket, without the NUL at its end.
+_LONGEST_PATH = 107 if sys.platform == "linux" else 103
 # Connections accepted in one turn, after which other tasks have theirs.
 _BURST = 16
 
@@ -308,6 +322,8 @@ class Listener:
         self._socket = _Borrowed(fileno=listener.socket.fileno())
         self._socket.setblocking(False)
         self._turns = turns_here()
+        # Of the file of a Unix socket, so that the one of a successor is not removed.
+        self._file = _file_of(self._name)
         self._accepted: deque[tuple[DirectStream, str]] = deque()
 
     @property
@@ -363,17 +379,18 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening. Closing twice is fine."""
+        match self._name:
+            # While it listens no successor takes its file over, and no other has its number. The
+            # second time that is not so.
+            case str(path) if self._socket.fileno() >= 0 and path and _file_of(path) == self._file:
+                Path(path).unlink(missing_ok=True)
+            case _:
+                pass
         # The listener closes the descriptor; this object must only let go of it.
         self._socket.detach()
         self._listener.socket.close()
         while self._accepted:
             self._accepted.popleft()[0].close()
-        match self._name:
-            case str(path) if path:
-                with contextlib.suppress(FileNotFoundError):
-                    Path(path).unlink()
-            case _:
-                pass
 
 
 def address_text(address: object) -> str:
@@ -443,10 +460,21 @@ async def connect_tcp(host: str, port: int, began: Began = lambda _: None) -> Di
 
 
 async def connect_unix(path: str) -> DirectStream:
-    """Connect to a Unix stream socket. Raises ``OSError`` when that fails."""
-    with _closed_unless_done(_unix_socket()) as made:
-        await made.connect(path)
-        return DirectStream(trio.SocketStream(made))
+    """Connect to a Unix stream socket. Raises ``OSError`` when that fails.
+
+    While the queue of who listens is full, it waits.
+    """
+    here = socket.socket(_unix_family(), socket.SOCK_STREAM)
+    with _closed_unless_done(trio.socket.from_stdlib_socket(here)) as made:
+        while True:
+            await trio.lowlevel.checkpoint()
+            try:
+                # Not by trio's own, which takes a full queue for a connection that is under way.
+                here.connect(_short(path))
+            except BlockingIOError:
+                await trio.sleep(_FULL_PAUSE)
+            else:
+                return DirectStream(trio.SocketStream(made))
 
 
 async def listen_tcp(host: str, port: int, backlog: int = _BACKLOG) -> Listener:
@@ -472,12 +500,82 @@ async def listen_tcp(host: str, port: int, backlog: int = _BACKLOG) -> Listener:
         return Listener(trio.SocketListener(made))
 
 
-async def listen_unix(path: str, backlog: int = _BACKLOG) -> Listener:
-    """Listen on a Unix stream socket; the path is removed when it closes. Raises ``OSError``."""
+async def listen_unix(path: str, backlog: int = _BACKLOG, *, mode: int | None = None) -> Listener:
+    """Listen on a Unix stream socket; the path is removed when it closes.
+
+    A socket that a dead program has left there is taken over. ``mode`` is for the file, in force
+    before anybody can connect; None: as the system makes it. Raises ``OSError``, which says who
+    listens there already, where the system knows.
+    """
     with _closed_unless_done(_unix_socket()) as made:
-        await made.bind(path)
+        try:
+            await made.bind(_short(path))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            _remove_dead(path)
+            await made.bind(path)
+        if mode is not None:
+            _restrict(path, mode)
         made.listen(backlog)
         return Listener(trio.SocketListener(made))
+
+
+def _restrict(path: str, mode: int) -> None:
+    Path(path).chmod(mode)
+
+
+def _short(path: str) -> str:
+    """``path``, if the system can have a socket there. Raises ``OSError``."""
+    if (size := len(os.fsencode(path))) > _LONGEST_PATH:
+        raise OSError(
+            errno.ENAMETOOLONG,
+            f"the path has {size} bytes, and that of a Unix socket at most {_LONGEST_PATH}",
+        )
+    return path
+
+
+def _remove_dead(path: str) -> None:
+    """Remove the socket of a program that is dead. Raises ``OSError`` when it is not one."""
+    file = Path(path)
+    try:
+        if not stat.S_ISSOCK(file.lstat().st_mode):
+            raise OSError(errno.EEXIST, "something is there that is no socket")
+        with socket.socket(_unix_family(), socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            # When it can take no more for now, somebody listens too.
+            with contextlib.suppress(BlockingIOError):
+                probe.connect(path)
+            in_use = os.strerror(errno.EADDRINUSE)
+            raise OSError(errno.EADDRINUSE, f"{in_use}: {_listener_of(probe)} listens there")
+    except ConnectionRefusedError:
+        file.unlink(missing_ok=True)
+    except FileNotFoundError:
+        # It was removed meanwhile.
+        pass
+
+
+def _listener_of(probe: socket.socket) -> str:
+    """Who listens, as far as the system tells those who connect."""
+    # By name, because only Linux has it.
+    option: int | None = getattr(socket, "SO_PEERCRED", None)
+    if option is None:
+        return "another program"
+    process, user, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, option, 12))
+    return f"process {process} of user {user}" if process else "another program"
+
+
+def _file_of(name: object) -> tuple[int, int] | None:
+    """Which file a socket has; None when it has none."""
+    match name:
+        case str(path) if path:
+            try:
+                found = Path(path).lstat()
+            except OSError:
+                return None
+            return found.st_dev, found.st_ino
+        case _:
+            return None
 
 
 @contextlib.contextmanager
@@ -490,8 +588,12 @@ def _closed_unless_done(made: trio.socket.SocketType) -> Iterator[trio.socket.So
 
 
 def _unix_socket() -> trio.socket.SocketType:
+    return trio.socket.socket(_unix_family(), socket.SOCK_STREAM)
+
+
+def _unix_family() -> int:
     # Asked by name, because a later Python may have them on Windows.
-    family = getattr(socket, "AF_UNIX", None)
+    family: int | None = getattr(socket, "AF_UNIX", None)
     if family is None:
         raise OSError(errno.EAFNOSUPPORT, "this Python has no Unix sockets")
-    return trio.socket.socket(family, socket.SOCK_STREAM)
+    return family

@@ -37,6 +37,7 @@ class Context:
         "tried",
         "watched",
         "watching",
+        "written_direction",
         "written_session_id",
     )
 
@@ -78,7 +79,8 @@ class Context:
         self.settings = settings
         writes_direction = settings.write_direction_bit and settings.is_equipment
         # Computed once, because each message that goes out has it.
-        self.written_session_id = settings.session_id | (DIRECTION if writes_direction else 0)
+        self.written_direction = DIRECTION if writes_direction else 0
+        self.written_session_id = settings.session_id | self.written_direction
 
     def begin_attempt(self) -> None:
         """TCP is dialled, with the address that is now in the settings."""

@@ -25,6 +25,7 @@ from random import Random
 from typing import assert_never
 
 from hsms_engine.errors import ClosedError, ConnectionLostError, HsmsError, LocalProtocolError
+from hsms_engine.events import Unreachable
 from hsms_engine.message import Message
 from hsms_engine.protocol.causes import each_with_reason
 from hsms_engine.protocol.classify import classify, has_other_session_id
@@ -342,6 +343,9 @@ class Engine:
                 life.tell(
                     f"{timer}_expired", each_with_reason(self._context.tried) if is_dial else None
                 )
+        if life.downtime.due() <= now:
+            told = life.downtime.told()
+            self._context.outputs.put(Unreachable(now, self._context.epochs, told, life.last_error))
 
     # Calls
 
@@ -524,6 +528,16 @@ class Engine:
     def times_selected(self) -> int:
         """How many times SELECTED was entered."""
         return self._life.times_selected
+
+    @property
+    def unchanged_for(self) -> float:
+        """Seconds since SELECTED was entered or left; before the first time, since it was made."""
+        return self._context.clock() - self._life.downtime.since
+
+    @property
+    def down_for(self) -> float:
+        """For how many seconds it is not selected though it should be; 0 when it need not be."""
+        return self._life.downtime.seconds()
 
     @property
     def failed_attempts(self) -> int:

@@ -56,6 +56,7 @@ class Entity:
         return len(self._selected) >= self.capacity
 
     def take(self, connection: object) -> None:
+        """The connection has a session from now on."""
         self._selected.add(connection)
 
     def give_back(self, connection: object) -> None:

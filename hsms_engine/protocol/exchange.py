@@ -81,12 +81,13 @@ class Exchange:
         """
         transactions, outbox = epoch.transactions, epoch.outbox
         number, before = transactions.take_system_bytes(), outbox.queued
-        outbox.put_message(self._encode(message, number))
+        session_id = self._session_id_for(message)
+        outbox.put_message(self._encode(message, number, session_id))
         transaction = Transaction(
             number,
             message._stream,
             message._function,
-            self._context.written_session_id,
+            session_id,
             before,
             outbox.queued,
             epoch.not_taken.count,
@@ -96,7 +97,8 @@ class Exchange:
 
     def send(self, epoch: Epoch, message: Message) -> None:
         """Queue a primary that opens no transaction."""
-        epoch.outbox.put_message(self._encode(message, epoch.transactions.take_system_bytes()))
+        number, session_id = epoch.transactions.take_system_bytes(), self._session_id_for(message)
+        epoch.outbox.put_message(self._encode(message, number, session_id))
 
     def reply(self, epoch: Epoch, primary: Primary, reply: Message) -> None:
         """Queue the reply to a primary of this connection.
@@ -114,7 +116,8 @@ class Exchange:
             )
         number = primary._system_bytes
         assert number is not None
-        epoch.outbox.put_message(self._encode(reply, number, primary.received_at))
+        session_id = self._session_id_for(primary)
+        epoch.outbox.put_message(self._encode(reply, number, session_id, primary.received_at))
         primary.answered = True
         if not primary.taken:
             self.take(primary)
@@ -340,14 +343,35 @@ class Exchange:
 
     def _report(self, epoch: Epoch, function: int, header: bytes) -> None:
         """Queue an equipment's report about a message, S9F1 or another of stream 9."""
-        number = epoch.transactions.take_system_bytes()
-        size = self._encode(report(function, header), number, is_report=True)
+        context, number = self._context, epoch.transactions.take_system_bytes()
+        session_id = context.written_session_id
+        if not context.settings.check_session_id and function != 1:
+            # It comes from the device that the message was for.
+            device_id = context.settings.device_id(int.from_bytes(header[:2]))
+            session_id = device_id | context.written_direction
+        size = self._encode(report(function, header), number, session_id, is_report=True)
         epoch.outbox.put_answer(size)
+
+    def _session_id_for(self, message: Message) -> int:
+        """The session id that goes out with a primary, or with the reply to one that has come.
+
+        It is that of the settings, unless ``check_session_id`` is off: then that of the message, if
+        it has one. Raises ``LocalProtocolError`` for one that is none.
+        """
+        context, chosen = self._context, message._session_id
+        if chosen is None or context.settings.check_session_id:
+            return context.written_session_id
+        if not 0 <= chosen <= 0xFFFF:
+            raise LocalProtocolError(
+                f"{message.name}: session_id={chosen} is not in 0..65535: nothing is sent"
+            )
+        return chosen | context.written_direction
 
     def _encode(
         self,
         message: Message,
         system_bytes: int,
+        session_id: int,
         asked_at: float | None = None,
         *,
         is_report: bool = False,
@@ -359,7 +383,6 @@ class Exchange:
         """
         context, body = self._context, message.body
         settings, function = context.settings, message._function
-        session_id = context.written_session_id
         if len(body) > settings.max_frame - HEADER_LENGTH and not is_report:
             raise LocalProtocolError(
                 f"{message.name} with a body of {len(body)} bytes is a frame of "

@@ -19,6 +19,7 @@ from hsms_engine.events import Closed, Idle, Unsent
 from hsms_engine.protocol.causes import Cause, Detail
 from hsms_engine.protocol.context import Context
 from hsms_engine.protocol.control import ControlRequest, ControlTransaction
+from hsms_engine.protocol.downtime import Downtime
 from hsms_engine.protocol.entity import Entity
 from hsms_engine.protocol.epoch import Epoch
 from hsms_engine.protocol.exchange import Exchange
@@ -94,7 +95,8 @@ class Lifecycle:
         self.snapshot = self.router.initial
         # Only checks that an effect can be done; the state is read from the snapshot.
         self._world = World()
-        self.timers = Timers(context, lambda: self.failures)
+        self.downtime = Downtime(context, reconnects=self.reconnects)
+        self.timers = Timers(context, lambda: self.failures, self.downtime)
         self.exchange = Exchange(context, self.timers, entity)
         self._asked: list[ControlTransaction] = []
         self.attempts = 0
@@ -327,6 +329,7 @@ class Lifecycle:
             context.epoch,
             context.clock(),
         )
+        self.downtime.moved(self.phase, "closed")
         closed = router.machines[self._connection].snapshot(["closed"])
         self.snapshot = router.snapshot(
             tuple(
@@ -443,6 +446,7 @@ class Lifecycle:
             self._context.outputs.put(transaction)
         error = None if cause.event in _ASKED_FOR else self.last_error
         if hop.chart == self._connection:
+            self._follow_phase(PHASES[hop.before.leaves], PHASES[hop.after.leaves])
             happened = link_event(hop.before.leaves, hop.after.leaves, self._moment(error))
         elif hop.chart == BREAKER.id:
             happened = breaker_event(hop.after.leaves, self._moment(error))
@@ -450,6 +454,12 @@ class Lifecycle:
             return
         if happened is not None:
             self._context.outputs.put(happened)
+
+    def _follow_phase(self, before: Phase, after: Phase) -> None:
+        if before != after:
+            self.downtime.moved(before, after)
+            # Perhaps no timer starts or stops in this step.
+            self.timers.expect(self.downtime.due())
 
     def _moment(self, error: HsmsError | None) -> Moment:
         now = self._context.clock()

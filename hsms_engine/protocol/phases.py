@@ -20,6 +20,7 @@ Phase = Literal[
     "separating",
     "closed",
 ]
+"""What a program sees of the state of a connection."""
 
 # Every leaf of both connection charts; a test compares this table with them.
 PHASES: dict[str, Phase] = {

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 
 from hsms_engine.protocol.context import Context
+from hsms_engine.protocol.downtime import Downtime
 from hsms_engine.protocol.epoch import Epoch
 from statecharts.hsms.timers import LINKTEST_INTERVAL, OPEN_TIME, T5
 
@@ -26,6 +27,7 @@ class Timers:
     __slots__ = (
         "_attempt_began",
         "_context",
+        "_downtime",
         "_earliest",
         "_failures",
         "_jitter",
@@ -34,8 +36,9 @@ class Timers:
         "started",
     )
 
-    def __init__(self, context: Context, failures: Callable[[], int]) -> None:
+    def __init__(self, context: Context, failures: Callable[[], int], downtime: Downtime) -> None:
         self._context = context
+        self._downtime = downtime
         self._failures = failures
         self.started: dict[str, float] = {}
         # When the latest attempt began, for T5; infinitely long ago before the first one. While the
@@ -212,8 +215,10 @@ class Timers:
         return [timer for due, timer in sorted(dues) if due <= now]
 
     def judges(self) -> bool:
-        """Whether a timer is due that waits for the peer, T3 included."""
+        """Whether a timer is due that waits for the peer, T3 and a downtime included."""
         now, epoch = self._context.clock(), self._context.epoch
+        if self._downtime.due() <= now:
+            return True
         oldest = epoch.transactions.oldest_start() if epoch is not None else None
         if oldest is not None and oldest + self._context.settings.t3 <= now:
             return True
@@ -225,9 +230,13 @@ class Timers:
         return any(self.due(timer) <= now for timer in self.started if timer in _PAUSES)
 
     def next_due(self) -> float:
-        """A time not later than the next deadline, that of T3 and looks included, or infinite."""
+        """A time not later than the next deadline, or infinite.
+
+        Those of T3, of looks and of a downtime are included.
+        """
         if self._earliest is None:
             due = min((self.due(timer) for timer in self.started), default=math.inf)
+            due = min(due, self._downtime.due())
             epoch = self._context.epoch
             if epoch is not None:
                 due = min(due, self._look(epoch))
