@@ -18,7 +18,7 @@ import trio._core._run as trio_run
 from trio.testing import MockClock
 
 from benchmarks.events import our_event
-from hsms_engine import HsmsConnection, Message, open_hsms, serve_hsms
+from hsms_engine import HsmsConnection, HsmsServer, Message, open_hsms, serve_hsms
 from hsms_engine.driver.tcp import DirectStream
 from hsms_engine.secs2 import decode, encode
 
@@ -105,6 +105,8 @@ Work = Callable[[HsmsConnection, int], Awaitable[None]]
 
 # That by which counts of other Pythons and trios are made comparable.
 YARDSTICK = "bare echo"
+# The last one, because what is added to a collector stays in it.
+COLLECTED = "collected"
 # What is done, and how often: a multiple of 64.
 SCENARIOS: dict[str, tuple[Work, int]] = {
     YARDSTICK: (echo, 128),
@@ -112,19 +114,31 @@ SCENARIOS: dict[str, tuple[Work, int]] = {
     "in flight": (in_flight, 640),
     "megabyte": (megabyte, 4),
     "items": (items, 64),
+    COLLECTED: (sequential, 128),
 }
+
+
+def _collect(server: HsmsServer, connection: HsmsConnection) -> None:
+    """From now on both ends have metrics."""
+    from hsms_engine.metrics import Collector
+
+    collector = Collector()
+    collector.add(server)
+    collector.add(connection, "dialling")
 
 
 async def main(clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         near, far = map(DirectStream, pair())
-        await nursery.start(partial(serve_hsms, _answer, listener=One(far)))
+        server = await nursery.start(partial(serve_hsms, _answer, listener=One(far)))
 
         async def dial() -> DirectStream:
             return near
 
         async with open_hsms("127.0.0.1", 5000, dial=dial) as connection:
-            for work, count in SCENARIOS.values():
+            for name, (work, count) in SCENARIOS.items():
+                if name == COLLECTED:
+                    _collect(server, connection)
                 # What is made only once is not counted.
                 await work(connection, count)
                 gc.collect()

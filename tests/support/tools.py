@@ -17,6 +17,8 @@ PACKAGES = {
     "node": "nodejs",
     "npm": "npm",
     "openssl": "openssl",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
     "spin": "spin",
     "systemd-analyze": "systemd",
     "tshark": "tshark",
