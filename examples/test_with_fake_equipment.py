@@ -1,10 +1,11 @@
-"""Tests of a host, with a fake equipment that answers, misbehaves and dies as each test says."""
+"""Tests of a host, with a simulated tool that answers, misbehaves and dies as each test says."""
 
 import pytest
 import trio
 
 from hsms_engine import AbortedError, Message, Settings, open_hsms, open_link
 from hsms_engine.messages import S1F1, S2F41, S2F42
+from hsms_engine.secs2 import A
 
 
 async def start_job(port: int, recipe: str) -> bool:
@@ -17,7 +18,8 @@ async def start_job(port: int, recipe: str) -> bool:
 def test_a_job_is_started(fake_equipment):
     fake_equipment.answer(lambda message: S2F42(0) if message.name == "S2F41" else None)
     assert trio.run(start_job, fake_equipment.port, "ETCH-7")
-    assert fake_equipment.received == [S2F41("START", {"PPID": "ETCH-7"})]
+    seen = fake_equipment.expect('S2F41 W <L [2] <A "START"> <L [1] <L [2] <A "PPID"> $ppid>>>')
+    assert seen["ppid"] == A("ETCH-7")
 
 
 def test_a_tool_that_is_busy_is_told_from_one_that_aborts(fake_equipment):

@@ -6,22 +6,19 @@ An answer book is a text of SML messages. Each is the answer to the primary one 
     S2F26 $ .                              // loopback: the request's item, whole
     S2F42 <L [2] <B 0> <L <L $*.1 <B 0>> ...$2>> .   // each parameter name with an ack
 
-``hsms_engine.sml.nodes`` has the table of this notation. The file ``answers.sml`` beside this
-module is the answer book that comes with the engine; ``AnswerBook.load() | mine`` adds to it.
+``docs/sml.md`` has the table of this notation. ``one | other`` makes one book of two.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.resources import files
 from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from hsms_engine.message import Message
-from hsms_engine.secs2 import Item
-from hsms_engine.sml import SmlError, Template, fill, parse_templates
+from hsms_engine.sml import SmlError, Template, parse_templates
 
 __all__ = ["LONGEST", "AnswerBook", "AnswersError"]
 
@@ -45,18 +42,13 @@ class AnswerBook:
         self._answers = MappingProxyType(dict(answers))
 
     @classmethod
-    def load(
-        cls, path: str | PathLike[str] | None = None, text_encoding: str | None = None
-    ) -> AnswerBook:
-        """The book in a file, or the one that comes with the engine.
+    def load(cls, path: str | PathLike[str], text_encoding: str | None = None) -> AnswerBook:
+        """The book in a file.
 
         The file is UTF-8; ``text_encoding`` is how the text of A in its answers is sent.
         Raises :class:`AnswersError` for text that is no answer book or no UTF-8, and for more than
         ``LONGEST`` bytes; ``OSError`` when the file cannot be read. A pipe is read to its end.
         """
-        if path is None:
-            default = files("hsms_engine") / "answers.sml"
-            return cls.parse(default.read_text("utf-8"), default.name)
         with Path(path).open("rb") as file:
             data = file.read(LONGEST + 1)
         if len(data) > LONGEST:
@@ -83,7 +75,7 @@ class AnswerBook:
             for template in parse_templates(text, text_encoding):
                 key = template.stream, template.function - 1
                 if key in answers:
-                    problem = f"S{template.stream}F{template.function} is answered twice"
+                    problem = f"{template.name} is answered twice"
                     raise SmlError.at(problem, text, template.offset)
                 answers[key] = template
         except SmlError as error:
@@ -99,14 +91,10 @@ class AnswerBook:
         template = self._answers.get((message.stream, message.function))
         if template is None or not message.wait:
             return None
-        if template.node is None:
-            return Message(template.stream, template.function)
         try:
-            known = isinstance(template.node, Item)
-            item = fill(template.node, None if known else message.item)
+            return Message.from_template(template, message)
         except (LookupError, ValueError):
             return Message(template.stream, 0)
-        return Message(template.stream, template.function, item=item)
 
     def __or__(self, other: AnswerBook) -> AnswerBook:
         """The answers of both books; where both have one, that of ``other``."""
@@ -115,6 +103,11 @@ class AnswerBook:
     def __iter__(self) -> Iterator[str]:
         """The names of the requests that have an answer: ``S1F1``, ``S1F3``, ..."""
         return (f"S{stream}F{function}" for stream, function in self._answers)
+
+    @property
+    def streams(self) -> frozenset[int]:
+        """The streams of which it answers something."""
+        return frozenset(stream for stream, _ in self._answers)
 
     def __len__(self) -> int:
         return len(self._answers)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
@@ -33,13 +34,37 @@ class Watched(Protocol):
     async def until(self, condition: Callable[[], bool]) -> None: ...
 
 
-class Threaded:
+class InThread:
     """An object in a thread of its own; ``word`` is what a program may call it."""
 
-    def __init__(self, thread: TrioThread, watched: Watched, word: str) -> None:
+    def __init__(self, thread: TrioThread, word: str) -> None:
         self._thread = thread
-        self._watched = watched
         self._word = word
+
+    def _call(self, function: Callable[[], Awaitable[T]]) -> T:
+        return wait_for(self._thread, function, "", None)
+
+    def _look(self, read: Callable[[], T]) -> T:
+        """What ``read`` returns, between two steps of what runs in the thread."""
+        if self._thread.is_here or self._thread.is_over:
+            return read()
+        return now(self._thread, read)
+
+    def _refuse_loop(self, call: str) -> None:
+        """Raise ``RuntimeError`` where an event loop runs, which ``call`` would stop."""
+        if loop := running_loop():
+            raise RuntimeError(
+                f"{call}() would stop the event loop of this test, which waits for it: await "
+                f"{loop.word}({self._word}.{call}, ...)"
+            )
+
+
+class Threaded(InThread):
+    """One that counts what happens there."""
+
+    def __init__(self, thread: TrioThread, watched: Watched, word: str) -> None:
+        super().__init__(thread, word)
+        self._watched = watched
 
     @property
     def counts(self) -> Counter[str]:
@@ -54,6 +79,8 @@ class Threaded:
         ``RuntimeError``: await it in a thread, ``asyncio.to_thread(equipment.until, ...)`` or
         ``trio.to_thread.run_sync(equipment.until, ...)``.
         """
+        # pytest shows the line of the test, and not this.
+        __tracebackhide__ = True
         self._refuse_loop("until")
 
         async def wait() -> bool:
@@ -65,33 +92,26 @@ class Threaded:
             happened = ", ".join(f"{name} {count}" for name, count in self.counts.items())
             raise TimeoutError(f"not so within {timeout:g} s; until now: {happened}")
 
-    def _call(self, function: Callable[[], Awaitable[T]]) -> T:
-        return wait_for(self._thread, function, "", None)
 
-    def _look(self, read: Callable[[], T]) -> T:
-        """What ``read`` returns, between two steps of what runs in the thread."""
-        if self._thread.is_here or self._thread.is_over:
-            return read()
-        return now(self._thread, read)
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """An event loop, and how to leave it: ``await in_thread(function)``, which has this name."""
 
-    def _refuse_loop(self, call: str) -> None:
-        """Raise ``RuntimeError`` where an event loop runs, which ``call`` would stop."""
-        if loop := _running_loop():
-            raise RuntimeError(
-                f"{call}() would stop the event loop of this test, which waits for it: await "
-                f"{loop}({self._word}.{call}, ...)"
-            )
+    word: str
+    in_thread: Callable[[Callable[[], Any]], Coroutine[Any, Any, Any]]
 
 
-def _running_loop() -> str | None:
-    """How to leave the event loop that runs in this thread, if one does."""
+def running_loop() -> Loop | None:
+    """The event loop that runs in this thread, if one does."""
     if trio.lowlevel.in_trio_run():
-        return "trio.to_thread.run_sync"
+        # A test that is cancelled does not wait for what it has expected.
+        in_thread = partial(trio.to_thread.run_sync, abandon_on_cancel=True)
+        return Loop("trio.to_thread.run_sync", in_thread)
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return None
-    return "asyncio.to_thread"
+    return Loop("asyncio.to_thread", asyncio.to_thread)
 
 
 @contextmanager

@@ -18,8 +18,11 @@ import pytest
 
 if TYPE_CHECKING:
     from hsms_engine.answers import AnswerBook
-    from hsms_engine.fake.conversation import Answer
+    from hsms_engine.fake.chart import AnyChart, Bindings
+    from hsms_engine.fake.given import AnyTool
+    from hsms_engine.fake.plan import Unknown
     from hsms_engine.fake.threaded import ThreadedEquipment
+    from hsms_engine.fake.tool import Answer
     from hsms_engine.proxy.faults import Fault
     from hsms_engine.proxy.threaded import ThreadedProxy
     from hsms_engine.settings import Settings, SettingsChanges
@@ -35,10 +38,14 @@ class FakeEquipments(Protocol):
         self,
         *behaviours: str,
         settings: Settings | None = None,
+        tool: AnyTool = None,
+        chart: AnyChart | None = None,
+        bindings: Bindings | None = None,
         answers: AnswerBook | None = None,
         answer: Answer | None = None,
         alarms: float | None = None,
         events: float | None = None,
+        unknown: Unknown | None = None,
         **changes: Unpack[SettingsChanges],
     ) -> ThreadedEquipment: ...
 
@@ -54,23 +61,36 @@ def fake_equipments() -> Iterator[FakeEquipments]:
         def make(
             *behaviours: str,
             settings: Settings | None = None,
+            tool: AnyTool = None,
+            chart: AnyChart | None = None,
+            bindings: Bindings | None = None,
             answers: AnswerBook | None = None,
             answer: Answer | None = None,
             alarms: float | None = None,
             events: float | None = None,
+            unknown: Unknown | None = None,
             **changes: Unpack[SettingsChanges],
         ) -> ThreadedEquipment:
             serve = partial(
                 serve_fake,
                 settings,
                 behaviours,
+                tool=tool,
+                chart=chart,
+                bindings=bindings,
                 answers=answers,
                 answer=answer,
                 alarms=alarms,
                 events=events,
+                unknown=unknown,
                 **changes,
             )
-            return running.enter_context(run_in_thread(serve))
+            __tracebackhide__ = True
+            try:
+                return running.enter_context(run_in_thread(serve))
+            except (ValueError, OSError) as error:
+                # A file, a setting or an address: where it was found out says nothing of it.
+                raise error.with_traceback(None) from None
 
         yield make
 

@@ -6,54 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from hsms_engine import messages
 from hsms_engine.answers import LONGEST, AnswerBook, AnswersError
 from hsms_engine.message import Message
-from hsms_engine.messages import S1F1, S1F3, S1F11, S1F13, S2F13, S2F25, S2F41
-
-COVERED = [
-    "S1F1", "S1F3", "S1F13", "S1F15", "S1F17", "S2F13", "S2F15", "S2F17", "S2F31", "S2F33",
-    "S2F35", "S2F37", "S2F41", "S5F3",
-]  # fmt: skip
-ARGUMENTS = {
-    "S2F15": ({1: 2},),
-    "S2F31": ("2000010100000000",),
-    "S2F33": (1, {}),
-    "S2F35": (1, {}),
-    "S2F37": (True,),
-    "S2F41": ("START",),
-    "S5F3": (True,),
-}
+from hsms_engine.messages import S1F1, S1F3, S1F13, S2F41
 
 
 def answered(book: str, request: str) -> str | None:
     reply = AnswerBook.parse(book).answer(Message.parse(request))
     return None if reply is None else " ".join(reply.sml().split())
-
-
-@pytest.mark.parametrize("name", COVERED)
-def test_the_shipped_book_answers_what_every_host_asks(name: str) -> None:
-    request: Message = getattr(messages, name)(*ARGUMENTS.get(name, ()))
-    reply = AnswerBook.load().answer(request)
-    assert reply is not None
-    assert (reply.stream, reply.function) == (request.stream, request.function + 1)
-    assert reply.item is not None
-
-
-def test_the_shipped_book_gives_as_many_values_as_ids_were_asked_for() -> None:
-    book = AnswerBook.load()
-    for request in (S1F3, S2F13, S1F11):
-        for count in (0, 1, 5):
-            reply = book.answer(request(*range(count)))
-            assert reply is not None
-            assert reply.item is not None
-            assert len(reply.item) == count
-    named = book.answer(S1F11(7, "x"))
-    assert named == Message.parse('S1F12 <L <L <U4 7> <A> <A>> <L <A "x"> <A> <A>>>')
-
-
-def test_the_shipped_book_sends_a_loopback_back() -> None:
-    assert AnswerBook.load().answer(S2F25(b"abc")) == messages.S2F26(b"abc")
 
 
 @pytest.mark.parametrize(

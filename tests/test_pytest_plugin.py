@@ -101,7 +101,7 @@ def test_it_answers_as_the_test_says(fake_equipment):
     def answer(message):
         return S1F2("mine", "2") if message.function == 1 else None
 
-    assert ask(fake_equipment, S1F1(), S1F3()) == [S1F2("mine", "2"), S1F4()]
+    assert ask(fake_equipment, S1F1(), S1F3(7)) == [S1F2("mine", "2"), S1F4([])]
 
     async def patient(message):
         await trio.lowlevel.checkpoint()

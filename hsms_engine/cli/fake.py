@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import trio
@@ -12,13 +15,17 @@ import typer
 from hsms_engine import process
 from hsms_engine.answers import AnswerBook
 from hsms_engine.cli.command import Command, CommandError
-from hsms_engine.cli.options import SECOND_HOST, AsJson, Protocol, seconds, whole
+from hsms_engine.cli.options import SECOND_HOST, AsJson, Protocol, checked, seconds, whole
 from hsms_engine.driver.tcp import address_text
 from hsms_engine.errors import SettingsError
 from hsms_engine.fake.behaviours import KNOWN, Behaviours, listing
-from hsms_engine.fake.emissions import emissions
-from hsms_engine.fake.program import run_fake
+from hsms_engine.fake.file import ToolFile, default_tool, read_tool_file
+from hsms_engine.fake.plan import UNKNOWN, Unknown
+from hsms_engine.fake.program import Beside, run_fake
+from hsms_engine.fake.rows import rows
 from hsms_engine.process import Process
+from hsms_engine.settings import Settings
+from hsms_engine.toml_file import TomlError
 
 _NOTES = f"""\
 behaviours:
@@ -28,8 +35,42 @@ Behaviours combine: --behaviour delay-replies=0.5 --behaviour drop-replies=3
 """
 
 
+# What is said of the program itself has no time.
+_OF_ALL = frozenset({"listening", "stopped"})
+
+
+def _unknown(text: str) -> Unknown:
+    """Raises ``ValueError``."""
+    return UNKNOWN[UNKNOWN.index(text)]
+
+
 def fake(
     *,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="a tool file; without one: the tool that is shipped"),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="say what is wrong with FILE, and exit: 2 if anything")
+    ] = False,
+    list_: Annotated[
+        bool, typer.Option("--list", help="show the model and the rules, and exit")
+    ] = False,
+    reload: Annotated[
+        bool,
+        typer.Option(
+            "--reload", help="take FILE again when it changes, as at SIGHUP; connections stay"
+        ),
+    ] = False,
+    unknown: Annotated[
+        Unknown | None,
+        typer.Option(
+            parser=checked(_unknown, f"one of {'|'.join(UNKNOWN)}"),
+            metavar="|".join(UNKNOWN),
+            help="what a primary gets that the tool does not know: S9F3 or S9F5 (report), or a "
+            "reply with its own body (echo)",
+        ),
+    ] = None,
     host: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="the address to listen on (127.0.0.1)")
     ] = None,
@@ -53,7 +94,7 @@ def fake(
     ],
     answers: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="an SML file of replies, which win over those shipped"),
+        typer.Option(metavar="FILE", help="an SML file of replies, which win over the model"),
     ] = None,
     alarms: Annotated[
         float | None,
@@ -88,8 +129,23 @@ def fake(
     protocol: Protocol,
     as_json: AsJson = False,
 ) -> int:
-    """Play an equipment until Ctrl-C."""
+    """Play an equipment until Ctrl-C: the tool of a file, or that which is shipped."""
+    try:
+        given = None if file is None else read_tool_file(file)
+    except TomlError as error:
+        if check:
+            return refused(error, as_json=as_json)
+        raise CommandError("; ".join(map(str, error.problems)), 2) from error
+    except OSError as error:
+        raise CommandError(f"cannot read {file}: {error.strerror or error}", 2) from error
+    if given is None and (check or reload):
+        raise CommandError(f"--{'check' if check else 'reload'} needs a FILE", 2)
+    if check or list_:
+        return _shown(given or default_tool(), check=check, as_json=as_json)
+    if given is not None and protocol.config is not None:
+        raise CommandError(f"settings are in {file} and in --config {protocol.config}: which?", 2)
     settings = protocol.settings(
+        base=None if given is None else given.settings,
         host=host,
         port=port,
         second_host=second_host,
@@ -98,8 +154,15 @@ def fake(
     )
     try:
         Behaviours.parse(behaviour)
-        emissions(alarms, events)
         book = None if answers is None else AnswerBook.load(answers, settings.text_encoding)
+        beside = Beside(
+            behaviours=tuple(behaviour),
+            answers=book,
+            alarms=alarms,
+            events=events,
+            unknown=unknown,
+        )
+        beside.plans(given or default_tool(), settings)
     except ValueError as error:
         raise CommandError(error, 2) from error
     except OSError as error:
@@ -110,18 +173,21 @@ def fake(
         def report(event: str, details: Mapping[str, object]) -> None:
             if quiet and "message" in details:
                 return
+            now = None if event in _OF_ALL else datetime.now().astimezone()
             if as_json:
-                this.json({"event": event, **details})
+                at = {} if now is None else {"at": now.isoformat(timespec="milliseconds")}
+                this.json({"event": event, **at, **details})
             else:
-                this.line(_text(event, details))
+                time = "" if now is None else f"{now:%H:%M:%S}.{now.microsecond // 1000:03} "
+                this.line(f"{time}{_text(event, details)}")
 
         return await run_fake(
             this,
             settings,
-            behaviour,
-            answers=book,
-            alarms=alarms,
-            events=events,
+            beside,
+            file=given,
+            reload=reload,
+            clock=datetime.now,
             report=report,
         )
 
@@ -136,10 +202,36 @@ def fake(
         raise CommandError(error, 2) from error
     except OSError as error:
         # No line of output raises it.
-        where = address_text((settings.host, settings.port))
-        if isinstance(error, trio.socket.gaierror):
-            where = f"{settings.host!r}, for which no address is known"
-        raise CommandError(f"cannot listen on {where}: {error.strerror or error}") from error
+        raise cannot_listen(settings, error) from error
+
+
+def refused(error: TomlError, *, as_json: bool) -> int:
+    """Say all that is wrong with a file."""
+    for each in error.problems:
+        typer.echo(json.dumps(each._asdict()) if as_json else str(each))
+    return 2
+
+
+def _shown(file: ToolFile, *, check: bool, as_json: bool) -> int:
+    """Say that a file is good, or what is in it."""
+    if check:
+        for each in file.doubts:
+            doubt = {**each._asdict(), "is_doubt": True}
+            typer.echo(json.dumps(doubt) if as_json else f"{each} (a doubt, and no error)")
+        told = {"file": file.path, "good": file.summary()}
+        typer.echo(json.dumps(told) if as_json else f"{file.path}: good: {file.summary()}")
+        return 0
+    for row in rows(file):
+        typer.echo(json.dumps(row._asdict()) if as_json else str(row))
+    return 0
+
+
+def cannot_listen(settings: Settings, error: OSError) -> CommandError:
+    """Why an end does not listen."""
+    where = address_text((settings.host, settings.port))
+    if isinstance(error, trio.socket.gaierror):
+        where = f"{settings.host!r}, for which no address is known"
+    return CommandError(f"cannot listen on {where}: {error.strerror or error}")
 
 
 def _text(event: str, details: Mapping[str, object]) -> str:
@@ -147,16 +239,20 @@ def _text(event: str, details: Mapping[str, object]) -> str:
     match details:
         case {"host": host, "port": port}:
             return f"{event} on {address_text((host, port))}"
-        case {"peer": peer, "bytes": int(size), "sml": sml, **others}:
-            line = _text(event, {"peer": peer, **others, "bytes": size})
+        case {"bytes": int(size), "sml": sml, **others}:
+            line = _text(event, {**others, "bytes": size})
             # Without a body, the line has told all.
             return f"{line}\n{sml}" if size else line
         case {"peer": peer, **others}:
-            return ", ".join(
-                [f"{peer}: {event}", *(f"{name} {value}" for name, value in others.items())]
-            )
+            return _text(f"{peer}: {event}", others)
         case _:
-            return event
+            return ", ".join([event, *(_named(name, value) for name, value in details.items())])
+
+
+def _named(name: str, value: object) -> str:
+    """A detail with its name, which is not said twice: "rule 1" is the name of a rule."""
+    text = str(value)
+    return text if text.startswith(f"{name} ") else f"{name} {text}"
 
 
 COMMAND = Command(fake, _NOTES)

@@ -170,6 +170,9 @@ KNOWN: Final[dict[str, Known]] = {
     "deaf-after": _seconds("so long after Select.rsp, read, ignore and write no more", 0.0),
 }
 
+ONCE: Final = frozenset({"cut-mid-frame", "send-garbage", "stall-mid-frame"})
+"""As a step without an argument, these spoil one frame at once: that of a linktest, or another."""
+
 
 def listing() -> str:
     """All behaviours, one a line, for a help text."""

@@ -1,41 +1,39 @@
-"""The primaries that a fake equipment sends: alarms (S5F1) and events (S6F11), on a timer."""
+"""What a tool sends without being asked and without a rule in its file: alarms and events."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Final
 
-from hsms_engine.message import Message
-from hsms_engine.messages import S5F1, S6F11
-
-Make = Callable[[int], Message]
-Emission = tuple[float, Make]
-"""The seconds between two messages, and a function for the n-th message, counted from 1."""
+from hsms_engine.fake.model import Model
+from hsms_engine.fake.rules.rule import Every, Rule
+from hsms_engine.fake.rules.steps import SendEvent, SetAlarm, Span, Wait
 
 # The shortest and the longest time between two, in seconds.
 _LOWEST: Final = 0.001
 _HIGHEST: Final = 86_400.0
-_ALARM_SET: Final = 0x81
-_ALARM_CLEARED: Final = 0x01
 
 
-def alarm(number: int) -> Message:
-    """S5F1: alarm 1 is set by every odd number and cleared by every even one."""
-    return S5F1(_ALARM_SET if number % 2 else _ALARM_CLEARED, 1, "fake alarm")
+def emissions(model: Model, alarms: float | None, events: float | None) -> Iterator[Rule]:
+    """The rules that send S5F1 and S6F11 so often, in seconds; None for none.
+
+    The first alarm of the model is set and cleared in turn, and its first event happens. Raises
+    ``ValueError`` for seconds out of range, and for a model that has none.
+    """
+    if alarms is not None:
+        _check("alarms", alarms, bool(model.alarms))
+        alid = next(iter(model.alarms))
+        wait = Span(alarms, alarms)
+        steps = (SetAlarm(alid, True), Wait(wait), SetAlarm(alid, False))
+        yield Rule("alarms", Every(Span(2 * alarms, 2 * alarms)), steps=steps)
+    if events is not None:
+        _check("events", events, bool(model.events))
+        steps_of_event = (SendEvent(next(iter(model.events))),)
+        yield Rule("events", Every(Span(events, events)), steps=steps_of_event)
 
 
-def event(number: int) -> Message:
-    """S6F11: event 1 with one report that holds the number."""
-    return S6F11(number, 1, {1: [number]})
-
-
-def emissions(alarms: float | None, events: float | None) -> list[Emission]:
-    """The emissions, each every so many seconds; None for none. Raises ``ValueError``."""
-    chosen: list[Emission] = []
-    for name, seconds, make in (("alarms", alarms, alarm), ("events", events, event)):
-        if seconds is None:
-            continue
-        if not _LOWEST <= seconds <= _HIGHEST:
-            raise ValueError(f"{name}={seconds!r} is not in {_LOWEST:g}..{_HIGHEST:g} s")
-        chosen.append((seconds, make))
-    return chosen
+def _check(name: str, seconds: float, has_one: bool) -> None:
+    if not _LOWEST <= seconds <= _HIGHEST:
+        raise ValueError(f"{name}={seconds!r} is not in {_LOWEST:g}..{_HIGHEST:g} s")
+    if not has_one:
+        raise ValueError(f"{name}={seconds:g}: the tool has no {name.removesuffix('s')} to send")

@@ -5,17 +5,38 @@ A connection that it does not pass on never reaches an engine.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
 import trio
 
-from hsms_engine.driver.tcp import DirectStream, Listener, address_text, listen_tcp
-from hsms_engine.fake.stream import GARBAGE, Equipment
+from hsms_engine.driver.tcp import address_text, listen_tcp
+from hsms_engine.fake.stream import GARBAGE, Equipment, Socket
+
+
+class Listener(Protocol):
+    """What listens: ``accept`` raises ``trio.ClosedResourceError`` once it is closed."""
+
+    @property
+    def port(self) -> int: ...
+
+    async def accept(self) -> tuple[Socket, str]: ...
+
+    def close(self) -> None: ...
+
+
+Listen = Callable[[str, int], Awaitable[Listener]]
+"""Listens on a host and port. Raises ``OSError``."""
 
 
 class FakeListener:
     """A listener that can be closed and opened again on the same port."""
 
-    def __init__(self, equipment: Equipment, host: str, port: int) -> None:
+    def __init__(
+        self, equipment: Equipment, host: str, port: int, listen: Listen = listen_tcp
+    ) -> None:
         self._equipment = equipment
+        self._listen = listen
         self._host = host
         self.port = port
         # Listening exactly while this is not None.
@@ -35,7 +56,7 @@ class FakeListener:
         """
         if self._inner is not None:
             return
-        inner = await listen_tcp(self._host, self.port)
+        inner = await self._listen(self._host, self.port)
         if self._is_over:
             inner.close()
             return
@@ -49,7 +70,7 @@ class FakeListener:
             self._inner = None
             self._opened = trio.Event()
 
-    async def accept(self) -> tuple[DirectStream, str]:
+    async def accept(self) -> tuple[Socket, str]:
         """The next connection for an engine."""
         while True:
             socket, peer = await self._accept()
@@ -73,7 +94,7 @@ class FakeListener:
                 socket.close()
                 raise
 
-    async def _accept(self) -> tuple[DirectStream, str]:
+    async def _accept(self) -> tuple[Socket, str]:
         while True:
             if self._inner is None:
                 await self._opened.wait()

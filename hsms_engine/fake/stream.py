@@ -16,8 +16,6 @@ from typing import Final, Protocol
 
 import trio
 
-from hsms_engine.driver.tcp import DirectStream
-from hsms_engine.driver.tls import TlsStream
 from hsms_engine.fake.behaviours import Behaviours
 from hsms_engine.wire import Decoder, Frame, FrameLengthError, SType, control_frame, encode
 
@@ -32,8 +30,22 @@ _STALLED = "stalled in mid-frame"
 _KINDS = {SType.SELECT_RSP: "select", SType.LINKTEST_RSP: "linktest"}
 
 
-# A connection, with or without TLS.
-Socket = DirectStream | TlsStream
+class Socket(Protocol):
+    """A connection, with or without TLS, or one in memory."""
+
+    def send_nowait(self, data: bytes | memoryview, /) -> int: ...
+
+    async def send_some(self, data: memoryview, /) -> int: ...
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None: ...
+
+    async def wait_send_all_might_not_block(self) -> None: ...
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray: ...
+
+    async def send_eof(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Equipment(Protocol):
@@ -64,6 +76,8 @@ class FakeStream(trio.abc.HalfCloseableStream):
         self._socket = socket
         self.peer = peer
         self._unsent = 0
+        # How the next frame is spoilt, if it is.
+        self._spoilt: str | None = None
         # When Select.rsp was sent; the silence of a behaviour is counted from here.
         self._selected_at = math.inf
         self._receiving = trio.CancelScope()
@@ -100,6 +114,14 @@ class FakeStream(trio.abc.HalfCloseableStream):
         self._equipment.hold(self._socket, drain=drain)
         self._equipment.tell("fell silent", peer=self.peer, why=why)
         return trio.BrokenResourceError(f"the fake equipment {why}")
+
+    def spoil(self, behaviour: str) -> None:
+        """Spoil the next frame: one of ``ONCE``."""
+        self._spoilt = behaviour
+
+    @property
+    def _touches_frames(self) -> bool:
+        return self._spoilt is not None or self._equipment.behaviours.touches_frames
 
     # Receiving
 
@@ -145,7 +167,7 @@ class FakeStream(trio.abc.HalfCloseableStream):
     def send_nowait(self, data: bytes | memoryview) -> int:
         if self._swallows():
             return len(data)
-        if self._equipment.behaviours.touches_frames:
+        if self._touches_frames:
             return 0
         count = self._socket.send_nowait(data)
         self._sent(memoryview(data), count)
@@ -159,7 +181,7 @@ class FakeStream(trio.abc.HalfCloseableStream):
             count = await self._socket.send_some(data[: self._unsent])
             self._unsent -= count
             return count
-        if not self._equipment.behaviours.touches_frames:
+        if not self._touches_frames:
             count = await self._socket.send_some(data)
             self._sent(data, count)
             return count
@@ -177,14 +199,15 @@ class FakeStream(trio.abc.HalfCloseableStream):
         if kind == "select":
             await trio.sleep(self._equipment.behaviours.delay_select)
         behaviours = self._equipment.behaviours
-        if kind is not None and kind == behaviours.send_garbage:
+        spoilt, self._spoilt = self._spoilt, None
+        if spoilt == "send-garbage" or (kind is not None and kind == behaviours.send_garbage):
             await self._socket.send_all(GARBAGE)
             return
-        if kind is not None and kind == behaviours.cut_mid_frame:
+        if spoilt == "cut-mid-frame" or (kind is not None and kind == behaviours.cut_mid_frame):
             await self._socket.send_all(frame[: len(frame) // 2])
             # The engine closes the connection after this error.
             raise trio.BrokenResourceError("the fake equipment closed it in mid-frame")
-        if kind is not None and kind == behaviours.stall_mid_frame:
+        if spoilt == "stall-mid-frame" or (kind is not None and kind == behaviours.stall_mid_frame):
             await self._socket.send_all(frame[: len(frame) // 2])
             # Nobody else may read the socket before the engine has stopped reading it.
             self._is_stalled = True
