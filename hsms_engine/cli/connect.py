@@ -14,7 +14,6 @@ import trio
 import typer
 
 from hsms_engine import process
-from hsms_engine.answers import AnswerBook
 from hsms_engine.cli.command import Command, CommandError
 from hsms_engine.cli.options import AsJson, Protocol, whole
 from hsms_engine.connection import HsmsConnection, open_hsms
@@ -23,11 +22,10 @@ from hsms_engine.logs import LINK
 from hsms_engine.message import Message
 from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.process import Process
+from hsms_engine.scenario import courtesy
 from hsms_engine.secs2 import DecodeError
+from hsms_engine.settings import Settings
 from hsms_engine.sml import SmlError
-
-# The host's answers to an equipment's primaries; it aborts all others with SxF0.
-_HOST_ANSWERS = "S1F2 <L> . S1F14 <L <B 0> <L>> . S5F2 <B 0> . S6F12 <B 0> ."
 
 _NOTES = """\
 examples:
@@ -138,10 +136,15 @@ def connect(
         with held_warnings() as held:
             return process.run(run)
     except HsmsError as error:
-        if isinstance(error.__cause__, trio.socket.gaierror):
-            why = f"no address is known for the host {settings.host!r}: {error.__cause__.strerror}"
-            raise CommandError(why) from error
-        raise CommandError(error) from error
+        raise failed(settings, error) from error
+
+
+def failed(settings: Settings, error: HsmsError) -> CommandError:
+    """Why a connection did not come up, or is over."""
+    if isinstance(error.__cause__, trio.socket.gaierror):
+        cause = error.__cause__.strerror
+        return CommandError(f"no address is known for the host {settings.host!r}: {cause}")
+    return CommandError(error)
 
 
 @contextmanager
@@ -169,12 +172,10 @@ async def _take_primaries(
     connection: HsmsConnection, tell: Callable[[str, str, Message], None]
 ) -> None:
     """Answer the primaries of the equipment."""
-    answers = AnswerBook.parse(_HOST_ANSWERS)
     try:
         async for primary in connection:
             tell("received", connection.peer, primary)
-            if primary.wait:
-                answer = answers.answer(primary) or Message(primary.stream, 0)
+            if (answer := courtesy.answer(courtesy.HOST, primary)) is not None:
                 await connection.reply(primary, answer)
     except HsmsError:
         # The request that waits gets the same error and reports it.

@@ -132,10 +132,11 @@ class Given:
         ),
     ] = False
 
-    def settings(self, **others: Any) -> Settings:
+    def settings(self, base: Settings | None = None, **others: Any) -> Settings:
         """These settings and ``others`` by name, of which None is not given either.
 
-        They are validated as a whole: raises ``CommandError``.
+        ``base`` has those that are not given, unless they come from a file of links. They are
+        validated as a whole: raises ``CommandError``.
         """
         changes: Any = {
             each.name: getattr(self, each.name)
@@ -156,9 +157,7 @@ class Given:
                 base = Settings.from_toml(self.config, self.link)
             elif self.link is not None:
                 raise CommandError(f"--link {self.link} needs --config FILE, where it stands", 2)
-            else:
-                base = Settings()
-            return base.replace(**changes)
+            return (base or Settings()).replace(**changes)
         except SettingsError as error:
             raise CommandError(error, 2) from error
 
@@ -200,7 +199,7 @@ class Protocol(Given):
         list[str] | None, _tolerance_option("one that is not, though it is by default")
     ] = None
 
-    def settings(self, **others: Any) -> Settings:
+    def settings(self, base: Settings | None = None, **others: Any) -> Settings:
         """As those of ``Given``, and what is tolerated."""
         switched = dict.fromkeys(self.tolerate or (), True)
         for name in self.no_tolerate or ():
@@ -208,4 +207,4 @@ class Protocol(Given):
                 raise CommandError(f"--tolerate and --no-tolerate name {name}: which?", 2)
             switched[name] = False
         changes: Any = {_TOLERANCES[name]: is_on for name, is_on in switched.items()}
-        return Given.settings(self, **others).replace(**changes)
+        return Given.settings(self, base, **others).replace(**changes)

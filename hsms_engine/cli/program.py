@@ -16,8 +16,9 @@ import typer
 from rich.markup import escape
 
 from hsms_engine import __version__
-from hsms_engine.cli import bounds, connect, fake, messages, proxy, sml
+from hsms_engine.cli import bounds, connect, fake, health, messages, proxy, sml
 from hsms_engine.cli.command import Command, Group
+from hsms_engine.cli.run import COMMAND as RUN
 from hsms_engine.process import OutputError, drop, fail, require_output
 
 _NAME = "hsms-engine"
@@ -25,8 +26,10 @@ COMMANDS: tuple[Command | Group, ...] = (
     fake.COMMAND,
     connect.COMMAND,
     bounds.COMMAND,
+    health.COMMAND,
     messages.COMMAND,
     proxy.COMMAND,
+    RUN,
     sml.COMMAND,
 )
 

@@ -31,6 +31,8 @@ from hsms_engine.log_reader import (
 )
 from hsms_engine.logs import escaped
 from hsms_engine.process import Process, complain
+from hsms_engine.scenario.recording import Line, RecordingError, scenario_of
+from hsms_engine.scenario.steps import Role
 from hsms_engine.secs2 import DecodeError
 from hsms_engine.secs2.encodings import superset_of_ascii
 from hsms_engine.sml import Binary, Library, Note, SmlError, Statement, load_file, to_sml
@@ -64,6 +66,7 @@ examples:
   hsms-engine sml from-log tool.log > messages.sml
   zcat tool.log.gz | hsms-engine sml from-log - --json
   hsms-engine sml from-log --text-encoding gbk tool.log
+  hsms-engine sml from-log --scenario host tool.log > start-up.toml
 """
 _STDIN = Path("-")
 # Of a body that is no SECS-II.
@@ -76,6 +79,14 @@ def _binary(text: str) -> Binary:
             return text
         case _:
             raise typer.BadParameter(f"{text!r} is neither decimal nor hex")
+
+
+def _role(text: str) -> Role:
+    match text:
+        case "host" | "equipment":
+            return text
+        case _:
+            raise typer.BadParameter(f"{text!r} is neither host nor equipment")
 
 
 def _encoding(name: str) -> str:
@@ -243,12 +254,33 @@ def from_log(
             "--day-first/--month-first", help="what 03/04/2026 is, if the log does not tell"
         ),
     ] = None,
+    scenario: Annotated[
+        Any,
+        typer.Option(
+            parser=_role,
+            metavar="host|equipment",
+            help="write a scenario for hsms-engine run, which plays this side",
+        ),
+    ] = None,
+    log_of: Annotated[
+        Any,
+        typer.Option(
+            parser=_role,
+            metavar="host|equipment",
+            help="whose log it is, for a scenario of one that only says sent and received",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Write the messages that are in logs."""
+    if scenario is not None and as_json:
+        raise CommandError("--scenario writes TOML: give it without --json", 2)
+    if scenario is None and log_of is not None:
+        raise CommandError("--log-of is for --scenario", 2)
 
     async def run(this: Process) -> int:
         code = 0
+        played: list[Line] = []
         for file in files:
             reader = read_log(
                 # typeshed has no type of its own for what reads standard input.
@@ -262,12 +294,21 @@ def from_log(
             for entry in _entries(file, reader):
                 text, is_whole = _entry_text(file, entry)
                 code = code if is_whole else 1
-                if as_json:
+                if scenario is not None and is_whole:
+                    if isinstance(entry, LoggedMessage):
+                        played.append(Line(entry, f"{file}:{entry.line}"))
+                elif as_json:
                     this.json(_entry_object(file, entry))
                 elif is_whole:
                     this.line(text)
                 else:
                     complain(text)
+        if scenario is not None:
+            try:
+                for line in scenario_of(played, scenario, Path(files[0]).stem, log_of):
+                    this.line(line)
+            except RecordingError as error:
+                raise CommandError(f"no scenario is made of {', '.join(files)}: {error}") from error
         return code
 
     return process.run(run)
