@@ -10,18 +10,19 @@ PYTEST := pytest -q --numprocesses 2 --dist loadfile
 
 # There the rest of a test that is skipped is unreachable, and these need Linux.
 ELSEWHERE := --no-warn-unreachable --cache-dir .mypy_cache/elsewhere --exclude \
-    '^(benchmarks/(faults/|side_by_side/|doors\.py)|tests/(test_side_by_side|attacks/(attacks|run|victim|__main__)\.py|(test_)?real_network))'
+    '^(benchmarks/(faults/|side_by_side/|(doors|simulator)\.py)|tests/(test_side_by_side|attacks/(attacks|run|victim|__main__)\.py|(test_)?real_network))'
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check diagrams prove prove-all mutants simulate soak fuzz attacks \
     soak-attacks instructions network soak-network interop-short interop put-back bench \
-    bench-quick bench-faults clean tools
+    bench-quick bench-faults bench-tools clean docs tools
 
 help:
 	@echo 'make demo          two processes, a lost link, the breaker, and the link back: under 30 s'
 	@echo 'make test          the tests: about ten minutes'
 	@echo 'make check         format, lint, types, tests, coverage'
-	@echo 'make diagrams      draw the charts into diagrams/, write two pages of docs/'
+	@echo 'make diagrams      draw the charts into diagrams/, write the pages of docs/ that are made of code'
+	@echo 'make docs          the site of the documents, into build/site: under a minute'
 	@echo 'make prove         model-check the charts and print what holds: under four minutes'
 	@echo 'make prove-all     every mutant, 1,000 settings of time, the largest search: hours'
 	@echo 'make mutants       try COUNT=200 small faults of the code, chosen by SEED=0: 20 to 40 minutes'
@@ -39,6 +40,7 @@ help:
 	@echo 'make bench         this engine, others and bare trio side by side, with plots: over half an hour'
 	@echo 'make bench-quick   the shortest of it: under a minute'
 	@echo 'make bench-faults  what slow, hostile and late peers cost the others: under two minutes'
+	@echo 'make bench-tools   what a simulated tool costs: under a minute'
 	@echo 'make clean         remove everything that the other targets made, also .venv'
 
 $(PY):
@@ -94,6 +96,14 @@ diagrams: $(INSTALLED) tools
 	@$(PY) -m statecharts.hsms.pictures diagrams
 	@$(PY) -m tests.proof.page
 	@$(PY) -m tests.support.messages_page
+	@$(PY) -m tests.support.metrics_page
+	@$(PY) -m tests.support.settings_page
+
+# The folder of the sources is that of the project, so that the links of the pages hold everywhere.
+docs: $(INSTALLED)
+	@$(PY) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -c docs \
+	    -d build/doctrees . build/site
+	@echo 'the site: build/site/index.html'
 
 prove: $(INSTALLED) tools
 	@$(PY) -m tests.proof --seed $(SEED)
@@ -155,6 +165,9 @@ bench-quick: $(INSTALLED)
 
 bench-faults: $(INSTALLED)
 	@$(PY) -m benchmarks.faults
+
+bench-tools: $(INSTALLED)
+	@$(PY) -m benchmarks.simulator
 
 clean:
 	@rm -rf .venv build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache \

@@ -49,6 +49,7 @@ from hsms_engine.settings import Settings, SettingsChanges
 if TYPE_CHECKING:
     from hsms_engine import bounds as bounds
     from hsms_engine import breaker as breaker
+    from hsms_engine import health as health
     from hsms_engine import link as link
     from hsms_engine import log_reader as log_reader
     from hsms_engine import secs2 as secs2
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from hsms_engine import server_statistics as server_statistics
     from hsms_engine import sml as sml
     from hsms_engine.breaker import CircuitBreaker
+    from hsms_engine.health import Health, ServerHealth, serve_health
     from hsms_engine.link import HsmsLink, open_link
     from hsms_engine.log_reader import read_log
     from hsms_engine.server import HsmsServer, serve_hsms
@@ -64,11 +66,14 @@ else:
     # What one connection does without: modules, and names of a module, imported when first named.
     _LATE = {
         "CircuitBreaker": "breaker",
+        "Health": "health",
         "HsmsLink": "link",
         "HsmsServer": "server",
+        "ServerHealth": "health",
         "ServerStatistics": "server_statistics",
         "open_link": "link",
         "read_log": "log_reader",
+        "serve_health": "health",
         "serve_hsms": "server",
     }
     _MODULES = {"bounds", "secs2", "sml", *_LATE.values()}
@@ -96,6 +101,7 @@ __all__ = [
     "ConnectError",
     "ConnectionLostError",
     "DefectError",
+    "Health",
     "HsmsConnection",
     "HsmsError",
     "HsmsLink",
@@ -112,6 +118,7 @@ __all__ = [
     "ReplyTimeoutError",
     "RestoreError",
     "SelectRefusedError",
+    "ServerHealth",
     "ServerStatistics",
     "Settings",
     "SettingsChanges",
@@ -127,6 +134,7 @@ __all__ = [
     "open_hsms",
     "open_link",
     "read_log",
+    "serve_health",
     "serve_hsms",
 ]
 

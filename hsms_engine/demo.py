@@ -24,7 +24,7 @@ from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.errors import CircuitOpenError, HsmsError, LinkDownError
 from hsms_engine.events import LinkEvent
 from hsms_engine.fake.equipment import FakeEquipment, serve_fake
-from hsms_engine.fake.program import run_fake
+from hsms_engine.fake.program import Beside, run_fake
 from hsms_engine.link import HsmsLink, open_link
 from hsms_engine.messages import S1F1, S1F13, S1F14, S6F12
 from hsms_engine.nursery import open_bare_nursery
@@ -100,7 +100,7 @@ async def serve(port: int, this: Process) -> int:
         if "message" not in details:
             this.json({"event": event, **details})
 
-    return await run_fake(this, Settings(host=HOST, port=port), events=0.1, report=report)
+    return await run_fake(this, Settings(host=HOST, port=port), Beside(events=0.1), report=report)
 
 
 class Server:

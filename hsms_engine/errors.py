@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 AttemptPhase = Literal["tcp connect", "select"]
+"""The two parts of an attempt: TCP is opened, and the session is selected."""
 
 
 class HsmsError(Exception):

@@ -57,6 +57,8 @@ class Process:
         self._is_hurried = False
         self._is_output_over = False
         self._is_writing = False
+        # What is done at a hangup in place of stopping.
+        self._at_hangup: Callable[[], object] | None = None
 
     @property
     def exit_code(self) -> int:
@@ -79,6 +81,18 @@ class Process:
                 self._is_hurried = False
                 self._stop()
 
+    @contextmanager
+    def hearing_hangup(self, heard: Callable[[], object]) -> Iterator[None]:
+        """While the block runs, SIGHUP stops nothing, and ``heard`` is called.
+
+        Where there is no such signal, or it is ignored, nothing happens.
+        """
+        self._at_hangup = heard
+        try:
+            yield
+        finally:
+            self._at_hangup = None
+
     def _stop(self) -> None:
         left = [scope for scope in self._scopes if not scope.cancel_called]
         if len(left) < len(self._scopes) and not self._is_hurried:
@@ -100,6 +114,8 @@ class Process:
 
         def hear(number: int, _frame: object) -> None:
             token.run_sync_soon(self._take, number)
+            if self._is_hangup(number):
+                return
             if self._is_writing and _is_full(sys.stdout):
                 # The loop waits for the reader of the output, and would not come to ``_take``.
                 self._is_writing = False
@@ -123,7 +139,15 @@ class Process:
             number, handler = self._before.popitem()
             signal.signal(number, handler)  # type: ignore[arg-type]  # as ``signal`` gave it
 
+    def _is_hangup(self, number: int) -> bool:
+        """Whether this signal stops nothing now."""
+        name = signal.Signals(number).name
+        return self._at_hangup is not None and name == "SIGHUP"
+
     def _take(self, number: int) -> None:
+        if self._at_hangup is not None and self._is_hangup(number):
+            self._at_hangup()
+            return
         self._number = self._number or number
         self._stop()
 

@@ -101,6 +101,7 @@ class End:
         # The messages that came out: primaries, replies, SxF0 and secondaries nobody waits for.
         self.came = 0
         self.sessions: set[int] = set()
+        self.may_differ = False
         self.was_equipment = False
         self._talk = Conversation()
         self._is_watched = self.chance.below(4) == 0
@@ -233,7 +234,7 @@ class End:
         self.tcp, self.finished, self.sent, self.piece = "open", False, [], b""
         self.unwritten = self.written = 0
         self._talk = Conversation()
-        self.sessions, self.was_equipment = set(), False
+        self.sessions, self.may_differ, self.was_equipment = set(), False, False
 
     def receive(self) -> None:
         """A piece comes: whole frames, and perhaps a part of the next, or not all that has come."""
@@ -310,6 +311,7 @@ class End:
     def drain(self) -> None:
         settings = self.engine.settings
         self.sessions.add(settings.session_id)
+        self.may_differ = self.may_differ or not settings.check_session_id
         self.was_equipment = self.was_equipment or settings.is_equipment
         while (output := self.engine.next_output()) is not None:
             match output:
@@ -320,6 +322,7 @@ class End:
                         output,
                         more=self.engine.has_bytes,
                         sessions=self.sessions,
+                        may_differ=self.may_differ,
                         is_equipment=self.was_equipment,
                     )
                 case protocol.Transaction() | protocol.ControlTransaction():

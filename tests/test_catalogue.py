@@ -26,6 +26,7 @@ from hsms_engine.messages import (
     S1F2,
     S1F3,
     S1F4,
+    S1F12,
     S1F13,
     S1F14,
     S2F33,
@@ -52,6 +53,7 @@ from hsms_engine.messages import (
     pages,
     read,
 )
+from hsms_engine.messages.data import SVID
 from hsms_engine.messages.function import Field
 from hsms_engine.messages.layout import Data
 from hsms_engine.secs2 import F4, U1, U2, U4, A, B, C, DecodeError, Item, J, L, encode
@@ -354,6 +356,14 @@ def test_plain_python_becomes_the_format_that_is_allowed(
          TypeError, "[VID, ...] is not made of int 3"),
         (lambda: S2F33(1, None),  # type: ignore[arg-type]
          TypeError, "[(RPTID, [VID, ...]), ...] is not made of NoneType None"),
+        (lambda: S1F3(["x", b"y"]),
+         TypeError,
+         f"{SVID.expected} is not made of list ['x', b'y']; give them one by one: S1F3('x', b'y')"),
+        # One value, that is no collection of them.
+        (lambda: S1F3(b"x"),
+         TypeError, f"{SVID.expected} is not made of bytes b'x'"),
+        (lambda: S1F12(((1, "a", "b"), (2, "c", "d"))),  # type: ignore[arg-type]
+         TypeError, "(SVID, SVNAME, UNITS) has 3 values, not 2: ((1, 'a', 'b'), (2, 'c', 'd')); "),
         (lambda: S9F1(bytes(9)), ValueError, "MHEAD: expected 10 bytes, got 9"),
         (lambda: S2F41(parameters={}),  # type: ignore[call-arg]
          TypeError, "S2F41: missing a required argument: 'rcmd'"),

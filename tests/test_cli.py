@@ -8,12 +8,14 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,6 @@ from hsms_engine import (
     process,
     serve_hsms,
 )
-from hsms_engine.answers import AnswerBook
 from hsms_engine.cli import program
 from hsms_engine.cli.command import Command
 from hsms_engine.cli.connect import held_warnings
@@ -87,6 +88,12 @@ class Lines:
             self._rest += more
         line, _, self._rest = self._rest.partition(b"\n")
         return line.decode()
+
+    async def timed(self) -> str:
+        """The next line, which begins with a time, without that."""
+        line = await self.next()
+        assert re.match(r"\d\d:\d\d:\d\d\.\d{3} ", line), line
+        return line[13:]
 
     async def until(self, event: str) -> dict[str, Any]:
         """The next JSON object that is this event."""
@@ -194,13 +201,20 @@ async def test_fake_says_first_where_it_listens_and_then_what_happens() -> None:
         host, port = address.split(":")
         async with open_hsms(host, int(port)) as connection:
             await connection.request(S1F1())
-        peer = (await lines.next()).removesuffix(": accepted")
-        assert [await lines.next() for _ in range(4)] == [
+        peer = (await lines.timed()).removesuffix(": accepted")
+        assert [await lines.timed() for _ in range(3)] == [
             f"{peer}: selected",
             f"{peer}: received, message S1F1 W, bytes 0",
             f"{peer}: replied, message S1F2, bytes 20",
-            f"{peer}: ended, why separated",
         ]
+        assert [await lines.next() for _ in range(5)] == [
+            "S1F2",
+            "<L [2]",
+            '  <A "hsms-engine">',
+            '  <A "1.0">',
+            "> .",
+        ]
+        assert await lines.timed() == f"{peer}: ended, why separated"
         lines.process.terminate()
         assert await lines.rest() == "stopped\n"
 
@@ -252,17 +266,29 @@ async def test_fake_sends_alarms_and_events() -> None:
                 await connection.reply(primary, Message(primary.stream, primary.function + 1))
                 if names == {"S5F1", "S6F11"}:
                     break
-            await lines.until("acknowledged")
+            while (await lines.until("received"))["message"] != "S6F12":
+                pass
 
 
-async def test_fake_answers_from_a_file_and_else_from_the_book_that_is_shipped(
+async def test_fake_answers_from_a_file_and_else_as_the_tool_that_is_shipped(
     tmp_path: Path,
 ) -> None:
     book = tmp_path / "book.sml"
     book.write_text('S1F2 <L <A "mine"> <A "1">> .', encoding="utf-8")
     async with fake("--answers", book) as (_, port), open_hsms(HOST, port) as connection:
         assert await connection.request(S1F1()) == Message(1, 2, item=["mine", "1"])
-        assert await connection.request(S1F17()) == AnswerBook.load().answer(S1F17())
+        assert await connection.request(S1F17()) == Message(1, 18, item=b"\x02")
+
+
+async def test_fake_takes_its_file_again_at_a_hangup(tmp_path: Path) -> None:
+    file = tmp_path / "tool.toml"
+    file.write_text("[tool]\nmodel = 'ONE'\n", encoding="utf-8")
+    async with fake(file) as (lines, port), open_hsms(HOST, port) as connection:
+        for model in ("TWO", "THREE"):
+            file.write_text(f"[tool]\nmodel = '{model}'\n", encoding="utf-8")
+            lines.process.send_signal(signal.SIGHUP)
+            await lines.until("adopted")
+            assert await connection.request(S1F1()) == S1F2(model, "1.0")
 
 
 async def test_fake_on_a_port_in_use_says_so_and_exits_with_1() -> None:
@@ -462,14 +488,14 @@ def test_a_program_runs_in_a_thread_too_where_no_signal_is_heard() -> None:
 
 async def test_connect_prints_replies_as_sml() -> None:
     text = 'S2F41 W <L [2] <A "START"> <L [0]>> .'
-    async with equipment_here() as equipment:
+    async with equipment_here(unknown="echo") as equipment:
         code, out, errors = await connect(
             equipment.port, "--send", "S1F1", "--send", text, "--send", "S64F1 <A 'x'>"
         )
         received = list(equipment.received)
     assert (code, errors) == (0, "")
     peer = f"{HOST}:{equipment.port}"
-    expected = [S1F2("hsms-engine", "1.0"), Message.parse("S2F42 <L <B 0> <L>>")]
+    expected = [S1F2("hsms-engine", "1.0"), Message.parse("S2F42 <L <B 2> <L>>")]
     expected.append(Message.parse("S64F2 <A 'x'>"))
     printed = [f"// selected: {peer}", *(each.sml() for each in expected), f"// separated: {peer}"]
     assert out == "".join(f"{each}\n" for each in printed)
@@ -480,7 +506,7 @@ async def test_connect_prints_replies_as_sml() -> None:
 async def test_connect_sends_and_prints_text_in_the_encoding_of_the_link(tmp_path: Path) -> None:
     text = 'S64F1 W\n<A "温度"> .'
     file = tmp_path / "links.toml"
-    async with equipment_here() as equipment:
+    async with equipment_here(unknown="echo") as equipment:
         file.write_text(f"[link.a]\nport = {equipment.port}\ntext_encoding = 'gbk'", "utf-8")
         for given in (("--text-encoding", "gbk"), ("--config", file)):
             code, out, errors = await connect(equipment.port, *given, "--send", text, "--json")
@@ -571,7 +597,7 @@ async def test_connect_sends_nothing_as_often_as_asked() -> None:
 
 
 async def test_connect_sends_as_often_as_asked_and_prints_json() -> None:
-    async with equipment_here() as equipment:
+    async with equipment_here(unknown="echo") as equipment:
         sends = ("--send", "S1F1", "--send", "S64F1")
         code, out, _ = await connect(equipment.port, *sends, "--count", 3, "--json")
     told = [json.loads(line) for line in out.splitlines()]
@@ -1054,27 +1080,21 @@ async def test_fake_listens_as_the_link_of_a_file(tmp_path: Path) -> None:
 
 
 async def test_fake_shows_what_it_receives() -> None:
-    async with started("fake", "--port", 0) as lines:
+    async with started("fake", "--port", 0, "--unknown", "echo") as lines:
         port = int((await lines.next()).rpartition(":")[2])
         async with open_hsms(HOST, port) as connection:
             await connection.request(Message(64, 1, True, ["x\n"]))
             await connection.request(Message(64, 1, True, body=b"\xff"))
             await connection.request(Message(64, 1, True, bytes(5_000)))
-        peer = (await lines.next()).removesuffix(": accepted")
-        assert [await lines.next() for _ in range(11)] == [
-            f"{peer}: selected",
-            f"{peer}: received, message S64F1 W, bytes 6",
-            "S64F1 W",
-            "<L [1]",
-            '  <A "x" 0x0A>',
-            "> .",
-            f"{peer}: replied, message S64F2, bytes 6",
-            f"{peer}: received, message S64F1 W, bytes 1",
-            "// S64F1: a body of 1 bytes that is no SECS-II: " + str(unreadable(b"\xff")),
-            f"{peer}: replied, message S64F2, bytes 1",
-            f"{peer}: received, message S64F1 W, bytes 5003",
-        ]
-        assert await lines.next() == "// S64F1: a body of 5003 bytes"
+        peer = (await lines.timed()).removesuffix(": accepted")
+        assert await lines.timed() == f"{peer}: selected"
+        no_secs = "a body of 1 bytes that is no SECS-II: " + str(unreadable(b"\xff"))
+        text = ["<L [1]", '  <A "x" 0x0A>', "> ."]
+        for size, body in ((6, None), (1, no_secs), (5_003, "a body of 5003 bytes")):
+            for event, name in (("received", "S64F1 W"), ("replied", "S64F2")):
+                assert await lines.timed() == f"{peer}: {event}, message {name}, bytes {size}"
+                shown = [name, *text] if body is None else [f"// {name.split()[0]}: {body}"]
+                assert [await lines.next() for _ in shown] == shown
 
 
 def unreadable(body: bytes) -> DecodeError:
@@ -1088,7 +1108,8 @@ async def test_fake_shows_what_it_receives_as_json_too() -> None:
         await connection.request(S1F1())
         told = await lines.until("received")
         assert (told["message"], told["bytes"], told["sml"]) == ("S1F1 W", 0, "S1F1 W .")
-        assert "sml" not in await lines.until("replied")
+        assert datetime.fromisoformat(told["at"]).tzinfo is not None
+        assert (await lines.until("replied"))["sml"].startswith("S1F2\n")
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,6 @@ from trio.testing import wait_all_tasks_blocked
 from hsms_engine import Message, Settings, open_hsms
 from hsms_engine.fake import FakeEquipment, serve_fake
 from hsms_engine.messages import S1F1, S1F2, S1F13, S1F14, S2F37, S5F3
-from hsms_engine.protocol.statistics import COUNTERS
-from statecharts import Machine
 from tests.support.page_tests import run_tests
 from tests.support.pair import Switchboard, link_end
 from tests.support.patience import PATIENCE
@@ -38,8 +36,9 @@ EXAMPLES = ROOT / "examples"
 BOOK = ROOT / "docs" / "cookbook"
 PAGES = sorted(path.name for path in BOOK.glob("*.md") if path.name != "README.md")
 HOST = "127.0.0.1"
-SERVICE = ROOT / "deploy" / "hsms-engine.service"
-DOCKERFILE = ROOT / "deploy" / "Dockerfile"
+DEPLOY = ROOT / "deploy"
+SERVICE = DEPLOY / "hsms-engine.service"
+DOCKERFILE = DEPLOY / "Dockerfile"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
@@ -69,7 +68,8 @@ def test_a_page_shows_its_file_as_it_is(name: str) -> None:
 def test_every_page_is_in_the_index_and_every_program_is_on_a_page() -> None:
     assert sorted(re.findall(r"\]\((\w+\.md)\)", page("README.md"))) == PAGES
     files = {path.relative_to(ROOT).as_posix() for path in EXAMPLES.iterdir() if path.is_file()}
-    files |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "deploy").iterdir()}
+    # Its folders have pages of their own.
+    files |= {path.relative_to(ROOT).as_posix() for path in DEPLOY.iterdir() if path.is_file()}
     assert {file for name in PAGES for file in shown(name)} == files
 
 
@@ -211,7 +211,7 @@ async def test_the_host_on_asyncio_asks_for_the_clock_and_separates(tmp_path: Pa
             assert await process.wait() == 0
             assert await errors_of(process) == ""
         await tool.until(lambda: tool.counts["ended"] == 1)
-    assert {each.name for each in tool.received} == {"S1F13", "S2F17"}
+    assert {each.name for each in tool.received} == {"S1F13", "S2F17", "S6F12"}
 
 
 async def test_the_equipment_with_metrics_counts_its_hosts(tmp_path: Path) -> None:
@@ -220,16 +220,19 @@ async def test_the_equipment_with_metrics_counts_its_hosts(tmp_path: Path) -> No
             first = await Reader(process).next()
             port, page_port = map(int, re.findall(r"(\d+)(?:,|$)", first))
 
-            def numbers() -> dict[str, int]:
+            def numbers() -> dict[str, float]:
                 with urllib.request.urlopen(f"http://{HOST}:{page_port}") as answer:
                     rows = answer.read().decode().splitlines()
-                return {name: int(number) for name, number in map(str.split, rows)}
+                return {
+                    name: float(number)
+                    for name, number in (row.split() for row in rows if "etcher" in row)
+                }
 
             async with open_hsms(HOST, port) as connection:
                 assert await connection.request(S1F1()) == S1F2("ETCHER", "7.1")
                 told = await trio.to_thread.run_sync(numbers)
-                assert (told["hsms_selected"], told["hsms_messages_sent_total"]) == (1, 1)
-                assert told.keys() >= {f"hsms_{name}_total" for name in COUNTERS}
+                for name in ("server_selected", "messages_sent_total", "answer_seconds_count"):
+                    assert told[f'hsms_{name}{{link="etcher"}}'] == 1
                 process.send_signal(signal.SIGTERM)
                 # Without an error: it was separated.
                 assert [each async for each in connection] == []
@@ -237,52 +240,53 @@ async def test_the_equipment_with_metrics_counts_its_hosts(tmp_path: Path) -> No
             assert await errors_of(process) == ""
 
 
-def test_the_loop_of_a_chart_runs_its_timer_and_its_effects(
+async def lines_of_the_load_port(lines: trio.MemorySendChannel[str]) -> None:
+    """A carrier is taken away before it settles, and another one settles."""
+    for seconds, line in [(0, "carrier_arrived"), (2.5, "carrier_left"), (1, "carrier_arrived\n")]:
+        await trio.sleep(seconds)
+        await lines.send(line)
+    await trio.sleep(4)
+    for line in ("carrier_left", "unclamp_requested"):
+        await lines.send(line)
+    lines.close()
+
+
+def test_the_load_port_lives_with_its_timer_and_its_effects(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
-    names = runpy.run_path(str(EXAMPLES / "load_port_loop.py"))
-    now, acted = 0.0, []
-    # What comes, and when.
-    coming = [(0, "carrier_arrived"), (1, "carrier_left"), (5, "carrier_arrived")]
-    coming += [(6, "unclamp_requested"), (9, "unclamp_requested"), (9, "end")]
+    run = runpy.run_path(str(EXAMPLES / "load_port_live.py"))["run"]
 
-    waits: list[float | None] = []
+    async def live() -> None:
+        give, take = trio.open_memory_channel[str](0)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lines_of_the_load_port, give)
+            await run(take, {"settle": 3.0})
 
-    def next_event(timeout: float | None) -> str | None:
-        nonlocal now
-        waits.append(timeout)
-        assert len(waits) < 20
-        at, event = coming[0]
-        if timeout is not None and at > now + timeout:
-            # Woken too early once: a system may do that.
-            now = now + timeout if timeout < 1 else now + timeout - 0.5
-            return None
-        now = at
-        coming.pop(0)
-        return event
-
-    names["run"](
-        Machine(names["LOAD_PORT"]),
-        next_event,
-        lambda effect: acted.append((now, str(effect))),
-        lambda: now,
-    )
-    assert acted == [(7.0, "Clamp(True)"), (9, "Clamp(False)")]
-    printed = capsys.readouterr().out
-    assert "does not take 'unclamp_requested' in settling" in printed
+    run_virtually(live)
+    assert capsys.readouterr().out.splitlines() == [
+        "carrier_arrived: <empty> -> <settling>",
+        "carrier_left: <settling> -> <empty>",
+        "carrier_arrived: <empty> -> <settling>",
+        "settle_expired: <settling> -> <clamped>",
+        "Clamp(True)",
+        "load_port does not take 'carrier_left' in clamped; it takes unclamp_requested",
+        "unclamp_requested: <clamped> -> <finished>",
+        "Clamp(False)",
+    ]
 
 
-def test_the_program_of_that_loop_ends_with_its_input() -> None:
+def test_that_program_ends_with_its_input() -> None:
     done = subprocess.run(
-        [sys.executable, EXAMPLES / "load_port_loop.py"],
+        [sys.executable, EXAMPLES / "load_port_live.py"],
         input="carrier_arrived\ncarrier_left\n",
         env=ENVIRONMENT,
         capture_output=True,
         encoding="utf-8",
         check=True,
     )
-    assert (done.stdout, done.stderr) == ("<settling>\n<empty>\n", "")
+    lines = "carrier_arrived: <empty> -> <settling>\ncarrier_left: <settling> -> <empty>\n"
+    assert (done.stdout, done.stderr) == (lines, "")
 
 
 async def test_the_lamp_is_green_while_a_host_is_selected(tmp_path: Path) -> None:
@@ -394,8 +398,8 @@ def test_systemd_takes_the_service(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def instructions() -> list[tuple[str, str]]:
-    lines = DOCKERFILE.read_text(encoding="utf-8").splitlines()
+def instructions(file: Path = DOCKERFILE) -> list[tuple[str, str]]:
+    lines = file.read_text(encoding="utf-8").splitlines()
     found = [line.split(" ", 1) for line in lines if line and not line.startswith("#")]
     return [(name, rest) for name, rest in found]
 

@@ -12,17 +12,25 @@ from typing import get_args
 
 import pytest
 
-from hsms_engine import blocking, protocol
+from hsms_engine import Settings, blocking, protocol
 from hsms_engine.events import LinkEvent
+from hsms_engine.health import Health
 from hsms_engine.protocol.outputs import Output
 from hsms_engine.protocol.statistics import COUNTERS
 from hsms_engine.server_statistics import ServerStatistics
 from statecharts.hsms.rules import SECTIONS
 from tests.proof.page import PAGE, PICTURES, ROOT, page
+from tests.support import settings_page
 
 
 def test_the_protocol_page_is_as_the_rules_are() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "run make diagrams"
+
+
+def test_the_page_of_settings_is_as_the_settings_are() -> None:
+    assert settings_page.PAGE.read_text(encoding="utf-8") == settings_page.page(), (
+        "run make diagrams"
+    )
 
 
 def test_every_picture_of_the_page_is_there_and_beside_a_section() -> None:
@@ -77,6 +85,17 @@ def test_the_guide_names_the_calls_that_take_a_timeout() -> None:
     told = guide().partition("- These calls take `timeout`")[2].partition(". ")[0]
 
     assert set(re.findall(r"`([a-z_]+)`", told.partition(":")[2])) == calls
+
+
+def test_the_page_of_health_explains_every_field_and_has_the_bound_of_the_defaults() -> None:
+    text = (ROOT / "docs" / "health.md").read_text(encoding="utf-8")
+    table = text.partition("| field | what |\n|---|---|\n")[2].partition("\n\n")[0]
+    named = [
+        name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    ]
+
+    assert named == [each.name for each in fields(Health)]
+    assert f"the bound is {Settings().recovery_bound().seconds:.1f} s" in text
 
 
 # Links

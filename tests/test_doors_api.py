@@ -11,7 +11,7 @@ import hsms_engine
 from hsms_engine import aio, blocking
 
 CLASSES = ("HsmsConnection", "HsmsLink", "HsmsServer", "CircuitBreaker")
-FUNCTIONS = ("open_hsms", "open_link", "serve_hsms")
+FUNCTIONS = ("open_hsms", "open_link", "serve_health", "serve_hsms")
 # For the doors themselves, and for what they do in another way.
 INTERNAL = {"request_now", "put_back", "close_soon", "until_closed", "serve"}
 # Of a server; its statistics have them too.

@@ -13,7 +13,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -32,12 +34,14 @@ from hsms_engine import (
     events,
     open_hsms,
     open_link,
+    serve_health,
     serve_hsms,
 )
 from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.driver.tcp import Listener, connect_tcp, listen_tcp
 from hsms_engine.driver.tls import TlsError, secure
 from hsms_engine.fake import FakeEquipment, serve_fake
+from hsms_engine.health import ask_health
 from tests.support.cancelling import Cancelled, Cut, Outcome, Raised, Returned, nothing_runs
 from tests.support.certificates import host, listening
 from tests.support.leaks import leak_check
@@ -1071,6 +1075,29 @@ async def _play_serve(cut: Cut) -> None:
         nursery.cancel_scope.cancel()
 
 
+# Health
+
+
+def add_health(situation: str, where: Callable[[str], int | str]) -> None:
+    @scenario("serve_health", situation, is_virtual=False)
+    async def play(cut: Cut) -> None:
+        with TemporaryDirectory() as folder:
+
+            async def tell() -> None:
+                async with trio.open_nursery() as nursery:
+                    told = await nursery.start(partial(serve_health, [], where(folder)))
+                    assert not (await ask_health(told.where)).is_ready
+                    nursery.cancel_scope.cancel()
+
+            await cut(tell)
+            nothing_runs()
+            assert [*Path(folder).iterdir()] == []  # noqa: ASYNC240  # nothing waits for it
+
+
+add_health("over TCP", lambda _: 0)
+add_health("over a Unix socket", lambda folder: f"{folder}/health")
+
+
 # The fake equipment
 
 FAST: dict[str, Any] = {"t5": 0.001, "linger": 0.01, "allow_short_timers": True}
@@ -1132,6 +1159,7 @@ def add_fake(name: str, situation: str, call: Callable[[FakeEquipment], Awaitabl
 
 
 add_fake("until", "told by others", lambda tool: tool.until(lambda: tool.counts["replied"] > 0))
+add_fake("expect", "told by others", lambda tool: tool.expect("S1F2"))
 add_fake("send", "selected", lambda tool: tool.send(S6F11))
 add_fake("request", "selected", lambda tool: tool.request(S1F1))
 add_fake("behave", "listening", lambda tool: tool.behave("refuse-tcp"))

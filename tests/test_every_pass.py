@@ -107,6 +107,11 @@ async def serves(_: Stage) -> None:
         await asyncio.sleep(0)
 
 
+async def tells(_: Stage) -> None:
+    async with aio.serve_health([], 0):
+        await asyncio.sleep(0)
+
+
 async def takes(stage: Stage, call: Callable[[], Awaitable[Any]]) -> None:
     stage.given.append(await call())
 
@@ -156,6 +161,7 @@ CALLS: dict[str, Call] = {
     "EventReader.__anext__": lambda s: takes(s, s.reader.__anext__),
     "open_hsms": lambda s: opens(aio.open_hsms, s.tool.port),
     "open_link": lambda s: opens(aio.open_link, s.tool.port),
+    "serve_health": tells,
     "serve_hsms": serves,
 }
 

@@ -30,7 +30,8 @@ CONCURRENT = frozenset({"asyncio", "threading", "_thread", "concurrent"})
 SOCKETS = frozenset({"socket", "socketserver", "selectors", "select", "ssl"})
 COMMAND_LINE = frozenset({"hsms_engine.cli", "hsms_engine.__main__"})
 PROGRAMS = COMMAND_LINE | {
-    f"hsms_engine.{name}" for name in ("demo", "fake", "in_thread", "proxy", "virtual", "worst")
+    f"hsms_engine.{name}"
+    for name in ("demo", "fake", "in_thread", "metrics", "proxy", "scenario", "virtual", "worst")
 }
 DRIVER = frozenset({"hsms_engine.driver"})
 # What stands on the API: a program for trio does without.
@@ -78,8 +79,16 @@ FLOORS = (
     Floor("statecharts/hsms/*", CHARTS, PURE),
     Floor("statecharts/draw/*", CHARTS, KIT, late=frozenset({"graphviz"})),
     Floor("statecharts/testgen/*", CHARTS, KIT, late=frozenset({"hypothesis"})),
+    # What runs a chart. Who draws or checks one does without.
+    Floor("statecharts/run.py", CHARTS | {"trio"}, KIT),
+    Floor("statecharts/nursery.py", frozenset({"trio"}), KIT | CHARTS),
     Floor("statecharts/*", CHARTS, KIT),
     Floor("hsms_engine/wire.py", frozenset(), PURE),
+    Floor(
+        "hsms_engine/toml_*.py",
+        frozenset({"hsms_engine.spelling", "hsms_engine.toml_text"}),
+        PURE | {"hsms_engine", "statecharts"},
+    ),
     Floor("hsms_engine/secs2/*", frozenset({"hsms_engine.secs2"}), PURE),
     Floor("hsms_engine/sml/*", frozenset({"hsms_engine.sml", "hsms_engine.secs2"}), PURE),
     Floor("hsms_engine/message*.py", frozenset({"hsms_engine"}), PURE | PROGRAMS | DRIVER),
@@ -102,6 +111,12 @@ FLOORS = (
     ),
     # It sees, and does nothing: no socket, no loop, no clock of its own.
     Floor("hsms_engine/traffic/*", ENGINE - {"trio"}, ACTING | {"trio"} | PROGRAMS | ENDS),
+    # It sees too, and any thread may read what it has counted. What its extra brings is for it.
+    Floor(
+        "hsms_engine/metrics/*",
+        ENGINE | {"threading", "hsms_engine.metrics", "prometheus_client"},
+        (ACTING | PROGRAMS | DOORS | {"hsms_engine.link", "hsms_engine.messaging"}),
+    ),
     # It reads times that others have written, and asks no clock.
     Floor(
         "hsms_engine/log_reader/*",
@@ -115,6 +130,8 @@ FLOORS = (
     ),
     # The programs. Only the command line may use what its extra brings.
     Floor("hsms_engine/__main__.py", frozenset({"hsms_engine.cli"}), frozenset({"hsms_engine"})),
+    # What it prints has the time, and its tools have that of their place.
+    Floor("hsms_engine/cli/fake.py", ENGINE | {"typer", "rich", "datetime.datetime"}, ACTING),
     Floor("hsms_engine/cli/*", ENGINE | {"typer", "rich"}, ACTING),
     # What runs beside the caller: in a thread, and beside any event loop.
     Floor(
@@ -122,7 +139,21 @@ FLOORS = (
         ENGINE | {"asyncio"},
         ACTING | (PROGRAMS - {"hsms_engine.in_thread"}),
     ),
+    # What a tool has and answers: a function gives it the time, which it only reckons with.
+    Floor(
+        "hsms_engine/fake/model/*",
+        frozenset({"hsms_engine.fake.model", "datetime"})
+        | {f"hsms_engine.{name}" for name in ("message", "messages", "secs2", "sml", "spelling")}
+        | {"hsms_engine.toml_file"},
+        PURE | {"hsms_engine", "statecharts"},
+    ),
     Floor("hsms_engine/fake/*", ENGINE, ACTING | COMMAND_LINE | {"hsms_engine.proxy"}),
+    # The other side: it stands on the API as a user does.
+    Floor(
+        "hsms_engine/scenario/*",
+        ENGINE | {"hsms_engine.scenario"},
+        ACTING | PROGRAMS | DOORS,
+    ),
     # It stands on frames and streams, and runs neither charts nor a link.
     Floor(
         "hsms_engine/proxy/*",
@@ -288,6 +319,10 @@ def test_the_charts_and_their_kit_name_no_test(path: str) -> None:
         ("hsms_engine/traffic/logs.py", "import trio"),
         ("hsms_engine/traffic/logs.py", "from hsms_engine.server import HsmsServer"),
         ("hsms_engine/logs.py", "from hsms_engine.driver.driver import Driver"),
+        ("hsms_engine/metrics/tap.py", "from hsms_engine.blocking import HsmsLink"),
+        ("hsms_engine/metrics/collector.py", "import time"),
+        ("hsms_engine/driver/driver.py", "from hsms_engine.metrics import Collector"),
+        ("hsms_engine/link.py", "def late():\n    import prometheus_client"),
         ("hsms_engine/log_reader/reader.py", "from hsms_engine.traffic import write_logs"),
         ("hsms_engine/log_reader/stamps.py", "from time import time"),
         ("hsms_engine/link.py", "import socket"),
@@ -362,7 +397,7 @@ CONNECTION = {
     ),
     *(
         f"statecharts.{name}"
-        for name in "declare hsms machine native refusals router saving".split()
+        for name in "declare hsms machine native nursery refusals router saving".split()
     ),
 }
 # What is no part of trio or python-statemachine, which bring asyncio and ssl, or of either's needs.

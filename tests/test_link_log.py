@@ -87,6 +87,10 @@ TURNED_AWAY = (
     "INFO turned away: 1 connections are open, and 0 handlers run on after the end of theirs "
     "(max_connections = 1)"
 )
+UNREACHABLE = (
+    "WARNING unreachable for 20.0 s (unreachable_after): not connected, during TCP connect: "
+    "Connection refused"
+)
 NO_REPLY = "WARNING no reply to S1F1 within T3 = 2 s; the connection stays"
 LATE = "late reply to S1F1, whose T3 expired 0.5 s before"
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from hsms_engine import message
 from hsms_engine.message import Message
-from hsms_engine.secs2 import U4, A, DecodeError, Item, L, SeveralItemsError, decode, encode
-from hsms_engine.sml import SmlError, load, to_sml
+from hsms_engine.secs2 import U1, U4, A, DecodeError, Item, L, SeveralItemsError, decode, encode
+from hsms_engine.sml import SmlError, load, parse_template, to_sml
 from tests.support.items import items
 
 
@@ -213,3 +213,27 @@ def test_what_is_built_of_an_item_has_this_one() -> None:
         _ = received(encode(A("x")) + b"\x41").items
     with pytest.raises(DecodeError, match=r"^at byte 3: read 1 byte more, expected the end"):
         decode(encode(A("x")) + b"\x41")
+
+
+def test_a_template_is_a_message_with_the_values_that_it_refers_to() -> None:
+    template = parse_template("S2F42 <L $1 $lot ${1001}>")
+    request = Message(2, 41, True, L(A("START"), L()))
+    names, values = {"lot": A("L-1")}, {"1001": U1(7)}
+    made = Message.from_template(template, request, names, values.__getitem__, "gbk")
+    assert made == Message(2, 42, item=L(A("START"), A("L-1"), U1(7)))
+    assert made.text_encoding == "gbk"
+    assert Message.from_template(parse_template("S2F41 W")) == Message(2, 41, True)
+    for asked, known, variable in (
+        (None, names, values.__getitem__),
+        (request, {}, values.__getitem__),
+        (request, names, None),
+    ):
+        with pytest.raises(LookupError):
+            Message.from_template(template, asked, known, variable)
+
+
+def test_a_body_that_a_template_does_not_refer_to_may_be_unreadable() -> None:
+    unreadable = Message(1, 1, True, body=b"\x01")
+    assert Message.from_template(parse_template("S1F2 <L>"), unreadable) == Message(1, 2, item=L())
+    with pytest.raises(ValueError, match="at byte 0"):
+        Message.from_template(parse_template("S1F2 $"), unreadable)

@@ -47,8 +47,8 @@ DECLARED = (
 # One-word literals that name nothing of a chart.
 WORDS = {
     "hsms_engine/__init__.py": {
-        "bounds", "breaker", "link", "log_reader", "open_link", "read_log", "secs2", "serve_hsms",
-        "server", "server_statistics", "sml",
+        "bounds", "breaker", "health", "link", "log_reader", "open_link", "read_log", "secs2",
+        "serve_health", "serve_hsms", "server", "server_statistics", "sml",
     },
     "hsms_engine/breaker.py": {"granted", "refused"},
     "hsms_engine/driver/alarms.py": {"hsms_engine_alarms"},
@@ -64,6 +64,9 @@ WORDS = {
         "send_some", "send_eof", "send_nowait", "send_pieces_nowait", "unacknowledged",
     },
     "hsms_engine/driver/turns.py": {"hsms_engine_turns"},
+    "hsms_engine/metrics/tap.py": {
+        "abandoned", "connect_failed", "defect", "select_failed", "unknown",
+    },
     "hsms_engine/protocol/causes.py": {"select"},
     "hsms_engine/protocol/saving.py": {
         "attempt_age", "breaker", "is_enabled", "layout", "link", "open_age", "restored",
@@ -92,9 +95,11 @@ COMPARED = (
     (re.compile(r"timer$"), TIMERS),
     (re.compile(r"(phase|PHASES\[\w+\])$"), PHASES),
 )
-# Programs and doors know events as classes and phases by type; their texts are their own.
+# Programs and doors know events as classes and phases by type; their texts are their own, as are
+# the names of metrics.
 PROGRAMS = re.compile(
-    r"hsms_engine/(cli/|fake/|log_reader/|proxy/|virtual/|worst/|doors/|blocking/|aio/|demo\.py)"
+    r"hsms_engine/(cli/|fake/|log_reader/|proxy/|scenario/|virtual/|worst/|doors/|blocking/|aio/|"
+    r"demo\.py|metrics/(catalogue|collector)\.py)"
 )
 CHARTED = re.compile(r"statecharts|\.|hsms_engine\.(protocol|driver\.driver)")
 ALL_CHARTED = re.compile(r"hsms_engine/(protocol|driver)/")

@@ -413,6 +413,7 @@ Connecting(at=20, epoch=1, attempt=3)
 Waiting(at=21, epoch=1, retry_after=60.0, error=ConnectError(...))
 BreakerOpened(at=21, epoch=1, failures=2, threshold=2, retry_after=60.0)
 Blocked(at=30, epoch=1, retry_after=51.0)
+Unreachable(at=75, epoch=1, seconds=70, error=ConnectError(...))
 BreakerHalfOpen(at=81, epoch=1)
 BreakerProbing(at=81, epoch=1)
 Connecting(at=81, epoch=1, attempt=4)
@@ -449,7 +450,7 @@ def is_lost(end: End) -> None:
 
 
 def test_every_event_says_when_over_which_connection_and_its_values() -> None:
-    end = End(t5=10, breaker_threshold=2, breaker_open_time=60)
+    end = End(t5=10, breaker_threshold=2, breaker_open_time=60, unreachable_after=70)
     engine = end.engine
     refused = OSError("refused")
     happens: dict[int, Callable[[], object]] = {

@@ -99,12 +99,16 @@ def test_the_wheel_has_the_packages_with_their_data_and_nothing_else(built: Buil
         f"{package}/{name}"
         for package in PACKAGES
         for name in files(built.original / package)
-        if name.endswith((".py", ".typed", ".sml", ".txt"))
+        if name.endswith((".py", ".typed", ".toml", ".txt"))
     }
     with zipfile.ZipFile(built.wheel) as opened:
         found = {name for name in opened.namelist() if ".dist-info/" not in name}
     assert found == wanted
-    assert {"hsms_engine/answers.sml", "statecharts/hsms/rules.txt", "hsms_engine/py.typed"} < found
+    assert {
+        "hsms_engine/fake/default.toml",
+        "statecharts/hsms/rules.txt",
+        "hsms_engine/py.typed",
+    } < found
 
 
 def metadata(wheel: Path) -> tuple[list[str], str]:

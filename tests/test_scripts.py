@@ -12,17 +12,20 @@ from typing import IO
 import pytest
 
 from hsms_engine import Message, blocking
-from hsms_engine.messages import S1F1, S1F2, S1F14, S2F42, S6F11
+from hsms_engine.messages import S1F2, S1F14, S2F42, S6F11
+from hsms_engine.secs2 import U4
 from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 TOOL = ("ETCHER", "7.1")
-FINISHED = S6F11(1, 4010, {7: ["W-12", "done"]})
+FINISHED = S6F11(U4(1), U4(4010), {U4(7): ["W-12", "done"]})
 
 
-def started(script: str, *words: object) -> subprocess.Popen[str]:
+def started(*words: object) -> subprocess.Popen[str]:
+    """Python with these words, in the folder of the examples."""
     return subprocess.Popen(
-        [sys.executable, "-u", "-W", "error", ROOT / "examples" / script, *map(str, words)],
+        [sys.executable, "-u", "-W", "error", *map(str, words)],
+        cwd=ROOT / "examples",
         env={"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -44,7 +47,7 @@ def stream_of(process: subprocess.Popen[str]) -> IO[str]:
 
 @pytest.fixture
 def simulator() -> Iterator[subprocess.Popen[str]]:
-    with started("simulator.py", 0) as process:
+    with started("-m", "hsms_engine", "fake", "tool.toml", "--port", 0) as process:
         yield process
         process.kill()
 
@@ -129,17 +132,3 @@ def test_many_tools_are_asked_at_once(port: int, free_port: int, tmp_path: Path)
     assert here == "here: L(A('ETCHER'), A('7.1'))"
     assert away.startswith(f"away: 127.0.0.1:{free_port}: not connected")
     assert too == "too: L(A('ETCHER'), A('7.1'))"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C goes to all of its console there")
-def test_ctrl_c_ends_the_simulator_which_separates(
-    simulator: subprocess.Popen[str], port: int
-) -> None:
-    with blocking.open_hsms("127.0.0.1", port, timeout=PATIENCE) as host:
-        assert host.request(S1F1()) == S1F2(*TOOL)
-        simulator.send_signal(signal.SIGINT)
-        # Ends without an error, so it was separated.
-        assert list(host) == []
-    assert simulator.wait(PATIENCE) == 0
-    told = stream_of(simulator).read().splitlines()
-    assert told[0].endswith(": selected")

@@ -140,7 +140,9 @@ def _forgets_the_attempt(timers: Timers, attempt_age: float | None, open_age: fl
 def _answers_again(exchange: Exchange, epoch: Epoch, primary: Primary, reply: Message) -> None:
     """A second reply is sent."""
     assert primary.system_bytes is not None
-    epoch.outbox.put_message(exchange._encode(reply, primary.system_bytes))
+    assert primary.session_id is not None
+    size = exchange._encode(reply, primary.system_bytes, primary.session_id)
+    epoch.outbox.put_message(size)
     exchange.take(primary)
 
 

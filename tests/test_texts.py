@@ -55,6 +55,8 @@ from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
 from statecharts.hsms.vocabulary import CloseGate, CloseTcp
 from tests import (
     test_admission,
+    test_health,
+    test_health_served,
     test_local_address,
     test_settings,
     test_tls_files,
@@ -101,7 +103,7 @@ from tests.support.virtual import virtual_time
 from tests.test_counters import close_before_the_accept
 from tests.test_defects import DEFECT
 from tests.test_link_log import LATE as LATE_REPLY
-from tests.test_link_log import NOT_SELECTED, TURNED_AWAY
+from tests.test_link_log import NOT_SELECTED, TURNED_AWAY, UNREACHABLE
 from tests.test_link_log import TEXTS as LINK_TEXTS
 from tests.test_logging import STEP
 from tests.test_second_host import FOR_EVER
@@ -602,6 +604,11 @@ def shortened(end: End) -> None:
     end.engine.configure(end.engine.settings.replace(max_frame=100))
 
 
+def sending_to_no_session() -> HsmsError:
+    end = selected(check_session_id=False)
+    return raised(lambda: end.engine.send(Message(6, 11, session_id=0x1_0000)))
+
+
 def replying_twice() -> HsmsError:
     end = selected()
     received = end.primary(data(1, 1, 5, wait=True))
@@ -1076,6 +1083,11 @@ TEXTS: list[tuple[type[Exception], Callable[[], object], str]] = [
             "S1F2 with a body of 91 bytes is a frame of 101, and max_frame is 100: nothing is "
             "sent; when the peer takes such a frame, set max_frame higher"
         ),
+    ),
+    (
+        LocalProtocolError,
+        sending_to_no_session,
+        "S6F11: session_id=65536 is not in 0..65535: nothing is sent",
     ),
     (
         LocalProtocolError,
@@ -1731,6 +1743,7 @@ SOURCES = [
     ),
     *sorted(Path("hsms_engine/driver").glob("*.py")),
     *sorted(Path("hsms_engine/traffic").glob("*.py")),
+    *sorted(Path("hsms_engine/health").glob("*.py")),
 ]
 # Words for states, a socket without a name, and two defects that test_driver_streams shows.
 OTHERS = {
@@ -1775,7 +1788,8 @@ def shown() -> list[str]:
     losses = [f"{each.what}: {each.reason}" for each in (LOSSES | ENDS).values()]
     logged = [each.line for each in LOGGED.values()]
     texts = [*(text for _, _, text in TEXTS), *(text for _, text in (*DRIVEN, *TOLD))]
-    links = [*LINK_TEXTS, NOT_SELECTED, TURNED_AWAY, REMOVED, STEP, DEFECT, FOR_EVER]
+    links = [*LINK_TEXTS, NOT_SELECTED, TURNED_AWAY, UNREACHABLE]
+    links += [REMOVED, STEP, DEFECT, FOR_EVER]
     tasks = [TASK_ENDED, TASK_FAILED, NO_REPLY, LATE_REPLY]
     answer = line("received", "S1F2", 1, more=" 0.0 ms")
     passed_over = [over(name, length, why) for _, name, length, why in PASSED_OVER]
@@ -1786,6 +1800,8 @@ def shown() -> list[str]:
     ]
     for tested in (
         test_admission,
+        test_health,
+        test_health_served,
         test_local_address,
         test_settings,
         test_tls_files,

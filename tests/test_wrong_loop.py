@@ -23,6 +23,7 @@ from hsms_engine import (
     HsmsLink,
     HsmsServer,
     Message,
+    ServerHealth,
     Settings,
     SettingsError,
     Statistics,
@@ -58,7 +59,7 @@ READS = {
     "handlers", "outliving", "waiting_bytes", "accepted", "turned_away", "never_selected",
     "gave_way", "failed_connections", "failed_handlers", "cancelled_handlers", "dropped_primaries",
     "gone_before", "peer_certificate", "not_allowed", "too_frequent",
-    "failed_handshakes", "refused_certificates", "local_address", "remote_address",
+    "failed_handshakes", "refused_certificates", "local_address", "remote_address", "health",
 }  # fmt: skip
 HANDED_OVER = {"configure"}
 # Of a server and a reader, what their driver calls.
@@ -155,7 +156,7 @@ async def test_what_only_reads_works_in_any_thread() -> None:
                 here = getattr(thing, name)
                 if callable(here):
                     found = await from_thread(here)
-                    assert isinstance(found, Statistics | ServerStatistics)
+                    assert isinstance(found, Statistics | ServerStatistics | ServerHealth)
                 else:
                     assert await from_thread(partial(getattr, thing, name)) == here
             assert await from_thread(partial(repr, thing)) == repr(thing)

@@ -68,6 +68,10 @@ class _Timed:
     lasting: Annotated[float | None, LASTING] = None
     connections: Annotated[tuple[int, int | None], CONNECTIONS] = (1, None)
 
+    def __init_subclass__(cls) -> None:
+        if "meaning" in vars(cls):
+            cls.__doc__ = f"{cls.meaning[0].upper()}{cls.meaning[1:]}."
+
     def __post_init__(self) -> None:
         for each, kind in fields_of(type(self)):
             value = getattr(self, each.name)

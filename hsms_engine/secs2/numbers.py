@@ -225,12 +225,17 @@ def _take_one_first(cls: Any) -> None:
 
 
 INTEGERS: Final = (I1, I2, I4, I8, U1, U2, U4, U8)
+"""The types of whole numbers."""
+
 REALS: Final = (F4, F8)
+"""The types of numbers with a fraction."""
+
 NUMERICS: Final[tuple[type[BOOLEAN | Integer | Real], ...]] = (
     BOOLEAN,
     *INTEGERS,
     *REALS,
 )
+"""All types of numbers, and of truth values."""
 
 for _type in NUMERICS:
     _type.prepare()

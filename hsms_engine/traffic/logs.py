@@ -188,8 +188,7 @@ class Logs:
                 level = logging.INFO
             case _:
                 level = logging.WARNING
-        why = str(error).removeprefix(f"{self._driver.engine.peer}: ")
-        self._driver.teller.say(level, "%s", why)
+        self._driver.teller.say(level, "%s", self._reason(error))
 
     def happened(self, event: LinkEvent) -> None:
         """Make the line of an event. It is logged when the step is known that it belongs to."""
@@ -236,6 +235,11 @@ class Logs:
                 self._add(logging.INFO, "breaker isolated: no attempt until it is released")
             case events.Unsent(count=count):
                 self._add(logging.WARNING, "%s bytes accepted for sending were not written", count)
+            case events.Unreachable(seconds=seconds, error=error):
+                # No step follows, because nothing has changed.
+                why = "" if error is None else f": {self._reason(error)}"
+                text = "unreachable for %s s (unreachable_after)%s"
+                self._say(logging.WARNING, text, f"{seconds:.1f}", why)
             case events.UnexpectedSecondary() | events.Missed():
                 # The one is in the log of messages, the other is no event of the link.
                 pass
@@ -272,8 +276,10 @@ class Logs:
             self._add(logging.INFO, "%s", then)
         else:
             self._told = error
-            reason = str(error).removeprefix(f"{self._driver.engine.peer}: ")
-            self._add(None, "%s; %s", reason, then)
+            self._add(None, "%s; %s", self._reason(error), then)
+
+    def _reason(self, error: HsmsError) -> str:
+        return str(error).removeprefix(f"{self._driver.engine.peer}: ")
 
     def _write_lines(self, because: str) -> None:
         lines, self._lines = self._lines, []

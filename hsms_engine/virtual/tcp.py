@@ -619,10 +619,12 @@ class Post:
 
     @property
     def address(self) -> str:
+        """``machine:port``."""
         return f"{self.machine.name}:{self._port}"
 
     @property
     def port(self) -> int:
+        """The port of its machine."""
         return self._port
 
     async def accept(self) -> tuple[Socket, str]:

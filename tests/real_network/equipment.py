@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from hsms_engine import HsmsConnection, HsmsServer, Message, Settings, serve_hsms
-from hsms_engine.fake.program import run_fake
+from hsms_engine.fake.program import Beside, run_fake
 from hsms_engine.process import Process
 from tests.real_network.telling import Tell, program, tell_event
 
@@ -26,7 +26,8 @@ async def main(this: Process, configuration: Any, tell: Tell) -> int:
             if "message" not in details:
                 tell(_NAMES.get(event, event), why=details.get("why", ""), error="selected")
 
-        return await run_fake(this, settings, behaviours, report=report)
+        beside = Beside(behaviours=tuple(behaviours))
+        return await run_fake(this, settings, beside, report=report)
     async with trio.open_nursery() as nursery:
         server: HsmsServer = await nursery.start(_serve, settings)
         tell("listening")

@@ -26,6 +26,7 @@ from hsms_engine.events import (
     Selected,
     ServerEvent,
     UnexpectedSecondary,
+    Unreachable,
     Unsent,
 )
 from hsms_engine.settings import Settings
@@ -116,7 +117,7 @@ class Told:
                     breaker = None
                 case BreakerOpened() | BreakerHalfOpen() | BreakerProbing() | BreakerIsolated():
                     breaker = place
-                case UnexpectedSecondary() | Unsent() | Missed():
+                case UnexpectedSecondary() | Unsent() | Unreachable() | Missed():
                     pass
                 case _:
                     phase = place

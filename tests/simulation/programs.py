@@ -290,7 +290,7 @@ class Programs:
                 Message(1, 4),
                 Message(6, 11, body=self._calls.body(Action(0, "send"))),
             ):
-                size = engine._exchange._encode(message, primary.system_bytes)
+                size = engine._exchange._encode(message, primary.system_bytes, primary.session_id)
                 epoch.outbox.put_message(size)
             messaging._driver.turn()
 

@@ -1,8 +1,10 @@
-"""Hypothesis strategies for SECS-II items: every type, every length, every bit pattern."""
+"""Hypothesis strategies for SECS-II items: every type, every length, every bit pattern; and for
+statements of SML with them."""
 
 from hypothesis import strategies as st
 
 from hsms_engine.secs2 import BOOLEAN, INTEGERS, REALS, A, B, C, Item, J, L, Leaf
+from hsms_engine.sml import Statement
 
 _RAW = st.binary(max_size=40)
 
@@ -50,4 +52,16 @@ items: st.SearchStrategy[Item] = st.recursive(
     leaves,
     lambda children: st.lists(children, max_size=6).map(lambda some: L(*some)),
     max_leaves=20,
+)
+
+statements = st.builds(
+    lambda name, stream, half, primary, wait, item: Statement(
+        name, stream, 2 * half + primary, wait and primary, item
+    ),
+    st.none() | st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,10}", fullmatch=True),
+    st.integers(0, 127),
+    st.integers(0, 127),
+    st.booleans(),
+    st.booleans(),
+    st.none() | items,
 )

@@ -24,6 +24,8 @@ from tests.support.raw_peer import (
 )
 
 _DATA = 0
+# The bits of a session id that are the device id of a data message.
+_DEVICE = 0x7FFF
 _PREFIX = struct.Struct(">IHBBBBI")
 _HEADER = 10
 # By response: its request, and the statuses that this package's ends answer with.
@@ -97,7 +99,7 @@ class Conversation:
         self._lately = False
         self._heard, self._said = Frames(), Frames()
         # What may still be answered, once: frames as (PType, SType, system bytes, body size), and
-        # primaries with W as (stream, function, system bytes).
+        # primaries with W as (stream, function, system bytes, session id).
         self._answerable: Counter[tuple[int, ...]] = Counter()
         self._primaries: Counter[tuple[int, ...]] = Counter()
         self._headers: set[bytes] = set()
@@ -120,7 +122,7 @@ class Conversation:
         if got.stype == REJECT_REQ:
             self._own = {key: own for key, own in self._own.items() if own != got.system}
         elif got.stype == _DATA and got.byte2 & 0x80 and got.byte3 & 1:
-            self._primaries[got.byte2 & 0x7F, got.byte3, got.system] += 1
+            self._primaries[got.byte2 & 0x7F, got.byte3, got.system, got.session] += 1
         elif got.stype in (SELECT_RSP, DESELECT_RSP) and not got.size:
             request = _ANSWERS[got.stype][0]
             if self._own.get(request) == got.system:
@@ -131,30 +133,32 @@ class Conversation:
             self._become(selected=False)
 
     def said(
-        self, data: bytes, *, more: bool, sessions: set[int], is_equipment: bool
+        self, data: bytes, *, more: bool, sessions: set[int], may_differ: bool, is_equipment: bool
     ) -> list[Header]:
         """It has queued these bytes; the frames that they are.
 
         ``more``: other bytes follow at once. ``sessions`` are the session ids that its data
-        messages may have.
+        messages may have; with ``may_differ`` it may also answer, or report, with the session id of
+        the message that this is about.
         """
         frames = self._said.feed(data, 2**32 - 1)
         assert more or self._said.is_whole, f"half a frame was queued: {data[-40:].hex(' ')}"
         for header, body in frames:
             assert not self.is_over, f"{header} was said after the last frame"
             if header.stype == _DATA:
-                self._say_data(header, body, sessions, is_equipment=is_equipment)
+                about = self._say_data(header, body, is_equipment=is_equipment)
+                allowed = {*sessions, about & _DEVICE} if may_differ else sessions
+                assert header.session in allowed, header
             else:
                 assert header[:5:3] == (CONTROL, 0), header
                 assert body == b"", header
                 self._say_control(header)
         return [header for header, _ in frames]
 
-    def _say_data(
-        self, said: Header, body: bytes, sessions: set[int], *, is_equipment: bool
-    ) -> None:
+    def _say_data(self, said: Header, body: bytes, *, is_equipment: bool) -> int:
+        """The session id of the message that this is about; its own when it is about none."""
         assert self.is_selected or self._lately, f"{said} was said while it is not selected"
-        assert said.session in sessions, said
+        about = said.session
         assert said.ptype == 0, said
         stream, function = said.byte2 & 0x7F, said.byte3
         if function % 2 == 0:
@@ -165,14 +169,19 @@ class Conversation:
                 if key[0] == stream and key[2] == said.system and function in (key[1] + 1, 0)
             ]
             assert asked, f"{said} answers nothing that was asked and is not answered"
-            _take(self._primaries, asked[0])
+            same = [key for key in asked if key[3] & _DEVICE == said.session]
+            answered = (same or asked)[0]
+            about = answered[3]
+            _take(self._primaries, answered)
         elif stream == 9:
             assert is_equipment, f"{said} is for an equipment"
             assert (body[:2], len(body)) == (b"\x21\x0a", 12), body
             assert body[2:] in self._headers, (
                 f"{body.hex(' ')} names no frame that came or was sent"
             )
+            about = int.from_bytes(body[2:4])
         self._headers.add(_bytes_of(said))
+        return about
 
     def _say_control(self, said: Header) -> None:
         if said.stype in _ANSWERS:
