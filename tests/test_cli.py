@@ -752,6 +752,25 @@ async def test_connect_ends_on_a_signal_while_it_selects(number: signal.Signals)
         assert await lines.rest() == await errors_of(lines) == ""
 
 
+def test_a_hangup_that_is_heard_stops_nothing_and_a_later_one_does() -> None:
+    said: list[str] = []
+
+    async def main(this: Process) -> int:
+        heard = trio.Event()
+        with this.hearing_hangup(heard.set):
+            signal.raise_signal(signal.SIGHUP)
+            await heard.wait()
+        said.append("heard")
+        with this.until_stopped():
+            signal.raise_signal(signal.SIGHUP)
+            await trio.Event().wait()
+        said.append("stopped")
+        return this.exit_code
+
+    assert process.run(main) == 128 + signal.SIGHUP
+    assert said == ["heard", "stopped"]
+
+
 def test_a_second_signal_ends_the_goodbye_and_a_third_has_the_effect_of_the_system() -> None:
     said: list[str] = []
     before = {each: signal.getsignal(each) for each in ENDING}

@@ -136,8 +136,6 @@ def fake(
         if check:
             return refused(error, as_json=as_json)
         raise CommandError("; ".join(map(str, error.problems)), 2) from error
-    except OSError as error:
-        raise CommandError(f"cannot read {file}: {error.strerror or error}", 2) from error
     if given is None and (check or reload):
         raise CommandError(f"--{'check' if check else 'reload'} needs a FILE", 2)
     if check or list_:
