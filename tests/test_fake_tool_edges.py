@@ -44,7 +44,10 @@ async def test_what_waits_is_told_when_the_equipment_is_killed(file: Path) -> No
         for _ in range(OPEN + 2):
             stand.equipment.event(101)
         await wait_all_tasks_blocked()
+        stand.equipment.event(103)
+        assert stand.equipment.counts["disabled"] == 0
         await stand.equipment.kill()
+        assert stand.equipment.counts["disabled"] == 1
         assert stand.why("not sent") == ["the connection is over"] * 2
         assert stand.equipment.counts["sent"] == OPEN
 
