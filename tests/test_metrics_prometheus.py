@@ -150,6 +150,7 @@ class Prometheus:
         end = time.monotonic() + PATIENCE
         while not found():
             assert time.monotonic() < end, self._log.read_text(encoding="utf-8")
+            # It is another program: there is no event to wait for, only its answers.
             time.sleep(PERIOD)
 
     def is_there(self) -> bool:

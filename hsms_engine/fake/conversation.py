@@ -290,6 +290,7 @@ class Conversation:
                 # Too much is queued.
                 await self._connection._room()
         except BaseException:
+            # Cancelled too: no request is open that would be settled.
             self._open -= 1
             raise
 
