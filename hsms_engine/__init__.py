@@ -44,6 +44,7 @@ from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.protocol.traffic import Traffic
+from hsms_engine.protocol.transfers import Transfer, Transfers
 from hsms_engine.settings import Settings, SettingsChanges
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ __all__ = [
     "TlsFiles",
     "Traffic",
     "TransactionError",
+    "Transfer",
+    "Transfers",
     "WrongLoopError",
     "__version__",
     "events",

@@ -320,6 +320,11 @@ class Decoder:
         return self._total - _LENGTH_BYTES if self._total else None
 
     @property
+    def pending_total(self) -> int:
+        """All bytes of the frame in progress, length field included; 0 while it is not known."""
+        return self._total
+
+    @property
     def missing(self) -> int:
         """How many bytes the frame in progress still needs, or first its length field.
 

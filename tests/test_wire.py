@@ -290,8 +290,10 @@ def test_the_progress_of_a_frame_is_told_at_every_byte() -> None:
         assert decoder.partial
         if taken < 4:
             assert (decoder.pending_length, decoder.missing) == (None, 4 - taken)
+            assert decoder.pending_total == 0
         else:
             assert (decoder.pending_length, decoder.missing) == (20, len(written) - taken)
+            assert decoder.pending_total == len(written)
         assert decoder.last_bytes == written[:taken][-16:]
     assert len(decoder.feed(written[-1:])) == 1
     assert_between_frames(decoder)

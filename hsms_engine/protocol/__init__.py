@@ -8,6 +8,7 @@ from hsms_engine.protocol.outputs import Output, Step
 from hsms_engine.protocol.saving import Kept
 from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.protocol.transactions import Transaction
+from hsms_engine.protocol.transfers import Transfer, Transfers
 from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
 from statecharts.hsms.vocabulary import (
     AbandonTcp,
@@ -36,4 +37,6 @@ __all__ = [
     "Step",
     "Traffic",
     "Transaction",
+    "Transfer",
+    "Transfers",
 ]

@@ -43,6 +43,7 @@ class Outbox:
         "asked_at",
         "batch_end",
         "batch_start",
+        "blocked_from",
         "marks",
         "messages_end",
         "moved_at",
@@ -65,6 +66,8 @@ class Outbox:
         # The write deadline is for the bytes from ``batch_start`` to ``batch_end``.
         self.batch_start = 0
         self.batch_end = 0
+        # Where the bytes begin that the stream has not taken at once: it is the first of a run.
+        self.blocked_from = 0
         # Bytes of answers queued before ``batch_end`` and after it, since nothing was queued.
         self._answers_before = 0
         self._answers = 0
@@ -119,6 +122,11 @@ class Outbox:
             self._unwritten.pop(0).since = now
             reached = True
         return reached
+
+    def blocked(self, count: int) -> None:
+        """The stream has taken only ``count`` bytes of what was queued while nothing waited."""
+        self.blocked_from = self.written - count
+        self.begin_batch()
 
     @property
     def has_answered(self) -> bool:
