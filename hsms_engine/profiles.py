@@ -33,6 +33,7 @@ A table of settings in another file is what ``[defaults]`` are in this one (``se
 Invariants:
 
 * A file is good as a whole: each profile and each link makes good settings, or the file is refused.
+  Then all that is wrong with it is told.
 * Every error has the file, the line and the column.
 """
 
@@ -79,7 +80,23 @@ def settings_of(table: Table | None) -> Settings:
     if table is None:
         return Settings()
     values = {key: table.value(key) for key in table}
-    return _Bases({}).settings(_checked(table.document, table.path, values))
+    with Problems() as problems:
+        own = _checked(table.document, table.path, values, problems)
+        with problems.of_one():
+            made = _Bases({}, problems).made(own)
+    return made.settings
+
+
+class Origin(NamedTuple):
+    """Where the value of a setting is written, from which a link has it."""
+
+    table: str
+    """As in ``[link.etcher-1]``: ``link.etcher-1``."""
+    file: str
+    line: int
+    """From 1."""
+    column: int
+    """From 1, in characters."""
 
 
 class _Layer(NamedTuple):
@@ -106,6 +123,20 @@ class _Layer(NamedTuple):
     def error(self, key: str, problem: str, *, at_name: bool = False) -> TomlError:
         return self.document.error((*self.place, key), problem, at_name=at_name)
 
+    def origin(self, key: str) -> Origin:
+        """Where a setting that comes from this table is written."""
+        # A link that has no name is named by its table.
+        way = (*self.place, key) if key in self.table else self.place
+        at = self.document.error(way, "", at_name=True)
+        return Origin(".".join(map(str, self.place)), at.file, at.line, at.column)
+
+
+class _Made(NamedTuple):
+    """Settings, and from which table each comes; those that are not there are our defaults."""
+
+    settings: Settings
+    came: Mapping[str, _Layer]
+
 
 class Profiles:
     """A file that has been read: ``links`` has the settings of each link, by its name."""
@@ -115,18 +146,24 @@ class Profiles:
         self._document = document
         self._tables = tables = document.values
         expect_kind(document.table, "links")
-        for key in tables:
-            if key not in _TABLES:
-                problem = f"unknown table {key!r}; {hint(key, _TABLES)}"
-                raise document.error((key,), problem, at_name=True)
-        defaults = _checked(document, ("defaults",), tables.get("defaults", {}))
-        bases = _Bases(self._named("profile"))
-        self.defaults: Final = bases.settings(defaults)
-        for each in bases.profiles.values():
-            bases.settings(each, defaults)
-        self.links: Final = {
-            name: bases.settings(each, defaults, name) for name, each in self._named("link").items()
-        }
+        made: dict[str, _Made] = {}
+        with Problems() as problems:
+            for key in tables:
+                if key not in _TABLES:
+                    problem = f"unknown table {key!r}; {hint(key, _TABLES)}"
+                    problems.keep(document.error((key,), problem, at_name=True))
+            defaults = _checked(document, ("defaults",), tables.get("defaults", {}), problems)
+            bases = _Bases(self._named("profile", problems), problems)
+            with problems.of_one():
+                self._defaults = bases.made(defaults)
+            for each in bases.profiles.values():
+                with problems.of_one():
+                    bases.made(each, defaults)
+            for name, each in self._named("link", problems).items():
+                with problems.of_one():
+                    made[name] = bases.made(each, defaults, name)
+        self._made: Final = made
+        self.links: Final = {name: each.settings for name, each in made.items()}
 
     def link(self, name: str | None) -> Settings:
         """The settings of one link. Without a name: of the only link, or the defaults.
@@ -134,31 +171,44 @@ class Profiles:
         Raises ``SettingsError`` when there is no such link, there are several to choose from, or
         the file has neither a link nor defaults.
         """
+        return self._chosen(name).settings
+
+    def origins(self, name: str | None) -> dict[str, Origin]:
+        """Where the settings of ``link`` are written; those that are not there are our defaults.
+
+        Raises ``SettingsError``, as ``link`` does.
+        """
+        return {key: layer.origin(key) for key, layer in self._chosen(name).came.items()}
+
+    def _chosen(self, name: str | None) -> _Made:
         file = self._document.name
         match name, [*self.links]:
             case None, [] if "defaults" in self._tables:
-                return self.defaults
+                return self._defaults
             case None, []:
                 raise SettingsError(
                     f"{file} has no link: write [link.NAME], or [defaults] for settings of no link"
                 )
             case None, [only]:
-                return self.links[only]
+                return self._made[only]
             case None, several:
                 names = ", ".join(map(repr, several))
                 raise SettingsError(f"{file} has several links, name one: {names}")
             case str(), _ if name in self.links:
-                return self.links[name]
+                return self._made[name]
             case _:
                 raise SettingsError(f"{file} has no link {name!r}; {hint(str(name), self.links)}")
 
-    def _named(self, kind: str) -> dict[str, _Layer]:
+    def _named(self, kind: str, problems: Problems) -> dict[str, _Layer]:
         """The profiles, or the links, by their names. The keys of each are known."""
         tables = self._tables.get(kind, {})
         if not isinstance(tables, dict):
-            raise self._document.error((kind,), f"{kind!r} is no table: write [{kind}.NAME]")
+            why = f"{kind!r} is no table: write [{kind}.NAME]"
+            problems.keep(self._document.error((kind,), why))
+            return {}
         return {
-            name: _checked(self._document, (kind, name), table) for name, table in tables.items()
+            name: _checked(self._document, (kind, name), table, problems)
+            for name, table in tables.items()
         }
 
 
@@ -167,12 +217,12 @@ class _Bases:
     """What a table of settings may be built on: the profiles of its file, and other files."""
 
     profiles: Mapping[str, _Layer]
+    _problems: Problems
+    """Where those of other files are kept."""
     _others: dict[str, Document] = field(default_factory=dict)
     """By the names that lead to them from the file."""
 
-    def settings(
-        self, own: _Layer, defaults: _Layer | None = None, link: str | None = None
-    ) -> Settings:
+    def made(self, own: _Layer, defaults: _Layer | None = None, link: str | None = None) -> _Made:
         """The settings of a table, and of what it is built on, and then of the defaults.
 
         ``link`` is the name of the link that has them.
@@ -186,9 +236,10 @@ class _Bases:
                     came[key] = layer
                     values[key] = _meant(layer.document, key, value)
         if link is not None and "name" not in values and is_name(link):
+            came["name"] = own
             values["name"] = link
         try:
-            return Settings().replace(**values)
+            return _Made(Settings().replace(**values), came)
         except SettingsError:
             found = [each for error in _problems(values, came) for each in error.problems]
             raise TomlError(found) from None
@@ -201,8 +252,11 @@ class _Bases:
             before = [each.identity for each in layers]
             if following.identity in before:
                 around = [*layers[before.index(following.identity) :], following]
+                # The same circle is told in the same way from wherever it is entered.
+                first = around.index(min(around, key=lambda each: each.identity))
+                around = [*around[first:], *around[1 : first + 1]]
                 circle = " on ".join(each.name for each in around)
-                raise layers[-1].error("profile", f"a profile is built on itself: {circle}")
+                raise around[-2].error("profile", f"a profile is built on itself: {circle}")
             layers.append(following)
         return layers
 
@@ -233,27 +287,32 @@ class _Bases:
                 raise other.error((table,), why, at_name=True)
         if "defaults" not in other.values:
             raise layer.error("profile", f"{found} has no [defaults]: {_DEFAULTS_ONLY}")
-        return _checked(other, ("defaults",), other.values["defaults"])
+        return _checked(other, ("defaults",), other.values["defaults"], self._problems)
 
 
-def _checked(document: Document, place: Key, table: object) -> _Layer:
-    """A table whose keys are known."""
+def _checked(document: Document, place: Key, table: object, problems: Problems) -> _Layer:
+    """A table, of which only what is known is taken; the rest is kept as problems."""
     if not isinstance(table, dict):
         named = ".".join(map(str, place))
-        raise document.error(place, f"{named!r} is no table: write [{named}]")
-    layer = _Layer(document, place, table)
+        problems.keep(document.error(place, f"{named!r} is no table: write [{named}]"))
+        return _Layer(document, place, {})
     known = ("profile", *_SETTINGS)
-    with Problems() as problems:
-        for key, value in table.items():
-            if key not in known:
-                problem = f"unknown setting {shown(key)}; {hint(key, known)}"
-                problems.keep(layer.error(key, problem, at_name=True))
-            elif key in SEVERAL and isinstance(value, list):
-                if not all(isinstance(each, str) for each in value):
-                    problems.keep(layer.error(key, f"{key!r} is no array of texts"))
-            elif isinstance(value, dict | list):
-                problems.keep(layer.error(key, f"{key!r} is no single value"))
-    return layer
+    taken: dict[str, Any] = {}
+    for key, value in table.items():
+        way = (*place, key)
+        if key not in known:
+            why = f"unknown setting {shown(key)}; {hint(key, known)}"
+            problems.keep(document.error(way, why, at_name=True))
+        elif key in SEVERAL and isinstance(value, list):
+            if all(isinstance(each, str) for each in value):
+                taken[key] = value
+            else:
+                problems.keep(document.error(way, f"{key!r} is no array of texts"))
+        elif isinstance(value, dict | list):
+            problems.keep(document.error(way, f"{key!r} is no single value"))
+        else:
+            taken[key] = value
+    return _Layer(document, place, taken)
 
 
 def _problems(values: Mapping[str, Any], came: Mapping[str, _Layer]) -> Iterator[TomlError]:

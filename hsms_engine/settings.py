@@ -474,7 +474,7 @@ class Settings:
         return session_id
 
     def _timer_problem(self, name: str, timer: Timer, value: object) -> str | None:
-        lowest = _SHORTEST if self.allow_short_timers is True else timer.lowest
+        lowest = _lowest(timer, is_short=self.allow_short_timers is True)
         if _is_number(value) and lowest <= value <= timer.highest:
             return None
         is_not = f"{_is_not(name, value)}{'' if _is_number(value) else ' a number'}"
@@ -649,6 +649,30 @@ def _unusable(name: str, value: str, read: Callable[[str], object]) -> Iterator[
 def is_name(value: object) -> bool:
     """Whether ``value`` can be the name of a link: every line of the logs has it."""
     return isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_NAME
+
+
+def allowed(name: str, *, is_short: bool = False) -> str:
+    """What the value of a setting may be, for people: its range with its unit, or its choices.
+
+    ``is_short``: with ``allow_short_timers``.
+    """
+    none = ", or none" if name in OPTIONAL else ""
+    if (timer := _TIMERS.get(name)) is not None:
+        lowest = _lowest(timer, is_short=is_short)
+        return f"{lowest:g}..{timer.highest:g} s{none}"
+    if (whole := _WHOLE.get(name)) is not None:
+        return f"{whole[0]}..{whole[1]}{none}"
+    if (real := _REAL.get(name)) is not None:
+        return f"{real[0]:g}..{real[1]:g}{none}"
+    if (choices := _CHOICES.get(name)) is not None:
+        return " or ".join(choices)
+    if name in _FLAGS:
+        return "true or false"
+    return f"texts{none}" if name in SEVERAL else f"text{none}"
+
+
+def _lowest(timer: Timer, *, is_short: bool) -> float:
+    return _SHORTEST if is_short else timer.lowest
 
 
 def _is_not(name: str, value: object) -> str:

@@ -206,6 +206,7 @@ def test_what_is_hardly_meant_is_a_doubt() -> None:
                 "f.toml:3:7: unknown ids 'X'",
                 "f.toml:4:8: seed = 'a' is text, not a whole number",
                 "f.toml:5:1: unknown key 'x' in [tool]",
+                "f.toml:7:6: t3=0 is not in 1..120 s",
                 "f.toml:8:1: unknown setting 't99'",
                 "f.toml:10:14: expected an integer, found x",
                 "f.toml:12:12: no report 7",

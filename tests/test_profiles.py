@@ -4,6 +4,7 @@ one line with its place: file, line and column."""
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tracemalloc
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hsms_engine import Settings, SettingsError
-from hsms_engine.profiles import settings_of
+from hsms_engine.profiles import Origin, read, settings_of
 from hsms_engine.toml_file import LONGEST, TomlError, parse
 
 FLEET = """\
@@ -468,12 +469,14 @@ t3 = 500
 [link.e]
 t3 = 501
 '''
-    assert error_of(at, content).startswith("f.toml:15:6: t3=500")
+    assert "; f.toml:15:6: t3=500" in error_of(at, content)
 
 
 def test_a_key_in_a_table_of_many_lines_has_the_line_where_its_statement_begins(at: Path) -> None:
     content = "[defaults]\nt3 = 7\n\nhost = [ # {\n  '[',\n  # ]\n]\nt6 = 0\n"
-    assert error_of(at, content) == "f.toml:4:8: 'host' is no single value"
+    assert error_of(at, content).startswith(
+        "f.toml:4:8: 'host' is no single value; f.toml:8:6: t6=0 is not in "
+    )
     assert error_of(at, content.replace("host", "t5")).startswith("f.toml:4:6: 't5' is no")
 
 
@@ -554,3 +557,57 @@ def test_the_longest_file_is_read_whole_and_an_error_at_its_end_has_its_line(at:
     last = "\n[link.a]\nt3 = 500"
     text = error_of(at, "#" + " " * 900_000 + "\n" * (LONGEST - len(last) - 900_001) + last)
     assert text.startswith(f"f.toml:{LONGEST - len(last) - 900_001 + 3}:6: t3=500")
+
+
+def test_all_that_is_wrong_with_a_file_is_told_once_and_in_its_order(at: Path) -> None:
+    Path("tool.toml").write_text("[defaults]\nt3 = 0\nt33 = 1\nt6 = 'x'", encoding="utf-8")
+    content = """
+[link.a]
+profile = "far"
+t6 = 0
+[profile.far]
+t33 = 1
+t3 = 500
+[profile.y]
+profile = "z"
+[profile.z]
+profile = "y"
+[lnk]
+[link.b]
+profile = "far"
+profiles = 1
+[link.c]
+profile = "tool.toml"
+[link.d]
+profile = "y"
+[link]
+e = 3
+"""
+    told = re.findall(r"(\w+\.toml:\d+:\d+): ", error_of(at, content))
+    of_this = ["4:6", "6:1", "7:6", "11:11", "12:2", "15:1", "21:5"]
+    of_other = ["2:6", "3:1", "4:6"]
+    assert told == [f"f.toml:{each}" for each in of_this] + [
+        f"tool.toml:{each}" for each in of_other
+    ]
+
+
+def test_each_setting_of_a_link_has_its_origin(at: Path) -> None:
+    Path("tool.toml").write_text("[defaults]\nt7 = 9", encoding="utf-8")
+    at.write_text(f'{FLEET}[link.c]\nprofile = "tool.toml"\nname = "x"\n', encoding="utf-8")
+    found = read(at)
+    assert found.origins("etcher-1") == {
+        "t6": Origin("defaults", "f.toml", 3, 1),
+        "backoff_jitter": Origin("profile.base", "f.toml", 7, 1),
+        "t3": Origin("profile.fast", "f.toml", 11, 1),
+        "host": Origin("link.etcher-1", "f.toml", 15, 1),
+        "port": Origin("link.etcher-1", "f.toml", 16, 1),
+        "is_equipment": Origin("link.etcher-1", "f.toml", 17, 1),
+        "name": Origin("link.etcher-1", "f.toml", 13, 7),
+    }
+    assert found.origins("c") == {
+        "t6": Origin("defaults", "f.toml", 3, 1),
+        "t7": Origin("defaults", "tool.toml", 2, 1),
+        "name": Origin("link.c", "f.toml", 24, 1),
+    }
+    with pytest.raises(SettingsError, match="has several links"):
+        found.origins(None)

@@ -11,7 +11,6 @@ from pathlib import Path
 from sphinx.pycode import ModuleAnalyzer
 
 from hsms_engine import Settings, settings
-from hsms_engine.settings import OPTIONAL
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -23,8 +22,9 @@ guide](guide.md#settings) says how they are given, and explains them in groups; 
 links](cookbook/toml.md) has them under the same names, and the options of the programs too:
 `--linktest-interval 10`.
 
-A value out of its range is refused with its name, the value and the range. Times are in seconds.
-With `allow_short_timers=True`, for tests, every timer may be as short as 0.001 s.
+The range is what `hsms-engine settings show` says, which writes none for Python's `None`. A value
+out of its range is refused with its name, the value and the range. Times are in seconds. With
+`allow_short_timers=True`, for tests, every timer may be as short as 0.001 s.
 
 | setting | type | default | range | meaning |
 |---|---|---|---|---|
@@ -40,29 +40,9 @@ def page() -> str:
 
 def _row(field: dataclasses.Field[object], meaning: str) -> str:
     kind = field.type if field.name not in settings._CHOICES else "str"
-    cells = (f"`{kind}`", f"`{field.default!r}`", _range(field.name), _markdown(meaning))
+    cells = (f"`{kind}`", f"`{field.default!r}`", settings.allowed(field.name), _markdown(meaning))
     rest = " | ".join(each.replace("|", "\\|") for each in cells)
     return f"| `{field.name}` | {rest} |\n"
-
-
-def _range(name: str) -> str:
-    none = ", or `None`" if name in OPTIONAL else ""
-    if name in settings._FLAGS:
-        return "`True`, `False`"
-    if name in settings._CHOICES:
-        return ", ".join(f"`{each!r}`" for each in settings._CHOICES[name])
-    if name in settings._TIMERS:
-        timer = settings._TIMERS[name]
-        return f"{timer.lowest:g} to {timer.highest:,g} s{none}"
-    bounds = settings._WHOLE | settings._REAL
-    if name in bounds:
-        lowest, highest = bounds[name]
-        return f"{lowest:,g} to {_number(highest)}{none}"
-    return ""
-
-
-def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,g}"
 
 
 def _markdown(text: str) -> str:
