@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from random import Random, SystemRandom
 from types import TracebackType
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import trio
 
@@ -23,13 +23,18 @@ from hsms_engine.driver.tls import dial_tls
 from hsms_engine.driver.tls_files import Tls, TlsChoice
 from hsms_engine.errors import ConnectError, ConnectionLostError
 from hsms_engine.messaging import Messaging
-from hsms_engine.nursery import is_cancellation, open_bare_nursery
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.saving import Kept
 from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
 from hsms_engine.traffic import write_logs
 from statecharts.hsms import ACTIVE_LINK
+from statecharts.nursery import is_cancellation, open_bare_nursery
+
+if TYPE_CHECKING:
+    from hsms_engine.recorder import RecordTo
+    from hsms_engine.recorder.recorder import Recording
+    from hsms_engine.server import HsmsServer
 
 # One for all links: each other ``Random`` is 2.5 kB, and a program that forks would repeat it.
 _RANDOM = SystemRandom()
@@ -81,6 +86,7 @@ def open_hsms(
     dial: Dial | None = None,
     random: Random | None = None,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsConnection]: ...
 @overload
@@ -91,6 +97,7 @@ def open_hsms(
     dial: Dial | None = None,
     random: Random | None = None,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsConnection]: ...
 @asynccontextmanager
@@ -99,6 +106,7 @@ async def open_hsms(
     dial: Dial | None = None,
     random: Random | None = None,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsConnection]:
     """Connect and select; the block gets the selected connection.
@@ -110,10 +118,13 @@ async def open_hsms(
     Raises ``ConnectError`` when it does not come up, ``SettingsError`` for a value out of range or
     an unknown setting. The exit of the block sends Separate.req; an exception of the block comes
     out as it is.
+
+    ``record`` is a file into which all of it is recorded, or a ``hsms_engine.recorder.Recorder``
+    that several share; when it cannot be written, the link goes on.
     """
     expect_trio("open_hsms()")
     driver, _ = make_driver(chosen_settings(given, changes), dial, random, tls, single_use=True)
-    async with running(driver):
+    async with running(driver, record):
         await trio.lowlevel.checkpoint()
         connection = HsmsConnection(driver)
         async with closing(connection):
@@ -197,6 +208,14 @@ async def _connect(driver: Driver) -> None:
         raise engine.last_error
 
 
+def recording(record: RecordTo, of: Driver | HsmsServer) -> Recording:
+    """The recording of a link or a server, for as long as it lives."""
+    # Not every program records.
+    from hsms_engine.recorder.recorder import Recording
+
+    return Recording(record, of)
+
+
 class running:  # noqa: N801  # it is used like a function
     """Run ``driver`` for a block, which gets a nursery for other tasks, from the first checkpoint.
 
@@ -204,12 +223,13 @@ class running:  # noqa: N801  # it is used like a function
     many steps to unwind, and what it does at its end needs the connection.
     """
 
-    __slots__ = ("_block", "_driver", "_nursery", "_scope")
+    __slots__ = ("_block", "_driver", "_nursery", "_recording", "_scope")
 
     _nursery: trio.Nursery
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, record: RecordTo | None = None) -> None:
         self._driver = driver
+        self._recording = None if record is None else recording(record, driver)
         self._scope = trio.CancelScope(shield=True)
         self._block = open_bare_nursery()
 
@@ -218,6 +238,8 @@ class running:  # noqa: N801  # it is used like a function
             await self._driver.run()
 
     async def __aenter__(self) -> trio.Nursery:
+        if self._recording is not None:
+            self._recording.begin()
         self._nursery = await self._block.__aenter__()
         self._nursery.start_soon(self._run)
         return self._nursery
@@ -231,7 +253,11 @@ class running:  # noqa: N801  # it is used like a function
         self._scope.cancel()
         if error is None:
             self._nursery.cancel_scope.cancel()
-        return await self._block.__aexit__(kind, error, traceback)
+        try:
+            return await self._block.__aexit__(kind, error, traceback)
+        finally:
+            if self._recording is not None:
+                await self._recording.end()
 
 
 class closing:  # noqa: N801  # it is used like a function

@@ -31,6 +31,7 @@ from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
 
 if TYPE_CHECKING:
     from hsms_engine.health import Health
+    from hsms_engine.recorder import RecordTo
 
 # What ``HsmsLink.save`` gives, or its JSON.
 Saved = dict[str, object] | str | bytes
@@ -224,6 +225,7 @@ def open_link(
     restore: Saved | None = None,
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @overload
@@ -236,6 +238,7 @@ def open_link(
     restore: Saved | None = None,
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @asynccontextmanager
@@ -246,6 +249,7 @@ async def open_link(
     restore: Saved | None = None,
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsLink]:
     """Open an enabled link: it connects when the block begins, and reconnects until its exit.
@@ -257,6 +261,9 @@ async def open_link(
     bytes: the link goes on with this breaker, not earlier than T5 after the last attempt, and
     disabled when it was disabled. It need not be trusted: raises ``RestoreError``, and opens
     nothing, when it is not what ``save`` gives. ``wall_clock`` tells how long ago it was saved.
+
+    ``record`` is a file into which all of it is recorded, or a ``hsms_engine.recorder.Recorder``
+    that several share; when it cannot be written, the link goes on.
     """
     expect_trio("open_link()")
     settings = chosen_settings(given, changes)
@@ -265,7 +272,7 @@ async def open_link(
         peer = address_text((settings.host, settings.port))
         kept = read(restore, wall_clock(), peer=peer, threshold=settings.breaker_threshold)
     driver, choice = make_driver(settings, dial, random, tls, single_use=False, kept=kept)
-    async with running(driver) as nursery:
+    async with running(driver, record) as nursery:
         await trio.lowlevel.checkpoint()
         link = HsmsLink(driver, nursery, wall_clock, choice)
         async with closing(link):

@@ -29,6 +29,7 @@ from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.protocol.transactions import Transaction
+from hsms_engine.protocol.transfers import Transfers
 from hsms_engine.settings import Settings
 
 
@@ -89,6 +90,13 @@ class Messaging:
         """All counts, taken at the same moment; from another thread, at nearly the same."""
         return self._engine.statistics()
 
+    def transfers(self) -> Transfers:
+        """How far the bytes are that take their time: to show the progress of long messages.
+
+        Asked for as often as it is shown. For any thread.
+        """
+        return self._engine.transfers()
+
     def events(self) -> EventReader[LinkEvent]:
         """The events in order: ``async for event in link.events()``.
 
@@ -131,8 +139,8 @@ class Messaging:
         return self._engine
 
     def _observe(self, attach: Callable[[Driver], None]) -> None:
-        """For metrics: call ``attach`` with what runs this."""
-        self._loop.check(self, "Collector.add()")
+        """For what counts or records this: call ``attach`` with what runs it."""
+        self._loop.check(self, "add()")
         attach(self._driver)
 
     # Messages

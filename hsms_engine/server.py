@@ -30,7 +30,7 @@ import trio
 
 from hsms_engine.accepted import Place
 from hsms_engine.admission import Rates, Sparing, is_allowed, networks, party
-from hsms_engine.connection import HsmsConnection
+from hsms_engine.connection import HsmsConnection, recording
 from hsms_engine.driver.driver import Driver
 from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.driver.loop import Configuration, Loop, expect_trio
@@ -56,7 +56,6 @@ from hsms_engine.events import (
     ServerEvent,
 )
 from hsms_engine.logs import Teller, alone, link_name
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.entity import Entity
 from hsms_engine.protocol.traffic import Traffic
@@ -70,11 +69,13 @@ from hsms_engine.settings import (
 )
 from hsms_engine.traffic import write_logs
 from statecharts.hsms import PASSIVE_LINK
+from statecharts.nursery import open_bare_nursery
 
 if TYPE_CHECKING:
     from trio import TaskStatus
 
     from hsms_engine.health import ServerHealth
+    from hsms_engine.recorder import RecordTo
 
 Handler = Callable[[HsmsConnection], Awaitable[object]]
 # What the engine gets of a stream, and of its peer.
@@ -241,10 +242,12 @@ class HsmsServer:
         # Not every program asks.
         from hsms_engine.health.records import server_health
 
+        statistics = self.statistics()
         return server_health(
             self.settings,
             self.address,
-            self.statistics(),
+            connections=statistics.connections,
+            selected=statistics.selected,
             is_listening=not self._is_closing,
             since_seconds=self._clock() - self._since,
         )
@@ -314,7 +317,7 @@ class HsmsServer:
 
     def _observe(self, attach: Callable[[Driver], None]) -> None:
         """For metrics: call ``attach`` with what runs each connection, open ones and later ones."""
-        self._loop.check(self, "Collector.add()")
+        self._loop.check(self, "add()")
         self._attaching.append(attach)
         for place in self._open.values():
             attach(place.driver)
@@ -693,6 +696,7 @@ async def serve_hsms(
     handler_room: Callable[[], int] | None = None,
     tls: Tls | None = None,
     wrap: Wrap | None = None,
+    record: RecordTo | None = None,
     task_status: TaskStatus[HsmsServer] = ...,
     **changes: Unpack[SettingsChanges],
 ) -> None: ...
@@ -708,6 +712,7 @@ async def serve_hsms(
     handler_room: Callable[[], int] | None = None,
     tls: Tls | None = None,
     wrap: Wrap | None = None,
+    record: RecordTo | None = None,
     task_status: TaskStatus[HsmsServer] = ...,
     **changes: Unpack[SettingsChanges],
 ) -> None: ...
@@ -721,6 +726,7 @@ async def serve_hsms(
     handler_room: Callable[[], int] | None = None,
     tls: Tls | None = None,
     wrap: Wrap | None = None,
+    record: RecordTo | None = None,
     task_status: TaskStatus[HsmsServer] = trio.TASK_STATUS_IGNORED,
     **changes: Unpack[SettingsChanges],
 ) -> None:
@@ -741,6 +747,8 @@ async def serve_hsms(
 
     ``tls``, a ``ssl.SSLContext`` or ``TlsFiles``, takes the place of the files in the settings.
     ``wrap(stream, peer)`` gives what the engine is to use of a stream, below which TLS is.
+    ``record`` is a file into which all connections are recorded, or a ``Recorder`` that several
+    share; when it cannot be written, the server goes on.
 
     Warns when a session whose peer has vanished would never be free (``Settings.second_host``), and
     when other machines reach the listener, without TLS and ``allowed_networks``.
@@ -752,6 +760,7 @@ async def serve_hsms(
     settings = chosen_settings(given, changes)
     warn_who_listens(settings)
     listening = listener or await listen_tcp(settings.host, settings.port)
+    recorded = None
     try:
         server = HsmsServer(
             listening,
@@ -764,7 +773,12 @@ async def serve_hsms(
         )
         has_tls = tls is not None or settings.has_tls
         warn_who_is_let_in(settings, host_of(listening.address), has_tls=has_tls)
+        if record is not None:
+            recorded = recording(record, server)
+            recorded.begin()
         task_status.started(server)
         await server.serve(handler)
     finally:
         listening.close()
+        if recorded is not None:
+            await recorded.end()

@@ -34,6 +34,7 @@ from hsms_engine import (
     Message,
     SelectRefusedError,
     SettingsError,
+    Transfers,
     blocking,
 )
 from hsms_engine.blocking import wait as wait_module
@@ -91,6 +92,7 @@ def test_a_request_gets_the_reply_of_the_handler() -> None:
             assert conn.peer == server.address
             assert conn.settings.port == server.port
             assert conn.statistics().counts["messages_received"] == 1
+            assert conn.transfers() == Transfers()
             assert repr(conn) == f"<hsms_engine.blocking.HsmsConnection {conn.peer} selected>"
         assert conn.phase == "closed"
 
@@ -291,7 +293,7 @@ def test_a_timeout_while_it_opens_leaves_nothing_open() -> None:
         ):
             pass
         with blocking.open_link(*listener.getsockname()) as link:
-            with pytest.raises(TimeoutError, match="wait_selected"):
+            with pytest.raises(TimeoutError, match=r"wait_selected: .* s: .*not selected"):
                 link.wait_selected(timeout=0)
             with interrupted_while_waiting():
                 link.wait_selected()

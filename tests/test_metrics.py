@@ -489,7 +489,7 @@ async def test_a_link_of_trio_is_added_in_its_own_loop() -> None:
         for each in (link, server):
             error = await from_thread(partial(collector.add, each))
             assert isinstance(error, WrongLoopError)
-            assert "Collector.add()" in str(error)
+            assert "add()" in str(error)
     assert shown(collector) == {}
 
 

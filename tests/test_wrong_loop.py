@@ -27,6 +27,7 @@ from hsms_engine import (
     Settings,
     SettingsError,
     Statistics,
+    Transfers,
     WrongLoopError,
     events,
     open_hsms,
@@ -60,7 +61,9 @@ READS = {
     "gave_way", "failed_connections", "failed_handlers", "cancelled_handlers", "dropped_primaries",
     "gone_before", "peer_certificate", "not_allowed", "too_frequent",
     "failed_handshakes", "refused_certificates", "local_address", "remote_address", "health",
+    "transfers",
 }  # fmt: skip
+RECORDS = (Statistics, ServerStatistics, ServerHealth, Transfers)
 HANDED_OVER = {"configure"}
 # Of a server and a reader, what their driver calls.
 INNER = {"serve", "entity", "put", "miss", "close"}
@@ -156,7 +159,7 @@ async def test_what_only_reads_works_in_any_thread() -> None:
                 here = getattr(thing, name)
                 if callable(here):
                     found = await from_thread(here)
-                    assert isinstance(found, Statistics | ServerStatistics | ServerHealth)
+                    assert isinstance(found, RECORDS)
                 else:
                     assert await from_thread(partial(getattr, thing, name)) == here
             assert await from_thread(partial(repr, thing)) == repr(thing)
@@ -373,6 +376,8 @@ async def test_statistics_can_be_read_in_threads_while_the_link_is_busy_and_reco
             mine.append(found.counts["frames_received"])
             assert found.phase
             assert found.retry_after >= 0
+            receiving = link.transfers().receiving
+            assert receiving is None or 0 <= receiving.done < receiving.total
 
     try:
         settings: dict[str, Any] = {"t5": 0.001, "allow_short_timers": True, "linger": 0.001}
@@ -387,6 +392,8 @@ async def test_statistics_can_be_read_in_threads_while_the_link_is_busy_and_reco
                     await peer.send(*(data(6, 11, number) for number in range(20)))
                     for _ in range(20):
                         await link.receive()
+                    for piece in (12, 5, 1):
+                        await peer.send(data(6, 11, 21, body=bytes(piece))[-piece - 14 : -1])
                     await peer.close()
             finally:
                 stop.set()

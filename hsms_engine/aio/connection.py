@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from random import Random
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from hsms_engine import connection
 from hsms_engine.aio.block import held_open
@@ -14,6 +14,9 @@ from hsms_engine.aio.messaging import Messaging
 from hsms_engine.aio.wait import thread_for_loop
 from hsms_engine.driver.tls_files import Tls
 from hsms_engine.settings import Settings, SettingsChanges
+
+if TYPE_CHECKING:
+    from hsms_engine.recorder import RecordTo
 
 
 class HsmsConnection(Messaging[connection.HsmsConnection]):
@@ -35,6 +38,7 @@ def open_hsms(
     *,
     random: Random | None = None,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsConnection]: ...
 @overload
@@ -44,6 +48,7 @@ def open_hsms(
     *,
     random: Random | None = None,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsConnection]: ...
 @asynccontextmanager
@@ -51,6 +56,7 @@ async def open_hsms(
     *given: Any,
     random: Random | None = None,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsConnection]:
     """Connect and select; ``async with open_hsms(...) as conn`` gets the selected connection.
@@ -58,6 +64,6 @@ async def open_hsms(
     The arguments, errors and the exit of the block are those of ``hsms_engine.open_hsms``.
     """
     thread = thread_for_loop()
-    block = partial(connection.open_hsms, *given, random=random, tls=tls, **changes)
+    block = partial(connection.open_hsms, *given, random=random, tls=tls, record=record, **changes)
     async with held_open(thread, block) as (_, held):
         yield HsmsConnection(thread, held)

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from random import Random
 from time import time
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import trio
 
@@ -23,6 +23,9 @@ from hsms_engine.driver.tls_files import Tls
 from hsms_engine.health.records import Health
 from hsms_engine.logs import name_of
 from hsms_engine.settings import Settings, SettingsChanges
+
+if TYPE_CHECKING:
+    from hsms_engine.recorder import RecordTo
 
 
 class HsmsLink(Messaging[link.HsmsLink]):
@@ -121,6 +124,7 @@ def open_link(
     restore: link.Saved | None = None,
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @overload
@@ -132,6 +136,7 @@ def open_link(
     restore: link.Saved | None = None,
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @asynccontextmanager
@@ -141,6 +146,7 @@ async def open_link(
     restore: link.Saved | None = None,
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsLink]:
     """Open an enabled link: ``async with open_link(...) as link``. It reconnects until the exit.
@@ -155,6 +161,7 @@ async def open_link(
         restore=restore,
         wall_clock=wall_clock,
         tls=tls,
+        record=record,
         **changes,
     )
     async with held_open(thread, block) as (_, held):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from random import Random
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from hsms_engine import connection, server
 from hsms_engine.aio.block import held_open
@@ -22,6 +22,9 @@ from hsms_engine.driver.tls_files import Tls
 from hsms_engine.events import ServerEvent
 from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.settings import Settings, SettingsChanges
+
+if TYPE_CHECKING:
+    from hsms_engine.recorder import RecordTo
 
 Handler = Callable[[HsmsConnection], Awaitable[object]]
 
@@ -74,6 +77,7 @@ def serve_hsms(
     random: Random | None = None,
     raise_errors: bool = False,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsServer]: ...
 @overload
@@ -85,6 +89,7 @@ def serve_hsms(
     random: Random | None = None,
     raise_errors: bool = False,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsServer]: ...
 @asynccontextmanager
@@ -95,6 +100,7 @@ async def serve_hsms(
     random: Random | None = None,
     raise_errors: bool = False,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsServer]:
     """Listen, and serve every peer: ``async with serve_hsms(handler, port=5000) as server``.
@@ -117,6 +123,7 @@ async def serve_hsms(
         random=random,
         raise_errors=raise_errors,
         tls=tls,
+        record=record,
         **changes,
     )
     async with held_open(thread, lambda: serving(serve)) as (hold, held):

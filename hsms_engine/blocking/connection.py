@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from functools import partial
 from random import Random
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from hsms_engine import connection
 from hsms_engine.blocking.block import Block
@@ -14,6 +14,9 @@ from hsms_engine.doors.hold import Hold
 from hsms_engine.doors.thread import TrioThread
 from hsms_engine.driver.tls_files import Tls
 from hsms_engine.settings import Settings, SettingsChanges
+
+if TYPE_CHECKING:
+    from hsms_engine.recorder import RecordTo
 
 
 class HsmsConnection(Messaging[connection.HsmsConnection]):
@@ -35,6 +38,7 @@ def open_hsms(
     *,
     random: Random | None = None,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     timeout: float | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsConnection]: ...
@@ -45,6 +49,7 @@ def open_hsms(
     *,
     random: Random | None = None,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     timeout: float | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsConnection]: ...
@@ -52,6 +57,7 @@ def open_hsms(
     *given: Any,
     random: Random | None = None,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     timeout: float | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsConnection]:
@@ -60,7 +66,7 @@ def open_hsms(
     The arguments, errors and the exit of the block are those of ``hsms_engine.open_hsms``;
     ``timeout`` is how many seconds it may take until it is selected.
     """
-    block = partial(connection.open_hsms, *given, random=random, tls=tls, **changes)
+    block = partial(connection.open_hsms, *given, random=random, tls=tls, record=record, **changes)
     return Block("open_hsms", block, _make, timeout)
 
 

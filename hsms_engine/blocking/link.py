@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from random import Random
 from time import time
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import trio
 
@@ -25,6 +25,9 @@ from hsms_engine.driver.tls_files import Tls
 from hsms_engine.health.records import Health
 from hsms_engine.logs import name_of
 from hsms_engine.settings import Settings, SettingsChanges
+
+if TYPE_CHECKING:
+    from hsms_engine.recorder import RecordTo
 
 
 class HsmsLink(Messaging[link.HsmsLink]):
@@ -65,8 +68,14 @@ class HsmsLink(Messaging[link.HsmsLink]):
         now(self._thread, self._held.disable)
 
     def wait_selected(self, timeout: float | None = None) -> None:
-        """Wait until the session is selected, however many attempts that takes."""
-        self._wait(self._held.wait_selected, "wait_selected", timeout)
+        """Wait until the session is selected, however many attempts that takes.
+
+        The ``TimeoutError`` says why it is not.
+        """
+        try:
+            self._wait(self._held.wait_selected, "wait_selected", timeout)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {self.health().why}") from None
 
     def connect(self, timeout: float | None = None) -> None:
         """Wait for the result of one attempt, the running or the next."""
@@ -110,6 +119,7 @@ def open_link(
     restore: link.Saved | None = None,
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsLink]: ...
 @overload
@@ -121,6 +131,7 @@ def open_link(
     restore: link.Saved | None = None,
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsLink]: ...
 def open_link(
@@ -129,6 +140,7 @@ def open_link(
     restore: link.Saved | None = None,
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsLink]:
     """Open an enabled link: ``with open_link(...) as link``. It reconnects until the block ends.
@@ -142,6 +154,7 @@ def open_link(
         restore=restore,
         wall_clock=wall_clock,
         tls=tls,
+        record=record,
         **changes,
     )
     return Block("open_link", block, _make, None)

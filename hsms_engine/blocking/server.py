@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from random import Random
-from typing import Any, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import trio
 
@@ -26,6 +26,9 @@ from hsms_engine.driver.tls_files import Tls
 from hsms_engine.events import ServerEvent
 from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
+
+if TYPE_CHECKING:
+    from hsms_engine.recorder import RecordTo
 
 Handler = Callable[[HsmsConnection], object]
 
@@ -101,6 +104,7 @@ def serve_hsms(
     random: Random | None = None,
     raise_errors: bool = False,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     threads: int | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsServer]: ...
@@ -113,6 +117,7 @@ def serve_hsms(
     random: Random | None = None,
     raise_errors: bool = False,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     threads: int | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsServer]: ...
@@ -123,6 +128,7 @@ def serve_hsms(
     random: Random | None = None,
     raise_errors: bool = False,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     threads: int | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsServer]:
@@ -155,6 +161,7 @@ def serve_hsms(
         random=random,
         raise_errors=raise_errors,
         tls=tls,
+        record=record,
         handler_room=lambda: int(limiter.available_tokens),
     )
 

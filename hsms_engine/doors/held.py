@@ -24,6 +24,7 @@ from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.protocol.transactions import Transaction
+from hsms_engine.protocol.transfers import Transfers
 from hsms_engine.server import HsmsServer
 from hsms_engine.server_statistics import ServerStatistics
 from hsms_engine.settings import Settings
@@ -89,12 +90,16 @@ class Held(Generic[M]):
         """All counts, taken at the same moment."""
         return self._held.statistics()
 
+    def transfers(self) -> Transfers:
+        """How far the bytes are that take their time: to show the progress of long messages."""
+        return self._held.transfers()
+
     @property
     def _source(self) -> Engine:
         return self._held._source
 
     def _observe(self, attach: Callable[[Driver], None]) -> None:
-        """For metrics: ``attach`` is called in the trio thread, before all later calls."""
+        """``attach`` is called in the trio thread, before all later calls."""
         self._thread.soon(partial(self._held._observe, attach))
 
     # For the doors

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from hsms_engine.health.place import Where
 from hsms_engine.health.serve import HealthServer, Healthy, serve_health
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.server import HsmsServer
+from statecharts.nursery import open_bare_nursery
 
 if TYPE_CHECKING:
     from trio import TaskStatus

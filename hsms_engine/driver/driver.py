@@ -59,7 +59,6 @@ from hsms_engine.events import (
     Unsent,
 )
 from hsms_engine.logs import Teller, link_name
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.context import ignore
 from hsms_engine.protocol.control import ControlTransaction
 from hsms_engine.protocol.engine import Engine
@@ -76,6 +75,7 @@ from statecharts.hsms.vocabulary import (
     OpenTcp,
     ResetTcp,
 )
+from statecharts.nursery import open_bare_nursery
 
 if TYPE_CHECKING:
     from trio import TaskStatus
@@ -173,6 +173,7 @@ class Driver:
         "_wants_steps",
         "certificate",
         "engine",
+        "failures",
         "followers",
         "loop",
         "recorders",
@@ -248,6 +249,8 @@ class Driver:
         self._readers: list[weakref.ref[EventReader[LinkEvent]]] = []
         # Called for each event, at once. They must not raise.
         self.followers: list[Callable[[LinkEvent], None]] = []
+        # The same for each request that has failed, and whose connection stays.
+        self.failures: tuple[Callable[[TransactionError], None], ...] = ()
         # The present state: the latest event of the phase, and that of a breaker that is not
         # closed, in the order in which they happened.
         self._present: tuple[LinkEvent, ...] = ()
@@ -440,6 +443,8 @@ class Driver:
                         case Transaction(outcome=TransactionError() as error):
                             for observer in self._observers:
                                 observer.failed(error)
+                            for tell in self.failures:
+                                tell(error)
                 case Primary():
                     # A task that waits for a primary gets the oldest one.
                     if not self._inbox:

@@ -33,8 +33,8 @@ from hsms_engine.driver.tcp import (
     system_error,
 )
 from hsms_engine.driver.tls_files import TlsChoice, wrapped
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.settings import Settings
+from statecharts.nursery import open_bare_nursery
 
 # Plain text that is encrypted at once, and the most that may wait encrypted: that, what TLS adds,
 # and what it answers by itself.

@@ -48,15 +48,18 @@ from hsms_engine.protocol.saving import Kept
 from hsms_engine.protocol.statistics import COUNTERS, Statistics
 from hsms_engine.protocol.traffic import AFTER_OUR_LAST, AFTER_THE_END, PASSED_OVER
 from hsms_engine.protocol.transactions import Transaction
+from hsms_engine.protocol.transfers import Transfers, transfer
 from hsms_engine.settings import Settings
 from hsms_engine.tolerances import CONTROL_SESSION_ID, SELECT_RSP_1, Tolerance
 from hsms_engine.wire import SECS_II, Frame, FrameLengthError, SelectStatus, SType
-from statecharts import System
+from statecharts import System, SystemSnapshot
 from statecharts.hsms.timers import T6, T6_LINKTEST
 
 _DATA = int(SType.DATA)
 # The state in which messages pass, which is asked for with each of them.
 _SELECTED = "selected"
+# In which bytes of ours wait for the peer to take some.
+_BLOCKED = "backlogged"
 # Where Select.rsp 1 is no leave to go on. After a crossing it is, and elsewhere none is expected.
 _SELECTING = frozenset({"selecting", "reselecting"})
 # Pieces of frames that are worth a write of their own, while a program may queue more.
@@ -189,9 +192,9 @@ class Engine:
             life.timers.retime()
         if epoch.transactions.written(outbox.written, now):
             life.timers.expect(now + context.settings.t3)
-        was_blocked = "backlogged" in life.snapshot
+        was_blocked = _BLOCKED in life.snapshot
         if outbox.backlog:
-            self._wrote_in_part(outbox, was_blocked=was_blocked)
+            self._wrote_in_part(outbox, count, was_blocked=was_blocked)
             return
         if was_blocked:
             life.tell("write_drained")
@@ -505,6 +508,16 @@ class Engine:
         return self._life.phase
 
     @property
+    def states(self) -> SystemSnapshot:
+        """Where all charts are."""
+        return self._life.snapshot
+
+    def timers(self) -> dict[str, float]:
+        """The timers that run, and when each is due on the clock; infinite: it waits for others."""
+        timers = self._life.timers
+        return {timer: timers.due(timer) for timer in timers.started}
+
+    @property
     def is_selected(self) -> bool:
         """Whether data messages may pass (E37: SELECTED)."""
         return _SELECTED in self._life.snapshot.states
@@ -630,7 +643,23 @@ class Engine:
             counts={name: context.counters.get(name, 0) for name in COUNTERS},
         )
 
+    def transfers(self) -> Transfers:
+        """How far the bytes are that take their time, at this moment."""
+        epoch = self._context.epoch
+        return Transfers() if epoch is None else self._transfers(epoch)
+
     # Inside
+
+    def _transfers(self, epoch: Epoch) -> Transfers:
+        sending = receiving = None
+        outbox, decoder = epoch.outbox, epoch.decoder
+        if _BLOCKED in self._life.snapshot:
+            start = outbox.blocked_from
+            sending = transfer(start, outbox.written - start, outbox.queued - start)
+        if total := decoder.pending_total:
+            frames = self._context.counters["frames_received"]
+            receiving = transfer(frames, total - decoder.missing, total)
+        return Transfers(sending, receiving)
 
     def _expect_reconnects(self) -> None:
         if not self._life.reconnects:
@@ -659,9 +688,9 @@ class Engine:
         if (error := misplaced(self._life, self._context, event)) is not None:
             raise error
 
-    def _wrote_in_part(self, outbox: Outbox, *, was_blocked: bool) -> None:
+    def _wrote_in_part(self, outbox: Outbox, count: int, *, was_blocked: bool) -> None:
         if not was_blocked:
-            outbox.begin_batch()
+            outbox.blocked(count)
             self._life.tell("write_blocked")
         elif outbox.written >= outbox.batch_end:
             outbox.begin_batch()
