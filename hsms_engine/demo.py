@@ -27,11 +27,11 @@ from hsms_engine.fake.equipment import FakeEquipment, serve_fake
 from hsms_engine.fake.program import Beside, run_fake
 from hsms_engine.link import HsmsLink, open_link
 from hsms_engine.messages import S1F1, S1F13, S1F14, S6F12
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.process import OutputError, Process, complain
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.settings import Settings
 from statecharts.hsms import ACTIVE, BREAKER
+from statecharts.nursery import open_bare_nursery
 
 HOST = "127.0.0.1"
 ROUND_TRIPS = 1_000

@@ -17,7 +17,7 @@ import trio
 
 from hsms_engine.driver.driver import Driver
 from hsms_engine.logs import Teller, name_of
-from hsms_engine.nursery import open_bare_nursery
+from statecharts.nursery import open_bare_nursery
 
 # What ends only the task that raises it.
 _CONTAINED: type[Exception] = Exception

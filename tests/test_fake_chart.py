@@ -19,7 +19,6 @@ from hsms_engine.fake.model import Alarm, Event, Model, Variable
 from hsms_engine.fake.rules.stage import Stage
 from hsms_engine.fake.threaded import run_in_thread
 from hsms_engine.messages import S2F42
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.secs2 import U4, A, B, L
 from statecharts import (
     Chart,
@@ -39,6 +38,7 @@ from statecharts import (
 from statecharts import (
     Variable as ChartVariable,
 )
+from statecharts.nursery import open_bare_nursery
 from statecharts.run import ChartEndedError
 from tests.support.patience import PATIENCE
 from tests.support.staged import Recorded

@@ -15,7 +15,6 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from hsms_engine.driver.tcp import Listening as Listener
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.proxy import (
     AcceptAndSayNothing,
     Acted,
@@ -43,6 +42,7 @@ from hsms_engine.proxy.faults import CORRUPTIBLE, KNOWN, usage
 from hsms_engine.proxy.patterns import PATTERNS, frame_bytes, matches
 from hsms_engine.virtual import Kernel, Network, Socket
 from hsms_engine.wire import Decoder
+from statecharts.nursery import open_bare_nursery
 from tests.simulation.clock import VirtualClock
 from tests.support.one_way import OneWay
 from tests.support.raw_peer import (

@@ -27,11 +27,11 @@ from hsms_engine.errors import HsmsError
 from hsms_engine.fake.behaviours import Behaviours
 from hsms_engine.fake.tool import Leave, Outgoing, Response, Spoil, Tool
 from hsms_engine.message import Message
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.stream_nine import header_of, report
 from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.wire import SECS_II, WAIT, Frame, SType
+from statecharts.nursery import open_bare_nursery
 
 OPEN: Final = 100
 """How many primaries with W may be open at once on one connection."""

@@ -34,8 +34,8 @@ from hsms_engine.fake.model.times import time_after
 from hsms_engine.fake.plan import ToolPlan, Unknown
 from hsms_engine.fake.stream import FakeStream, Socket
 from hsms_engine.fake.tool import Answer, Tool, by_name
+from hsms_engine.health.records import ServerHealth, server_health
 from hsms_engine.message import Message
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.secs2 import Item, Plain
 from hsms_engine.server import HsmsServer, serve_hsms
@@ -43,11 +43,13 @@ from hsms_engine.settings import Settings, SettingsChanges
 from hsms_engine.sml.patterns import parse_pattern
 from hsms_engine.tolerances import DIRECTION
 from hsms_engine.wire import SType
+from statecharts.nursery import open_bare_nursery
 
 if TYPE_CHECKING:
     from trio import TaskStatus
 
     from hsms_engine.fake.chart import AnyChart, Bindings, LiveChart, ToolChart
+    from hsms_engine.recorder import RecordTo
 
 Report = Callable[[str, Mapping[str, object]], None]
 
@@ -97,8 +99,10 @@ class FakeEquipment:
         chart: ToolChart | None,
         clock: Clock | None,
         listen: Listen,
+        record: RecordTo | None,
     ) -> None:
         self._tls = tls
+        self._record = record
         self._listen = listen
         self._nursery = nursery
         self.settings = settings
@@ -127,6 +131,8 @@ class FakeEquipment:
         self.asked = 0
         self._news = trio.Event()
         self._port = settings.port
+        # That of the present run, or of the latest one.
+        self._listener = FakeListener(self, self.host, self._port, listen)
         # Not None exactly while it is neither killed nor closed, also while it begins to listen.
         self._run: _Run | None = None
         # One ``behave`` or ``restart`` at a time: each may have to listen.
@@ -153,6 +159,21 @@ class FakeEquipment:
         """Every open connection, in the order of acceptance; none while it is killed."""
         run = self._run
         return list(run.server.connections) if run is not None and run.server is not None else []
+
+    def health(self) -> ServerHealth:
+        """As that of a server: whether it listens. It does not while it refuses TCP or is killed.
+
+        For the loop that it runs in.
+        """
+        connections = self.connections
+        return server_health(
+            self.settings,
+            address_text((self.host, self.port)),
+            connections=len(connections),
+            selected=sum(each.is_selected for each in connections),
+            is_listening=self._listener.is_listening,
+            since_seconds=trio.current_time() - self._listener.since,
+        )
 
     @property
     def received(self) -> list[Message]:
@@ -345,7 +366,8 @@ class FakeEquipment:
                 raise LocalProtocolError(f"{self._name} is closed")
             if self._run is not None:
                 raise LocalProtocolError(f"{self._name} is listening already: kill it first")
-            run = self._run = _Run(FakeListener(self, self.host, self._port, self._listen))
+            self._listener = FakeListener(self, self.host, self._port, self._listen)
+            run = self._run = _Run(self._listener)
             try:
                 with run.opening:
                     await self._down.wait()
@@ -500,6 +522,7 @@ class FakeEquipment:
             listener=run.listener,
             raise_errors=True,
             tls=self._tls,
+            record=self._record,
             wrap=self._wrap,
         )
         try:
@@ -609,6 +632,7 @@ async def serve_fake(
     listen: Listen = listen_tcp,
     report: Report | None = None,
     tls: Tls | None = None,
+    record: RecordTo | None = None,
     task_status: TaskStatus[FakeEquipment] = trio.TASK_STATUS_IGNORED,
     **changes: Unpack[SettingsChanges],
 ) -> None:
@@ -631,8 +655,9 @@ async def serve_fake(
     ``alarms`` and ``events`` are the seconds between two S5F1 and two S6F11, of the first alarm and
     the first event of the tool. ``clock`` gives the time of the tool; without it, it begins in the
     year 2000 and goes as trio's clock, so that runs can be compared. ``report`` gets the name and
-    details of everything that happens. ``tls`` is as for ``serve_hsms``; ``listen(host, port)``
-    takes the place of TCP, as that of a machine in memory (``hsms_engine.virtual``).
+    details of everything that happens. ``tls`` and ``record`` are as for ``serve_hsms``;
+    ``listen(host, port)`` takes the place of TCP, as that of a machine in memory
+    (``hsms_engine.virtual``).
 
     Raises ``BehaviourError``, ``SettingsError``, ``TomlError`` with all that is wrong with a file,
     ``ValueError`` for a value out of range, and for tools of several ports, and ``OSError`` when it
@@ -662,6 +687,7 @@ async def serve_fake(
             life,
             clock,
             listen,
+            record,
         )
         try:
             for each in equipment.tools.values():

@@ -43,6 +43,13 @@ class FakeListener:
         self._inner: Listener | None = None
         self._opened = trio.Event()
         self._is_over = False
+        self.since = trio.current_time()
+        """When it began to listen, or ceased, by trio's clock."""
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether TCP is accepted."""
+        return self._inner is not None and not self._is_over
 
     @property
     def address(self) -> str:
@@ -60,14 +67,14 @@ class FakeListener:
         if self._is_over:
             inner.close()
             return
-        self.port, self._inner = inner.port, inner
+        self.port, self._inner, self.since = inner.port, inner, trio.current_time()
         self._opened.set()
 
     def refuse(self) -> None:
         """Stop listening until ``open``."""
         if self._inner is not None:
             self._inner.close()
-            self._inner = None
+            self._inner, self.since = None, trio.current_time()
             self._opened = trio.Event()
 
     async def accept(self) -> tuple[Socket, str]:
@@ -107,6 +114,8 @@ class FakeListener:
 
     def close(self) -> None:
         """Stop listening for good."""
+        if self.is_listening:
+            self.since = trio.current_time()
         self._is_over = True
         if self._inner is not None:
             self._inner.close()

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -20,10 +20,13 @@ from hsms_engine.fake.equipment import FakeEquipment, Report, serve_fake
 from hsms_engine.fake.file import ToolFile, default_tool, read_tool_file
 from hsms_engine.fake.model import Clock
 from hsms_engine.fake.plan import ToolPlan, Unknown
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.process import Process
 from hsms_engine.settings import Settings
 from hsms_engine.toml_file import TomlError
+from statecharts.nursery import open_bare_nursery
+
+if TYPE_CHECKING:
+    from hsms_engine.recorder import Recorder
 
 # How often a file is looked at, in seconds.
 _LOOKS: Final = 1.0
@@ -57,21 +60,26 @@ async def run_fake(
     beside: Beside,
     *,
     file: ToolFile | None = None,
+    equipments: dict[int, FakeEquipment] | None = None,
     reload: bool = False,
     clock: Clock | None = None,
+    record: Recorder | None = None,
     report: Report,
 ) -> int:
     """Be the tools of a file until ``process`` is stopped, then separate and report ``"stopped"``.
 
     Without a file, the tool that comes with the engine. With ``reload`` the file is taken again
     when it has changed; at SIGHUP it always is, where there is such a signal. Returns exit code 0:
-    a signal is how a server ends. ``clock`` is that of the tools. Raises like ``serve_fake``.
+    a signal is how a server ends. ``equipments`` gets each one, by its port. ``clock`` is that of
+    the tools; ``record`` records all of them. Raises like ``serve_fake``.
     """
     async with open_bare_nursery() as nursery:
-        equipments: dict[int, FakeEquipment] = {}
+        equipments = {} if equipments is None else equipments
         again = None if file is None else _Again(file, settings, beside, equipments, report)
         # Before it is told that they listen, because then somebody may change the file.
-        with nullcontext() if again is None else process.hearing_hangup(again.ask):
+        hearing = nullcontext() if again is None else process.hearing_hangup(again.ask)
+        # Stopped already while they begin to listen: somebody may have read that one does.
+        with hearing, process.until_stopped():
             for port, plans in beside.plans(file or default_tool(), settings).items():
                 serve = partial(
                     serve_fake,
@@ -80,16 +88,18 @@ async def run_fake(
                     tool=plans,
                     answers=beside.answers,
                     clock=clock,
+                    record=record,
                     report=report,
                 )
                 equipments[port] = await nursery.start(serve)
-            with process.until_stopped():
-                if again is None:
-                    await trio.sleep_forever()
-                else:
-                    await again.run(_LOOKS if reload else math.inf)
+            if again is None:
+                await trio.sleep_forever()
+            else:
+                await again.run(_LOOKS if reload else math.inf)
         for each in equipments.values():
             await each.aclose()
+        # One that was stopped as it began.
+        nursery.cancel_scope.cancel()
     report("stopped", {})
     return 0
 

@@ -47,9 +47,9 @@ from hsms_engine.fake.refusals import refusal
 from hsms_engine.fake.rules.live import LiveRules
 from hsms_engine.fake.rules.rule import OnMessage
 from hsms_engine.message import Message
-from hsms_engine.nursery import is_cancellation, open_bare_nursery
 from hsms_engine.secs2 import Item, Plain
 from hsms_engine.spelling import hint
+from statecharts.nursery import is_cancellation, open_bare_nursery
 
 if TYPE_CHECKING:
     from hsms_engine.fake.chart import LiveChart, ToolChart

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from hsms_engine import bounds
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.phases import Phase
-from hsms_engine.server_statistics import ServerStatistics
 from hsms_engine.settings import ONE_WAY_DELAY, Settings
 
 
@@ -89,21 +88,22 @@ def link_health(engine: Engine) -> Health:
 def server_health(
     settings: Settings,
     address: str,
-    statistics: ServerStatistics,
     *,
+    connections: int,
+    selected: int,
     is_listening: bool,
     since_seconds: float,
 ) -> ServerHealth:
     """The health of a server with these counts."""
-    sessions = f"{statistics.selected} of {settings.max_sessions} sessions selected"
+    sessions = f"{selected} of {settings.max_sessions} sessions selected"
     return ServerHealth(
         name=settings.name or address,
         peer=address,
         is_ready=is_listening,
         since_seconds=since_seconds,
         why=f"listening; {sessions}" if is_listening else f"closed; {sessions}",
-        connections=statistics.connections,
-        selected=statistics.selected,
+        connections=connections,
+        selected=selected,
     )
 
 

@@ -28,7 +28,7 @@ from hsms_engine.driver.loop import expect_trio
 from hsms_engine.driver.tcp import BROKEN, DirectStream
 from hsms_engine.health.place import Where, listen, place_of
 from hsms_engine.health.records import Health, ServerHealth
-from hsms_engine.nursery import open_bare_nursery
+from statecharts.nursery import open_bare_nursery
 
 if TYPE_CHECKING:
     from trio import TaskStatus

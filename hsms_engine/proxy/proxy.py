@@ -22,13 +22,13 @@ from hsms_engine.driver.tcp import (
     connect_tcp,
     listen_tcp,
 )
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.proxy.armed import Armed, Bell
 from hsms_engine.proxy.connection import Connection
 from hsms_engine.proxy.events import Acted, Changed, NotListening, ProxyEvent
 from hsms_engine.proxy.events import Listening as Listens
 from hsms_engine.proxy.faults import Fault, Refuse, as_fault
 from hsms_engine.wire import DEFAULT_MAX_FRAME
+from statecharts.nursery import open_bare_nursery
 
 if TYPE_CHECKING:
     from trio import TaskStatus

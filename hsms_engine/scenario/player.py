@@ -23,7 +23,6 @@ import trio
 from hsms_engine.connection import HsmsConnection
 from hsms_engine.errors import AbortedError, HsmsError, StreamNineError
 from hsms_engine.message import Message
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.scenario import courtesy
@@ -41,6 +40,7 @@ from hsms_engine.scenario.steps import (
 )
 from hsms_engine.secs2 import Item
 from hsms_engine.sml import Difference, Node, Pattern, Template, fill
+from statecharts.nursery import open_bare_nursery
 
 _MOST_WAITING: Final = 1_000
 # Messages that an error shows, or compares with.

@@ -25,8 +25,8 @@ from hsms_engine import (
     open_link,
     serve_hsms,
 )
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.secs2 import A, B, Item, L
+from statecharts.nursery import open_bare_nursery
 from tests.interop.engines import ROOT, Engine
 
 # Who dials.

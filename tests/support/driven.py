@@ -18,7 +18,6 @@ import trio.testing
 from hsms_engine import Settings
 from hsms_engine.driver.dialling import Began, GiveBack
 from hsms_engine.driver.driver import Driver
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.entity import Entity
 from hsms_engine.protocol.outputs import Step
@@ -26,6 +25,7 @@ from hsms_engine.wire import Frame, RejectReason, SType, control_frame, data_fra
 from statecharts import Effect, Start, Stop, System, Tell
 from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
 from statecharts.hsms.timers import FRAME_DEADLINE, T8, WRITE_DEADLINE, WRITE_TIMEOUT
+from statecharts.nursery import open_bare_nursery
 
 # Reports for which the driver decides from several facts together.
 TOLD = frozenset({"traffic_seen", "stale_result_reported"})
