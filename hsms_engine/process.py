@@ -24,6 +24,8 @@ from typing import TextIO
 
 import trio
 
+from hsms_engine.logs import escaped
+
 # By name: each system has some of them.
 _NAMES = frozenset({"SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"})
 _SIGNALS = tuple(each for each in signal.Signals if each.name in _NAMES)
@@ -226,7 +228,8 @@ def fail(program: str, why: object, code: int, *, as_json: bool, on_stderr: bool
     # The name of a file may contain a newline, and so may a message of typer.
     text = " ".join(str(why).splitlines())
     if not as_json:
-        complain(f"{program}: {text}")
+        # What was given, or is in a file, may have what a terminal acts on.
+        complain(escaped(f"{program}: {text}"))
         return code
     told = {"event": "error", "program": program, "error": text, "exit_code": code}
     line = json.dumps(told)

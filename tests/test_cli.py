@@ -18,6 +18,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -154,7 +155,8 @@ async def fake(*arguments: object) -> AsyncIterator[tuple[Lines, int]]:
     """The program ``fake --json`` on a port of its own choice."""
     async with started("fake", "--port", 0, "--json", *arguments) as lines:
         first = json.loads(await lines.next())
-        assert first == {"event": "listening", "host": HOST, "port": first["port"]}
+        assert (first["event"], first["host"]) == ("listening", HOST)
+        assert datetime.fromisoformat(first["at"]).tzinfo is not None
         yield lines, first["port"]
 
 
@@ -174,6 +176,14 @@ async def connect(port: int, *arguments: object) -> tuple[int, str, str]:
             env=ENVIRONMENT,
         )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def untimed(text: str) -> list[str]:
+    """Lines, of which those that are comments have a time: without it."""
+    lines = text.splitlines()
+    for line in lines:
+        assert not line.startswith("//") or re.match(r"// \d\d:\d\d:\d\d\.\d{3} ", line), line
+    return [f"// {line[16:]}" if line.startswith("//") else line for line in lines]
 
 
 @asynccontextmanager
@@ -226,7 +236,8 @@ async def test_fake_separates_on_a_signal_and_exits_with_0(number: signal.Signal
         # A Separate ends the iteration; anything else would raise.
         assert [primary async for primary in connection] == []
         assert await lines.process.wait() == 0
-        assert json.loads((await lines.rest()).splitlines()[-1]) == {"event": "stopped"}
+        last = json.loads((await lines.rest()).splitlines()[-1])
+        assert (last["event"], {*last}) == ("stopped", {"event", "at"})
         assert await errors_of(lines) == ""
 
 
@@ -497,10 +508,33 @@ async def test_connect_prints_replies_as_sml() -> None:
     peer = f"{HOST}:{equipment.port}"
     expected = [S1F2("hsms-engine", "1.0"), Message.parse("S2F42 <L <B 2> <L>>")]
     expected.append(Message.parse("S64F2 <A 'x'>"))
-    printed = [f"// selected: {peer}", *(each.sml() for each in expected), f"// separated: {peer}"]
-    assert out == "".join(f"{each}\n" for each in printed)
+    assert untimed(out) == [
+        f"// selected: {peer}",
+        *(
+            line
+            for each in expected
+            for line in (f"// reply from {peer}:", *each.sml().splitlines())
+        ),
+        f"// separated: {peer}",
+    ]
     # Sent with W, whether it was written or not.
     assert received == [S1F1(), Message.parse(text), Message.parse("S64F1 W <A 'x'>")]
+
+
+@pytest.mark.parametrize(
+    ("more", "unsent"), [(0, ""), (1, "1 more message was"), (2, "2 more messages were")]
+)
+async def test_what_is_not_sent_because_of_an_error_is_told(more: int, unsent: str) -> None:
+    words = ["--send", "S64F1", *["--send", "S1F1"] * more]
+    async with equipment_here(answer=lambda _: Message(64, 0)) as equipment:
+        code, _, errors = await connect(equipment.port, *words)
+    assert code == 1
+    assert one_line(errors).endswith(f"; {unsent} not sent") == bool(unsent)
+
+
+def test_an_address_in_one_word_is_told_how_to_write(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["connect", "10.1.2.3:5000"]) == 2
+    assert "write '10.1.2.3:5000' with a space" in one_line(capsys.readouterr().err)
 
 
 async def test_connect_sends_and_prints_text_in_the_encoding_of_the_link(tmp_path: Path) -> None:
@@ -539,7 +573,7 @@ async def test_connect_tells_a_failure_once() -> None:
     async with equipment_here() as equipment:
         wrong = ("--session-id", 3, "--send", "S1F1")
         code, out, errors = await connect(equipment.port, *wrong)
-        assert (code, out) == (1, f"// selected: {HOST}:{equipment.port}\n")
+        assert (code, untimed(out)) == (1, [f"// selected: {HOST}:{equipment.port}"])
         assert "reported S1F1 with S9F1" in one_line(errors)
         code, out, errors = await connect(equipment.port, *wrong, "--json")
         assert (code, errors) == (1, "")
@@ -558,8 +592,13 @@ async def test_connect_tells_a_warning_that_is_followed_by_no_failure(as_json: b
         assert await lines.process.wait() == 0
         *_, last = (await lines.rest()).splitlines()
         assert await errors_of(lines) == ""
-    told = json.loads(last) if as_json else {"event": "warning", "warning": last[12:]}
-    assert as_json or last.startswith("// warning: ")
+    if as_json:
+        told = json.loads(last)
+        assert datetime.fromisoformat(told.pop("at")).tzinfo is not None
+    else:
+        [last] = untimed(last)
+        assert last.startswith("// warning: ")
+        told = {"event": "warning", "warning": last[12:]}
     assert told.keys() == {"event", "warning"}
     assert told["event"] == "warning"
     assert "S6F3 has session id 9, and ours is 0" in told["warning"]
@@ -582,6 +621,8 @@ async def test_connect_without_a_message_selects_and_separates() -> None:
     peer = f"{HOST}:{equipment.port}"
     assert (code, errors) == (0, "")
     told = [json.loads(line) for line in out.splitlines()]
+    times = [datetime.fromisoformat(each.pop("at")) for each in told]
+    assert times == sorted(times)
     assert told[0].pop("local").startswith("127.0.0.2:")
     assert told == [
         {"event": "selected", "peer": peer, "remote": peer},
@@ -593,7 +634,8 @@ async def test_connect_sends_nothing_as_often_as_asked() -> None:
     async with equipment_here() as equipment:
         code, out, errors = await connect(equipment.port, "--count", 1_000_000_000)
     peer = f"{HOST}:{equipment.port}"
-    assert (code, out, errors) == (0, f"// selected: {peer}\n// separated: {peer}\n", "")
+    assert (code, errors) == (0, "")
+    assert untimed(out) == [f"// selected: {peer}", f"// separated: {peer}"]
 
 
 async def test_connect_sends_as_often_as_asked_and_prints_json() -> None:
@@ -627,13 +669,14 @@ async def test_connect_answers_what_the_equipment_says_unasked() -> None:
         nursery.cancel_scope.cancel()
     assert code == 0
     assert [each.name for each in replies] == ["S5F2", "S6F12"]
-    heads = [line for line in out.splitlines() if line.startswith(("//", "S"))]
+    heads = [line for line in untimed(out) if line.startswith(("//", "S"))]
     assert heads == [
         f"// selected: {peer}",
         *(f"// received from {peer}:", "S6F3 ."),
         *(f"// received from {peer}:", "S5F1 W"),
         *(f"// received from {peer}:", "S6F11 W"),
         *(f"// received from {peer}:", "S64F1 W ."),
+        f"// reply from {peer}:",
         "S1F2",
         f"// separated: {peer}",
     ]
@@ -1080,7 +1123,7 @@ async def test_connect_dials_the_link_of_a_file_and_options_win(tmp_path: Path) 
     async with equipment_here("drop-replies", settings=Settings(port=0, session_id=7)) as tool:
         file.write_text(LINKS.format(port=tool.port), encoding="utf-8")
         async with started("connect", "--config", file, "--send", "S1F1", "--t3", "0.06") as lines:
-            assert await lines.next() == f"// selected: {HOST}:{tool.port}"
+            assert untimed(await lines.next()) == [f"// selected: {HOST}:{tool.port}"]
             assert await lines.process.wait() == 1
             assert "T3 = 0.06 s" in one_line(await errors_of(lines))
         assert tool.counts["received"] == 1
@@ -1187,6 +1230,14 @@ def test_help_on_a_terminal_is_drawn() -> None:
     assert "drop-replies[=N] " in text
 
 
+def add_command(monkeypatch: pytest.MonkeyPatch, command: Command) -> None:
+    name = command.run.__name__
+    module = ModuleType(name)
+    vars(module)["COMMAND"] = command
+    monkeypatch.setitem(sys.modules, f"hsms_engine.cli.{name}", module)
+    monkeypatch.setattr(program, "COMMANDS", (*program.COMMANDS, name))
+
+
 @pytest.mark.parametrize("on_terminal", [False, True])
 def test_the_notes_of_a_command_are_shown_as_they_are(
     on_terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -1196,7 +1247,7 @@ def test_the_notes_of_a_command_are_shown_as_they_are(
         return 0
 
     notes = "examples [red]:\n   one\n  two\n\nmore"
-    monkeypatch.setattr(program, "COMMANDS", (*program.COMMANDS, Command(noted, notes)))
+    add_command(monkeypatch, Command(noted, notes))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: on_terminal)
     assert cli.main(["noted", "--help"]) == 0
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
@@ -1231,7 +1282,7 @@ def test_an_interrupt_is_an_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     def wait() -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(program, "COMMANDS", (*program.COMMANDS, Command(wait)))
+    add_command(monkeypatch, Command(wait))
     assert cli.main(["wait"]) == 130
 
 

@@ -52,6 +52,12 @@ class Program:
         line, _, self._rest = self._rest.partition(b"\n")
         return line.decode()
 
+    async def next_timed(self) -> str:
+        """The next line, without its time."""
+        time, _, line = (await self.next()).partition(" ")
+        assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}", time)
+        return line
+
 
 @asynccontextmanager
 async def started(*words: object) -> AsyncIterator[Program]:
@@ -87,12 +93,12 @@ async def test_the_program_tells_what_happens_and_ends_on_a_signal(number: signa
         async with started(*words, "--fault", "drop-frame=S9F9") as program:
             port = int((await program.next()).removeprefix(f"listening on {HOST}:"))
             async with open_hsms(HOST, port) as connection:
-                assert (await program.next()).startswith(f"1: accepted from {HOST}:")
+                assert (await program.next_timed()).startswith(f"1: accepted from {HOST}:")
                 assert (await connection.request(S1F1())).name == "S1F2"
                 told = "1 to-host: S1F2 sent again (duplicate-frame=S1F2)"
-                assert await program.next() == told
+                assert await program.next_timed() == told
                 program.process.send_signal(number)
-                assert (await program.next()).startswith("1: ended, the proxy ends; ")
+                assert (await program.next_timed()).startswith("1: ended, the proxy ends; ")
             assert [await program.next() for _ in range(3)] == [
                 "duplicate-frame=S1F2: acted once",
                 "drop-frame=S9F9: acted 0 times",
@@ -203,11 +209,12 @@ def parts(example: str) -> tuple[list[str], list[str]]:
 
 
 def as_pattern(line: str, ports: dict[str, int]) -> str:
-    """A line of the page, in which numbers that the system chooses are any."""
+    """A line of the page, in which times, and numbers that the system chooses, are any."""
     for shown, real in ports.items():
         line = line.replace(shown, str(real))
     pattern = re.escape(line)
     pattern = re.sub(r"127\\\.0\\\.0\\\.1:(5[0-9]{4})\b", r"127\\.0\\.0\\.1:[0-9]+", pattern)
+    pattern = re.sub(r"\d\d:\d\d:\d\d\\\.\d{3}", r"\\d\\d:\\d\\d:\\d\\d\\.\\d{3}", pattern)
     return pattern.replace("…", ".*")
 
 

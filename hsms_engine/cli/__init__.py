@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else argv
     # Looked for before the command line is read, because that may fail.
-    as_json = "--json" in words
+    as_json = not {"--json", "--json-items"}.isdisjoint(words)
     try:
         from hsms_engine.cli.program import run
     except ModuleNotFoundError as error:

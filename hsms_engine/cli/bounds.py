@@ -133,7 +133,12 @@ def bounds(
 
 
 def _draw(path: Path, bound: Bound, settings: Settings, delay: float) -> None:
-    text = worst_run(bound, settings, delay).picture()
+    # Only a picture needs it.
+    from hsms_engine.cli.connect import held_warnings
+
+    # What the two ends warn of is staged.
+    with held_warnings():
+        text = worst_run(bound, settings, delay).picture()
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -15,41 +15,29 @@ import typer
 
 from hsms_engine import process
 from hsms_engine.cli.command import Command, CommandError
-from hsms_engine.cli.options import AsJson, Protocol, whole
+from hsms_engine.cli.conversing import send_one, take_primaries
+from hsms_engine.cli.options import Protocol, whole
+from hsms_engine.cli.recording import RecordFile, recording
+from hsms_engine.cli.sending import Sending
+from hsms_engine.cli.telling import Teller, Telling, unreadable
 from hsms_engine.connection import HsmsConnection, open_hsms
 from hsms_engine.errors import HsmsError
 from hsms_engine.logs import LINK
-from hsms_engine.message import Message
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.process import Process
 from hsms_engine.scenario import courtesy
-from hsms_engine.secs2 import DecodeError
 from hsms_engine.settings import Settings
-from hsms_engine.sml import SmlError
+from statecharts.nursery import open_bare_nursery
 
 _NOTES = """\
 examples:
   hsms-engine connect 127.0.0.1 5000
   hsms-engine connect 127.0.0.1 5000 --send S1F1 --send S1F13 --count 3
   hsms-engine connect --config links.toml --link etcher-1 --send S1F13
+  hsms-engine connect 127.0.0.1 5000 --send @start-up.sml
+  hsms-engine connect 127.0.0.1 5000 --library tool.sml --send AreYouThere
+  echo 'S1F3 W <L <U4 1>> .' | hsms-engine connect 127.0.0.1 5000 --send -
   hsms-engine connect 127.0.0.1 5000 --send 'S2F41 W <L [2] <A "START"> <L [0]>> .'
 """
-
-
-def _primary(text: str, text_encoding: str | None) -> Message:
-    """A primary with W, as SML. Raises ``CommandError``."""
-    try:
-        message = Message.parse(text, text_encoding)
-    except SmlError as error:
-        place = f"line {error.line}, column {error.column}"
-        raise CommandError(f"--send {text!r}, {place}: {error.problem}", 2) from None
-    if not message.is_primary:
-        raise CommandError(
-            f"--send {message.name} is a secondary: give a primary (odd function), as S1F1", 2
-        )
-    return Message(
-        message.stream, message.function, True, message.item, text_encoding=text_encoding
-    )
 
 
 def connect(
@@ -58,19 +46,6 @@ def connect(
     port: Annotated[
         int | None, typer.Argument(metavar="PORT", parser=whole(1, 65_535), help="1..65535")
     ] = None,
-    send: Annotated[
-        list[str],
-        typer.Option(
-            default_factory=list,
-            show_default=False,
-            metavar="SML",
-            help="a primary to send, always with W; may be repeated",
-        ),
-    ],
-    count: Annotated[
-        int,
-        typer.Option(parser=whole(1, 1_000_000_000), metavar="N", help="send all of them N times"),
-    ] = 1,
     tls_name: Annotated[
         str | None,
         typer.Option(
@@ -89,51 +64,49 @@ def connect(
             parser=whole(0, 65_535), metavar="N", help="and its port; 0 lets the system choose"
         ),
     ] = None,
+    record: RecordFile = None,
+    sending: Sending,
+    telling: Telling,
     protocol: Protocol,
-    as_json: AsJson = False,
 ) -> int:
     """Connect, select, send, print replies as SML."""
-    if protocol.config is None:
-        for name, value in (("HOST", host), ("PORT", port)):
-            if value is None:
-                raise CommandError(f"Missing argument '{name}', or --config FILE", 2)
+    protocol.expect_place(host, port)
     settings = protocol.settings(
         host=host, port=port, tls_name=tls_name, local_host=local_host, local_port=local_port
     )
     # Only now it is known how their text is encoded.
-    primaries = [_primary(text, settings.text_encoding) for text in send]
+    primaries = sending.primaries(settings.text_encoding)
 
     async def run(this: Process) -> int:
-        def tell(event: str, peer: str, message: Message | None = None) -> None:
-            if not as_json:
-                this.line(_text(event, peer, message))
-                return
-            told = _object(event, peer, message)
-            if event == "selected":
-                told |= {"local": connection.local_address, "remote": connection.remote_address}
-            this.json(told)
-
-        async with open_hsms(settings) as connection:
+        teller = telling.teller(this)
+        teller.passed_over(primaries.passed)
+        async with open_hsms(settings, record=recorder) as connection:
             # What stops this lets the exit of the block around it separate.
             with this.until_stopped():
-                tell("selected", connection.peer)
+                teller.selected(
+                    connection.peer, connection.local_address, connection.remote_address
+                )
                 async with open_bare_nursery() as nursery:
-                    nursery.start_soon(_take_primaries, connection, tell)
+                    nursery.start_soon(_take_primaries, connection, teller)
+                    nursery.start_soon(teller.follow, connection)
+                    left = sending.count * len(primaries.messages)
                     # With nothing to send, no count keeps it busy.
-                    for _ in range(count if primaries else 0):
-                        for message in primaries:
-                            tell("reply", connection.peer, await connection.request(message))
+                    for _ in range(sending.count if primaries.messages else 0):
+                        for message in primaries.messages:
+                            left -= 1
+                            try:
+                                reply = await send_one(connection, message, teller)
+                            except HsmsError as error:
+                                raise CommandError(f"{error}{_unsent(left)}") from error
+                            if reply is not None and (fault := unreadable(reply)) is not None:
+                                raise CommandError(f"{fault}{_unsent(left)}")
                     nursery.cancel_scope.cancel()
-        tell("separated", connection.peer)
-        for text in held:
-            if as_json:
-                this.json({"event": "warning", "warning": text})
-            else:
-                this.line(f"// warning: {text}")
+        teller.happened("separated", connection.peer)
+        teller.warned(held)
         return this.exit_code
 
     try:
-        with held_warnings() as held:
+        with held_warnings() as held, recording(record) as recorder:
             return process.run(run)
     except HsmsError as error:
         raise failed(settings, error) from error
@@ -147,6 +120,13 @@ def failed(settings: Settings, error: HsmsError) -> CommandError:
     return CommandError(error)
 
 
+def _unsent(left: int) -> str:
+    """How many messages were not sent because of an error, if any."""
+    if not left:
+        return ""
+    return f"; {left:,} more {'messages were' if left > 1 else 'message was'} not sent"
+
+
 @contextmanager
 def held_warnings() -> Iterator[list[str]]:
     """The warnings of the library in this block: when it fails, its error says the same.
@@ -154,63 +134,34 @@ def held_warnings() -> Iterator[list[str]]:
     There are few: each kind is logged once for a connection.
     """
     held: list[str] = []
+    with warnings_given_to(held.append):
+        yield held
 
-    def hold(record: logging.LogRecord) -> bool:
+
+@contextmanager
+def warnings_given_to(take: Callable[[str], object]) -> Iterator[None]:
+    """In this block ``take`` gets the warnings of the library, and the log does not."""
+
+    def give(record: logging.LogRecord) -> bool:
         if record.levelno != logging.WARNING:
             return True
-        held.append(record.getMessage())
+        take(record.getMessage())
         return False
 
-    LINK.addFilter(hold)
+    LINK.addFilter(give)
     try:
-        yield held
+        yield
     finally:
-        LINK.removeFilter(hold)
+        LINK.removeFilter(give)
 
 
-async def _take_primaries(
-    connection: HsmsConnection, tell: Callable[[str, str, Message], None]
-) -> None:
+async def _take_primaries(connection: HsmsConnection, teller: Teller) -> None:
     """Answer the primaries of the equipment."""
     try:
-        async for primary in connection:
-            tell("received", connection.peer, primary)
-            if (answer := courtesy.answer(courtesy.HOST, primary)) is not None:
-                await connection.reply(primary, answer)
+        await take_primaries(connection, courtesy.HOST, teller)
     except HsmsError:
         # The request that waits gets the same error and reports it.
         return
-
-
-def _sml(event: str, message: Message) -> str:
-    """A message as SML; when its body is not SECS-II, a comment that says why.
-
-    When that message is a reply, the command has failed: raises ``CommandError``.
-    """
-    try:
-        return message.sml()
-    except DecodeError as error:
-        size = len(message.body)
-        why = f"{message.name}: a body of {size} bytes that is no SECS-II: {error}"
-        if event == "reply":
-            raise CommandError(why) from error
-        return f"// {why}"
-
-
-def _text(event: str, peer: str, message: Message | None) -> str:
-    if message is None:
-        return f"// {event}: {peer}"
-    elif event == "reply":
-        return _sml(event, message)
-    else:
-        return f"// {event} from {peer}:\n{_sml(event, message)}"
-
-
-def _object(event: str, peer: str, message: Message | None) -> dict[str, object]:
-    told: dict[str, object] = {"event": event, "peer": peer}
-    if message is not None:
-        told |= {"message": message.name, "sml": _sml(event, message)}
-    return told
 
 
 COMMAND = Command(connect, _NOTES)

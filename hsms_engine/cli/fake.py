@@ -16,9 +16,13 @@ from hsms_engine import process
 from hsms_engine.answers import AnswerBook
 from hsms_engine.cli.command import Command, CommandError
 from hsms_engine.cli.options import SECOND_HOST, AsJson, Protocol, checked, seconds, whole
+from hsms_engine.cli.recording import RecordFile, recording
+from hsms_engine.cli.telling_health import HealthWhere, telling_health
+from hsms_engine.cli.times import time_now, time_of_day
 from hsms_engine.driver.tcp import address_text
 from hsms_engine.errors import SettingsError
 from hsms_engine.fake.behaviours import KNOWN, Behaviours, listing
+from hsms_engine.fake.equipment import FakeEquipment
 from hsms_engine.fake.file import ToolFile, default_tool, read_tool_file
 from hsms_engine.fake.plan import UNKNOWN, Unknown
 from hsms_engine.fake.program import Beside, run_fake
@@ -32,11 +36,21 @@ behaviours:
 {listing()}
 
 Behaviours combine: --behaviour delay-replies=0.5 --behaviour drop-replies=3
+
+Ctrl-C separates and ends it, with exit code 0. The format of FILE is in docs/simulator.md.
+
+examples:
+  hsms-engine fake
+  hsms-engine fake --list
+  hsms-engine fake --port 5001 --events 10 --behaviour drop-replies=3
+  hsms-engine fake tool.toml --check
+  hsms-engine fake tool.toml --reload --json
+  hsms-engine fake tool.toml --health 9000
 """
 
 
-# What is said of the program itself has no time.
-_OF_ALL = frozenset({"listening", "stopped"})
+# What is said of the program itself has no time in its line.
+_OF_ALL = frozenset({"listening", "stopped", "telling health"})
 
 
 def _unknown(text: str) -> Unknown:
@@ -126,6 +140,8 @@ def fake(
             help="the session ids that a certificate may use, by a name in it; may be repeated",
         ),
     ],
+    health: HealthWhere = None,
+    record: RecordFile = None,
     protocol: Protocol,
     as_json: AsJson = False,
 ) -> int:
@@ -171,26 +187,32 @@ def fake(
         def report(event: str, details: Mapping[str, object]) -> None:
             if quiet and "message" in details:
                 return
-            now = None if event in _OF_ALL else datetime.now().astimezone()
             if as_json:
-                at = {} if now is None else {"at": now.isoformat(timespec="milliseconds")}
-                this.json({"event": event, **at, **details})
+                this.json({"event": event, "at": time_now(), **details})
             else:
-                time = "" if now is None else f"{now:%H:%M:%S}.{now.microsecond // 1000:03} "
+                time = "" if event in _OF_ALL else f"{time_of_day()} "
                 this.line(f"{time}{_text(event, details)}")
 
-        return await run_fake(
-            this,
-            settings,
-            beside,
-            file=given,
-            reload=reload,
-            clock=datetime.now,
-            report=report,
-        )
+        equipments: dict[int, FakeEquipment] = {}
+
+        def told(where: str) -> None:
+            report("telling health", {"where": where})
+
+        async with telling_health(equipments.values(), health, told):
+            return await run_fake(
+                this,
+                settings,
+                beside,
+                file=given,
+                equipments=equipments,
+                reload=reload,
+                clock=datetime.now,
+                record=recorder,
+                report=report,
+            )
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), recording(record) as recorder:
             # It is about no line of this program.
             warnings.showwarning = lambda message, *_, **__: typer.echo(
                 f"hsms-engine fake: warning: {message}", err=True
@@ -237,6 +259,8 @@ def _text(event: str, details: Mapping[str, object]) -> str:
     match details:
         case {"host": host, "port": port}:
             return f"{event} on {address_text((host, port))}"
+        case {"where": where}:
+            return f"{event} on {where}"
         case {"bytes": int(size), "sml": sml, **others}:
             line = _text(event, {**others, "bytes": size})
             # Without a body, the line has told all.

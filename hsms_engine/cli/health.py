@@ -92,7 +92,7 @@ def health(
             return 0 if alive or answer.is_ready else 1
         raise CommandError(
             f"no answer on {place} within --timeout {timeout:g} s: the program is stopped, or its "
-            "event loop is blocked"
+            "event loop is blocked, or something else listens there"
         )
 
     try:

@@ -199,6 +199,15 @@ class Protocol(Given):
         list[str] | None, _tolerance_option("one that is not, though it is by default")
     ] = None
 
+    def expect_place(self, host: str | None, port: int | None) -> None:
+        """Raises ``CommandError`` when neither these nor a file of links say where a link is."""
+        if self.config is None:
+            if port is None and host is not None and ":" in host:
+                raise CommandError(f"Missing argument 'PORT': write {host!r} with a space", 2)
+            for name, value in (("HOST", host), ("PORT", port)):
+                if value is None:
+                    raise CommandError(f"Missing argument '{name}', or --config FILE", 2)
+
     def settings(self, base: Settings | None = None, **others: Any) -> Settings:
         """As those of ``Given``, and what is tolerated."""
         switched = dict.fromkeys(self.tolerate or (), True)

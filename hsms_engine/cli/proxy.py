@@ -10,6 +10,7 @@ import typer
 from hsms_engine import process
 from hsms_engine.cli.command import Command, CommandError
 from hsms_engine.cli.options import AsJson, checked, whole
+from hsms_engine.cli.times import time_of_day
 from hsms_engine.driver.tcp import address_text
 from hsms_engine.process import Process
 from hsms_engine.proxy.events import ProxyEvent, described
@@ -92,12 +93,17 @@ def proxy(
         raise CommandError(error, 2) from error
     here = listen or _Address("127.0.0.1", 0)
 
+    is_begun = False
+
     async def run(this: Process) -> int:
         def report(event: ProxyEvent) -> None:
             if as_json:
                 this.json(described(event))
             else:
-                this.line(str(event))
+                # The first line says where the proxy is, and the others what happens.
+                nonlocal is_begun
+                this.line(f"{time_of_day()} {event}" if is_begun else str(event))
+                is_begun = True
 
         opening = open_proxy(
             *to, host=here.host, port=here.port, faults=faults, seed=seed or 0, report=report

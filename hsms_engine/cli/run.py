@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, assert_never
+from typing import TYPE_CHECKING, Annotated, assert_never
 
 import trio
 import typer
@@ -20,10 +20,11 @@ from hsms_engine.cli.command import Command, CommandError
 from hsms_engine.cli.connect import failed, held_warnings
 from hsms_engine.cli.fake import cannot_listen, refused
 from hsms_engine.cli.options import AsJson, Protocol, checked, whole
+from hsms_engine.cli.recording import RecordFile, recording
+from hsms_engine.cli.times import time_now
 from hsms_engine.connection import HsmsConnection, open_hsms
 from hsms_engine.errors import ConnectError, HsmsError
 from hsms_engine.events import PeerEnded, PeerTurnedAway
-from hsms_engine.nursery import open_bare_nursery
 from hsms_engine.process import Process
 from hsms_engine.scenario import (
     Began,
@@ -42,6 +43,10 @@ from hsms_engine.scenario.steps import PEER_WITHIN, Repeat, Step, round_text
 from hsms_engine.server import HsmsServer, serve_hsms
 from hsms_engine.settings import Settings
 from hsms_engine.toml_file import TomlError
+from statecharts.nursery import open_bare_nursery
+
+if TYPE_CHECKING:
+    from hsms_engine.recorder import Recorder
 
 _NOTES = """\
 A scenario with role = "equipment" listens for a host, one with role = "host" dials; --listen and
@@ -96,6 +101,7 @@ def run(
         Path | None, typer.Option(metavar="FILE", help="write the result of each step as XML")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="only read the file")] = False,
+    record: RecordFile = None,
     protocol: Protocol,
     as_json: AsJson = False,
 ) -> int:
@@ -132,7 +138,7 @@ def run(
             report.tell(told)
             output.told(told)
 
-        opened = (_awaited if listens else _dialled)(settings, patience, output)
+        opened = (_awaited if listens else _dialled)(settings, patience, recorder, output)
         try:
             async with opened as connection:
                 # What stops this lets the exit of the block around it separate.
@@ -163,7 +169,7 @@ def run(
     if junit is not None and not check:
         _write(junit, b"")
     try:
-        with held_warnings() as held:
+        with held_warnings() as held, recording(record) as recorder:
             code = process.run(play_it)
         if code:
             where = "" if report.step is None else f" in step {report.step.number}"
@@ -195,7 +201,7 @@ def _counted(scenario: Scenario) -> str:
 
 @asynccontextmanager
 async def _dialled(
-    settings: Settings, within: float | None, output: _Output
+    settings: Settings, within: float | None, recorder: Recorder | None, output: _Output
 ) -> AsyncIterator[HsmsConnection]:
     """A connection that was dialled once, or with ``within`` until one is selected.
 
@@ -205,7 +211,7 @@ async def _dialled(
     over, is_selected, is_told = trio.current_time() + (within or 0.0), False, False
     while True:
         try:
-            async with open_hsms(settings) as connection:
+            async with open_hsms(settings, record=recorder) as connection:
                 is_selected = True
                 yield connection
             return
@@ -221,7 +227,7 @@ async def _dialled(
 
 @asynccontextmanager
 async def _awaited(
-    settings: Settings, given: float | None, output: _Output
+    settings: Settings, given: float | None, recorder: Recorder | None, output: _Output
 ) -> AsyncIterator[HsmsConnection]:
     """The connection of the first peer that selects. Raises ``CommandError`` when none does."""
     within = PEER_WITHIN if given is None else given
@@ -249,7 +255,8 @@ async def _awaited(
 
     async with open_bare_nursery() as nursery:
         try:
-            server = await nursery.start(partial(serve_hsms, hand_over, settings))
+            serve = partial(serve_hsms, hand_over, settings, record=recorder)
+            server = await nursery.start(serve)
         except OSError as error:
             raise cannot_listen(settings, error) from error
         where = server.address
@@ -276,7 +283,7 @@ class _Output:
     def tell(self, event: str, text: str, **details: object) -> None:
         """One event: a comment, or an object with its details."""
         if self._as_json:
-            self._process.json({"event": event, **details})
+            self._process.json({"event": event, "at": time_now(), **details})
         else:
             self._process.line(f"// {text}")
 
@@ -304,9 +311,7 @@ class _Output:
         seconds = told.seconds if isinstance(told, Passed) else None
         if self._as_json:
             event = "began" if seconds is None else "passed"
-            self._process.json(
-                {"event": event, **_described(step, told.rounds), "seconds": seconds}
-            )
+            self.tell(event, "", **_described(step, told.rounds), seconds=seconds)
             return
         end = "" if seconds is None else f": ok, {seconds:.3f} s"
         self._process.line(f"{_head(step, told.rounds)}{end}")
@@ -318,13 +323,13 @@ class _Output:
             for line in error.details:
                 self._process.line(line)
             return
-        told = {"event": "failed", **_described(error.step, error.rounds), "problem": error.problem}
+        told = {**_described(error.step, error.rounds), "problem": error.problem}
         match error:
             case DifferenceError(path=path, expected=expected, found=found, diff=diff):
                 told |= {"path": path, "expected": expected, "found": found, "diff": [*diff]}
             case _:
                 pass
-        self._process.json(told)
+        self.tell("failed", "", **told)
 
 
 def _head(step: Step, rounds: tuple[int, ...]) -> str:

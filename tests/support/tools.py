@@ -11,18 +11,23 @@ import pytest
 # By Debian's names, which most distributions share.
 PACKAGES = {
     "cc": "build-essential",
+    "chromedriver": "chromium-driver",
+    "chromium": "chromium",
     "dot": "graphviz",
+    "fish": "fish",
     "ip": "iproute2",
     "nft": "nftables",
     "node": "nodejs",
     "npm": "npm",
     "openssl": "openssl",
+    "pdftotext": "poppler-utils",
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "spin": "spin",
     "systemd-analyze": "systemd",
     "tshark": "tshark",
     "valgrind": "valgrind",
+    "zsh": "zsh",
 }
 
 # The libraries of Linux that Qt is not shipped with.
