@@ -10,21 +10,32 @@ import tomllib
 from pathlib import Path
 
 _ROOT = Path(__file__).parent
-# A picture or a link to a file of the source.
+# A picture or a link to a file of the source, and a picture that has a place and a width.
 _LINK = re.compile(r"(?P<is_picture>!?)\[(?P<words>[^\]]+)\]\((?!https?:|#)(?P<path>[^)]+)\)")
+_TAG = re.compile(r'<img src="(?!https?:)(?P<path>[^"]+)"(?P<rest>[^>]*)>')
 
 
 def description(readme: str, source: str | None, version: str) -> str:
     """README.md for an index page. ``source``: as GitHub, GitLab and their like build addresses."""
 
+    def address_of(kind: str, path: str) -> str:
+        assert source is not None
+        return f"{source.rstrip('/')}/{kind}/v{version}/{path}"
+
     def absolute(found: re.Match[str]) -> str:
         if source is None:
             return "" if found["is_picture"] else found["words"]
-        kind = "raw" if found["is_picture"] else "blob"
-        address = f"{source.rstrip('/')}/{kind}/v{version}/{found['path']}"
+        address = address_of("raw" if found["is_picture"] else "blob", found["path"])
         return f"{found['is_picture']}[{found['words']}]({address})"
 
-    return _LINK.sub(absolute, readme)
+    def absolute_tag(found: re.Match[str]) -> str:
+        return (
+            ""
+            if source is None
+            else f'<img src="{address_of("raw", found["path"])}"{found["rest"]}>'
+        )
+
+    return _TAG.sub(absolute_tag, _LINK.sub(absolute, readme))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 
 # The anchors of titles are those that GitHub and its like make.
 myst_heading_anchors = 6
+# The picture of README.md stands beside its text, which Markdown itself has no word for.
+myst_enable_extensions = ["html_image"]
 suppress_warnings = [
     # A page that is read elsewhere too may begin with a second-level title in its parts.
     "myst.header",
@@ -51,6 +53,8 @@ suppress_warnings = [
 # The tree of all pages is made for each page; with every method in it, that takes two minutes.
 toc_object_entries = False
 autodoc_member_order = "bysource"
+# As the source has them: the text of a function is no Python, and no signature is read that has it.
+autodoc_preserve_defaults = True
 autodoc_default_options = {
     "members": True,
     "undoc-members": True,

@@ -133,11 +133,12 @@ def test_the_text_for_an_index_page_has_no_link_that_leads_nowhere(built: Built)
     source = PROJECT.get("urls", {}).get("Source")
     assert text == description(README, source, hsms_engine.__version__)
     assert set(re.findall(r"\]\((?!https:)[^)]*\)", text)) == set()
+    assert set(re.findall(r'src="(?!https:)[^"]*"', text)) == set()
 
 
 def test_links_and_the_picture_are_absolute_once_the_source_has_an_address() -> None:
     text = description(README, SOURCE_ADDRESS + "/", "1.2.3")
-    assert f"]({SOURCE_ADDRESS}/raw/v1.2.3/diagrams/lifecycle.svg)" in text
+    assert f'<img src="{SOURCE_ADDRESS}/raw/v1.2.3/diagrams/lifecycle.svg" ' in text
     assert f"[the guide]({SOURCE_ADDRESS}/blob/v1.2.3/docs/guide.md)" in text
     assert re.sub(rf"{SOURCE_ADDRESS}/(blob|raw)/v1\.2\.3/", "", text) == README
 
@@ -149,6 +150,8 @@ def test_links_and_the_picture_are_absolute_once_the_source_has_an_address() -> 
         ("[a](#b)", "[a](#b)", "[a](#b)"),
         ("[`a`](b/c.py)", "[`a`](https://x.org/blob/v1/b/c.py)", "`a`"),
         ("![a](b.svg)", "![a](https://x.org/raw/v1/b.svg)", ""),
+        ('<img src="b.svg" alt="a">', '<img src="https://x.org/raw/v1/b.svg" alt="a">', ""),
+        ('<img src="https://b.org/c">',) * 3,
     ],
 )
 def test_a_link(link: str, with_address: str, without: str) -> None:

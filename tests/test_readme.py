@@ -85,5 +85,40 @@ def test_the_bounds_of_the_documents_are_those_of_the_default_settings() -> None
     settings = Settings()
     known = [each.seconds for each in bounds.table(settings)]
     assert seconds_of(GUIDE, "How long until the link is back") == pytest.approx(known)
-    two = [settings.recovery_bound().seconds, settings.detection_bound().seconds]
-    assert seconds_of(README, "The lifecycle") == pytest.approx(two)
+    assert f"[{settings.recovery_bound().seconds:.1f} s](docs/guide.md#" in README
+
+
+# The first screen
+
+
+FIRST_SCREEN = README.partition("\n## ")[0]
+TRUST = re.findall(r"^\* \[([^]]*\d[^]]*)\]\(([^)#]+)#([^)]+)\)", FIRST_SCREEN, re.MULTILINE)
+
+
+def section(page: str, anchor: str) -> str:
+    """The text below the title that has this anchor."""
+    parts = re.split(r"^## (.*)$", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    texts = dict(zip(parts[1::2], parts[2::2], strict=True))
+    return texts[next(each for each in texts if each.lower().replace(" ", "-") == anchor)]
+
+
+def test_the_first_screen_is_one_screen() -> None:
+    # What is seen: the picture stands beside the text, and of a link there are its words.
+    seen = re.sub(r"<img [^>]*>\n|\]\([^)]*\)", "", FIRST_SCREEN)
+    lines = seen.strip().splitlines()
+    assert len(lines) <= 45
+    assert [each for each in lines if len(each) > 100] == []
+
+
+@pytest.mark.parametrize(("claim", "page", "anchor"), TRUST)
+def test_a_figure_of_the_first_screen_is_in_the_page_it_links(
+    claim: str, page: str, anchor: str
+) -> None:
+    missing = [
+        each for each in re.findall(r"\d[\d,.]*\d", claim) if each not in section(page, anchor)
+    ]
+    assert missing == []
+
+
+def test_the_first_screen_has_all_its_figures() -> None:
+    assert len(TRUST) == 5

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
 import inspect
+import json
 import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,12 +18,17 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
 from sphinx.util.inventory import InventoryFile
 
 import hsms_engine
 import statecharts
 from tests.support.patience import PATIENCE
 from tests.support.public import comment, is_data, public
+from tests.support.tools import needs
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "docs" / "api"
@@ -120,7 +128,7 @@ def test_the_search_knows_the_words_of_the_pages(site: Path) -> None:
 # What these give is in the reference under another module, or programs have no use for it.
 INTERNAL = {
     "hsms_engine.message",
-    "hsms_engine.nursery",
+    "statecharts.nursery",
     "hsms_engine.toml_text",
     "hsms_engine.traffic",
 }
@@ -205,3 +213,179 @@ def callable_or_property(member: object) -> bool:
 @pytest.mark.parametrize("name", documented())
 def test_every_public_name_has_a_docstring(name: str) -> None:
     assert list(without_a_docstring(importlib.import_module(name))) == []
+
+
+# In a browser, from a folder
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    for program in ("chromium", "chromedriver"):
+        needs(program)
+    options = ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for word in (
+        "headless=new",
+        "no-sandbox",  # root has none
+        "disable-dev-shm-usage",
+        "host-resolver-rules=MAP * ~NOTFOUND",
+        f"user-data-dir={tmp_path_factory.mktemp('browser')}",
+    ):
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def pages(site: Path) -> list[Path]:
+    """All that people read."""
+    return sorted([*site.glob("docs/**/*.html"), site / "README.html", site / "CHANGELOG.html"])
+
+
+def seen_as(browser: Chrome, width: int, media: str = "screen", scheme: str = "light") -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+
+
+def asked_for(browser: Chrome) -> list[str]:
+    """The addresses that pages have asked for since the last call."""
+    # As `get_log` does, which has no types.
+    log = browser.execute("getLog", {"type": "performance"})["value"]
+    events = [json.loads(each["message"])["message"] for each in log]
+    return [
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    ]
+
+
+def test_the_search_of_a_folder_finds_a_timer_and_leads_to_its_page(
+    browser: Chrome, site: Path
+) -> None:
+    seen_as(browser, 1400)
+    browser.get((site / "docs" / "index.html").as_uri())
+    asked_for(browser)
+    box = browser.find_element(By.CSS_SELECTOR, ".sidebar-search")
+    box.send_keys("T3")
+    box.submit()
+    symptom = "#search-results li a[href*='troubleshooting.html']"
+    found = WebDriverWait(browser, PATIENCE).until(
+        lambda it: it.find_elements(By.CSS_SELECTOR, symptom)
+    )
+    # Not by its place in the window: results are still being added, and move it.
+    browser.execute_script("arguments[0].click()", found[0])
+    WebDriverWait(browser, PATIENCE).until(lambda it: "troubleshooting.html" in it.current_url)
+    article = browser.find_element(By.TAG_NAME, "article")
+    assert "T3" in article.text
+    asked = asked_for(browser)
+    assert any("searchindex.js" in each for each in asked)
+    assert [each for each in asked if not each.startswith(("file:", "data:"))] == []
+
+
+def test_no_page_asks_for_what_is_not_in_the_folder(browser: Chrome, site: Path) -> None:
+    asked_for(browser)
+    for page in pages(site):
+        browser.get(page.as_uri())
+    asked = asked_for(browser)
+    assert any("paper.css" in each for each in asked)
+    assert [each for each in asked if not each.startswith((site.as_uri(), "data:"))] == []
+
+
+# What reaches beyond the right edge, and is in nothing that can be moved by itself.
+BEYOND = """
+const parts = [...document.querySelectorAll("article *")];
+const moved = parts.filter(it => ["auto", "scroll"].includes(getComputedStyle(it).overflowX));
+const text = it => it.tagName == "PRE" && !moved.includes(it) ? it.scrollWidth : 0;
+const right = it => Math.max(it.getBoundingClientRect().right, text(it));
+return parts
+    .filter(it => right(it) > arguments[0] + 1)
+    .filter(it => !moved.some(box => box != it && box.contains(it)))
+    .map(it => `${it.tagName} ${right(it)} ${it.textContent.slice(0, 40)}`);
+"""
+
+
+def test_a_narrow_window_has_to_be_moved_on_no_page(browser: Chrome, site: Path) -> None:
+    seen_as(browser, 400)
+    beyond = {}
+    for page in pages(site):
+        browser.get(page.as_uri())
+        beyond[page.name] = browser.execute_script(BEYOND, 400)
+    assert {name: parts for name, parts in beyond.items() if parts} == {}
+
+
+# A4, the narrower one of the usual papers, has 794 pixels, and two margins of 12 mm.
+PAPER = 703
+
+
+def test_on_paper_nothing_is_cut(browser: Chrome, site: Path) -> None:
+    seen_as(browser, PAPER, "print")
+    beyond = {}
+    for page in pages(site):
+        browser.get(page.as_uri())
+        beyond[page.name] = browser.execute_script(BEYOND, PAPER)
+    assert {name: parts for name, parts in beyond.items() if parts} == {}
+
+
+LIGHT = """
+const light = it => getComputedStyle(it).backgroundColor.match(/[\\d.]+/g).map(Number);
+return [light(document.body), ...[...document.querySelectorAll("img")].map(light)];
+"""
+
+
+def test_drawings_are_on_white_in_the_dark(browser: Chrome, site: Path) -> None:
+    seen_as(browser, 1400, scheme="dark")
+    browser.get((site / "docs" / "protocol.html").as_uri())
+    page, *drawings = browser.execute_script(LIGHT)
+    assert max(page[:3]) < 64
+    assert len(drawings) > 9
+    assert [each for each in drawings if each != [255, 255, 255]] == []
+
+
+def printed(browser: Chrome, page: Path, folder: Path) -> str:
+    """The text of a page on paper, as ``letters`` has it: a long line is wrapped."""
+    needs("pdftotext")
+    seen_as(browser, 1400, media="")
+    browser.get(page.as_uri())
+    paper = browser.execute_cdp_cmd("Page.printToPDF", {"printBackground": False})
+    file = folder / "page.pdf"
+    file.write_bytes(base64.b64decode(paper["data"]))
+    done = subprocess.run(
+        ["pdftotext", "-raw", "-enc", "UTF-8", str(file), "-"],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        check=True,
+        timeout=PATIENCE,
+    )
+    return letters(done.stdout)
+
+
+def letters(text: str) -> str:
+    """Without blanks, and in ASCII: not every machine has a font for more."""
+    return re.sub(r"\s|[^\x00-\x7f]", "", text)
+
+
+@pytest.mark.parametrize("name", ["guide", "start", "cookbook/host", "simulator"])
+def test_paper_has_every_line_of_code(
+    browser: Chrome, site: Path, tmp_path: Path, name: str
+) -> None:
+    text = printed(browser, site / "docs" / f"{name}.html", tmp_path)
+    blocks = [
+        each.get_attribute("textContent") for each in browser.find_elements(By.TAG_NAME, "pre")
+    ]
+    lines = [letters(line) for block in blocks for line in (block or "").splitlines()]
+    assert len(lines) > 30
+    assert [line for line in lines if line not in text] == []
+    assert "Skiptocontent" not in text
+
+
+def test_paper_has_the_address_of_a_link_to_elsewhere(
+    browser: Chrome, site: Path, tmp_path: Path
+) -> None:
+    text = printed(browser, site / "README.html", tmp_path)
+    links = browser.find_elements(By.CSS_SELECTOR, "article a.external[href^=http]")
+    addresses = [each.get_attribute("href") or "?" for each in links]
+    assert addresses
+    assert [each for each in addresses if each.rstrip("/") not in text] == []

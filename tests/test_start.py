@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 import trio
@@ -19,7 +21,9 @@ from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "start.md").read_text(encoding="utf-8")
-HOST, EQUIPMENT, TESTS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+HOST, EQUIPMENT, TESTS, WATCHED = re.findall(
+    r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL
+)
 (TOOL,) = re.findall(r"^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 CONSOLES = re.findall(r"^```console\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -47,6 +51,9 @@ def test_each_command_of_the_page_is_known_here() -> None:
         "hsms-engine fake tool.toml --check",
         "python -m pip install pytest",
         "python -m pytest -q test_host.py",
+        'python -m pip install ".[metrics]"',
+        "python watched.py",
+        "prometheus --config.file=deploy/metrics/prometheus.yml --storage.tsdb.path=data",
     ]
 
 
@@ -104,7 +111,34 @@ async def test_the_equipment_is_asked_from_the_command_line(tmp_path: Path) -> N
         (command,) = (each for each in shown() if each.startswith("hsms-engine connect"))
         send = re.findall(r'--send "(.*)"$', command)
         words = ["-m", "hsms_engine", "connect", "127.0.0.1", str(port), "--send", *send]
-        assert await output(tmp_path, *words) == at(port, shown()[command])
+        printed = await output(tmp_path, *words)
+        assert without_times(printed) == without_times(at(port, shown()[command]))
+
+
+def without_times(text: str) -> str:
+    return re.sub(r"^// [\d:.]{12} ", "// ", text, flags=re.MULTILINE)
+
+
+async def test_the_watched_host_shows_that_it_is_selected(tmp_path: Path) -> None:
+    async with listening(tmp_path, "-m", "hsms_engine", "fake", "--port", "0") as (_, port):
+        assert WATCHED.count("9100") == 1
+        program = at(port, WATCHED).replace("9100", "0")
+        (tmp_path / "watched.py").write_text(program, encoding="utf-8")
+        async with listening(tmp_path, "watched.py") as (first, page_port):
+            assert first == shown()["python watched.py"].replace("9100", str(page_port))
+            address = f"http://127.0.0.1:{page_port}/metrics"
+            answer = await trio.to_thread.run_sync(partial(urlopen, address, timeout=PATIENCE))
+            with answer:
+                page = answer.read().decode()
+    assert 'hsms_link_state{link="etcher-1",state="selected"} 1.0' in page.splitlines()
+
+
+def test_the_files_that_the_page_names_are_there_and_scrape_its_port() -> None:
+    files = set(re.findall(r"deploy/[\w/.]+\w", PAGE))
+    assert len(files) == 2
+    assert [each for each in files if not (ROOT / each).is_file()] == []
+    config = (ROOT / "deploy" / "metrics" / "prometheus.yml").read_text(encoding="utf-8")
+    assert "127.0.0.1:9100" in config
 
 
 def test_the_simulator_is_good_and_its_test_passes(
