@@ -31,7 +31,18 @@ SOCKETS = frozenset({"socket", "socketserver", "selectors", "select", "ssl"})
 COMMAND_LINE = frozenset({"hsms_engine.cli", "hsms_engine.__main__"})
 PROGRAMS = COMMAND_LINE | {
     f"hsms_engine.{name}"
-    for name in ("demo", "fake", "in_thread", "metrics", "proxy", "scenario", "virtual", "worst")
+    for name in (
+        "demo",
+        "fake",
+        "in_thread",
+        "metrics",
+        "proxy",
+        "recorder",
+        "recording",
+        "scenario",
+        "virtual",
+        "worst",
+    )
 }
 DRIVER = frozenset({"hsms_engine.driver"})
 # What stands on the API: a program for trio does without.
@@ -39,6 +50,8 @@ DOORS = frozenset({"hsms_engine.doors", "hsms_engine.blocking", "hsms_engine.aio
 TRAFFIC = frozenset({"hsms_engine.traffic"})
 # What a user holds.
 ENDS = frozenset(f"hsms_engine.{name}" for name in ("connection", "link", "messaging", "server"))
+# What a user holds can be recorded.
+RECORDER = frozenset({"hsms_engine.recorder"})
 # A generator is chance of the caller's own choosing.
 INJECTED_CHANCE = frozenset({"random.Random"})
 
@@ -117,11 +130,32 @@ FLOORS = (
         ENGINE | {"threading", "hsms_engine.metrics", "prometheus_client"},
         (ACTING | PROGRAMS | DOORS | {"hsms_engine.link", "hsms_engine.messaging"}),
     ),
+    # What others have recorded, and its lines: it runs nothing, and asks no clock.
+    Floor(
+        "hsms_engine/recording/*",
+        (ENGINE - {"trio"}) | {"hsms_engine.recording"},
+        PURE | PROGRAMS | DOORS | DRIVER | ENDS,
+    ),
+    # It sees as well, has a thread for the disk, and writes the wall clock down. A recording has an
+    # id that no other has.
+    Floor(
+        "hsms_engine/recorder/*",
+        ENGINE
+        | {"threading", "time.time", "secrets.token_hex"}
+        | {"hsms_engine.recorder", "hsms_engine.recording"},
+        (ACTING | PROGRAMS | DOORS | {"hsms_engine.link", "hsms_engine.messaging"}),
+    ),
     # It reads times that others have written, and asks no clock.
     Floor(
         "hsms_engine/log_reader/*",
         (ENGINE - {"trio"}) | {"datetime"},
         (PURE - {"logging"}) | PROGRAMS | DOORS | DRIVER | TRAFFIC | ENDS,
+    ),
+    # Packets as bytes, and back. It opens no socket, and its times are those of the packets.
+    Floor(
+        "hsms_engine/capture/*",
+        frozenset(f"hsms_engine.{name}" for name in ("capture", "recording", "secs2", "wire")),
+        PURE | {"hsms_engine", "statecharts"},
     ),
     Floor(
         "hsms_engine/logs.py",
@@ -132,6 +166,7 @@ FLOORS = (
     Floor("hsms_engine/__main__.py", frozenset({"hsms_engine.cli"}), frozenset({"hsms_engine"})),
     # What it prints has the time, and its tools have that of their place.
     Floor("hsms_engine/cli/fake.py", ENGINE | {"typer", "rich", "datetime.datetime"}, ACTING),
+    Floor("hsms_engine/cli/times.py", frozenset({"datetime.datetime"}), ACTING),
     Floor("hsms_engine/cli/*", ENGINE | {"typer", "rich"}, ACTING),
     # What runs beside the caller: in a thread, and beside any event loop.
     Floor(
@@ -179,9 +214,10 @@ FLOORS = (
     # The first thing the package imports.
     Floor("hsms_engine/interrupt.py", frozenset(), PURE | PROGRAMS | DRIVER),
     # The wall clock, which the user may replace, ages what another program has saved.
-    Floor("hsms_engine/link.py", ENGINE | {"time.time"}, OUTSIDE),
+    Floor("hsms_engine/link.py", ENGINE | RECORDER | {"time.time"}, OUTSIDE),
     # The generator of all who inject none.
-    Floor("hsms_engine/connection.py", ENGINE | {"random.SystemRandom"}, OUTSIDE),
+    Floor("hsms_engine/connection.py", ENGINE | RECORDER | {"random.SystemRandom"}, OUTSIDE),
+    Floor("hsms_engine/server.py", ENGINE | RECORDER, OUTSIDE),
     # The doors: threads around the API. The blocking one measures the patience of its callers.
     Floor(
         "hsms_engine/doors/*",
@@ -192,6 +228,7 @@ FLOORS = (
     Floor(
         "hsms_engine/blocking/*",
         ENGINE
+        | RECORDER
         | {"threading", "time.time", "time.monotonic"}
         | {"hsms_engine.doors", "hsms_engine.blocking"},
         OUTSIDE,
@@ -199,6 +236,7 @@ FLOORS = (
     Floor(
         "hsms_engine/aio/*",
         ENGINE
+        | RECORDER
         | {"asyncio", "threading", "time.time", "time.monotonic"}
         | {"hsms_engine.doors", "hsms_engine.aio"},
         OUTSIDE,
@@ -325,6 +363,8 @@ def test_the_charts_and_their_kit_name_no_test(path: str) -> None:
         ("hsms_engine/link.py", "def late():\n    import prometheus_client"),
         ("hsms_engine/log_reader/reader.py", "from hsms_engine.traffic import write_logs"),
         ("hsms_engine/log_reader/stamps.py", "from time import time"),
+        ("hsms_engine/capture/layers.py", "from time import time"),
+        ("hsms_engine/capture/layers.py", "import socket"),
         ("hsms_engine/link.py", "import socket"),
         ("hsms_engine/link.py", "from datetime import datetime"),
         ("hsms_engine/link.py", "import random"),
@@ -391,7 +431,7 @@ CONNECTION = {
     *(
         f"hsms_engine.{name}"
         for name in (
-            "admission connection driver errors events interrupt logs message messaging nursery "
+            "admission connection driver errors events interrupt logs message messaging "
             "protocol settings spelling tolerances traffic wire"
         ).split()
     ),

@@ -73,13 +73,15 @@ WORDS = {
         "saved_at",
     },
     "hsms_engine/protocol/traffic.py": {"received", "sent"},
+    "hsms_engine/recorder/tap.py": {"active", "masked", "passive"},
+    "hsms_engine/recording/telling.py": {"at", "error", "epoch", "text"},
     "hsms_engine/traffic/logs.py": {
         "body", "breaker_failures", "chart", "chart_event", "direction", "disabled", "epoch",
         "from_state", "hex", "length", "link", "message_name", "passed_over", "seconds",
         "system_bytes", "to_state", "tolerated", "wait",
     },
     "hsms_engine/server.py": {"passive"},
-    "hsms_engine/settings.py": {"passive", "system"},
+    "hsms_engine/settings.py": {"passive", "system", "text", "texts"},
     "statecharts/hsms/world.py": {"none", "opening"},
 }  # fmt: skip
 
@@ -96,12 +98,12 @@ COMPARED = (
     (re.compile(r"(phase|PHASES\[\w+\])$"), PHASES),
 )
 # Programs and doors know events as classes and phases by type; their texts are their own, as are
-# the names of metrics.
+# the names of metrics, of bounds, and the keys of recordings.
 PROGRAMS = re.compile(
     r"hsms_engine/(cli/|fake/|log_reader/|proxy/|scenario/|virtual/|worst/|doors/|blocking/|aio/|"
-    r"demo\.py|metrics/(catalogue|collector)\.py)"
+    r"demo\.py|metrics/(catalogue|collector)\.py|recorder/recorder\.py|recording/lines\.py)"
 )
-CHARTED = re.compile(r"statecharts|\.|hsms_engine\.(protocol|driver\.driver)")
+CHARTED = re.compile(r"statecharts(?!\.nursery$)|\.|hsms_engine\.(protocol|driver\.driver)")
 ALL_CHARTED = re.compile(r"hsms_engine/(protocol|driver)/")
 ENDINGS = frozenset(event.rpartition("_")[2] for event in EVENTS)
 

@@ -1737,10 +1737,7 @@ SOURCES = [
         Path("hsms_engine", f"{name}.py")
         for name in ("accepted", "breaker", "connection", "link", "messaging")
     ),
-    *(
-        Path("hsms_engine", f"{name}.py")
-        for name in ("logs", "nursery", "server", "session_task", "settings")
-    ),
+    *(Path("hsms_engine", f"{name}.py") for name in ("logs", "server", "session_task", "settings")),
     *sorted(Path("hsms_engine/driver").glob("*.py")),
     *sorted(Path("hsms_engine/traffic").glob("*.py")),
     *sorted(Path("hsms_engine/health").glob("*.py")),
@@ -1752,6 +1749,8 @@ OTHERS = {
         for each in ("not selected", "tcp connect", "a Unix socket", "a peer that has reset")
     ),
     re.escape("no duration is known for timer ") + ".*",
+    # What ``settings show`` and a table say of any setting.
+    *(re.escape(each) for each in (", or none", "true or false")),
     "max_bytes=.*" + re.escape(" must be 1 or more"),
     # Parts of other texts: an indented traceback, a list, a name, and what stands before a text.
     *(r"\ \(_ssl", r"\ \ .*", r"<L\ \[.*\]", r"%s:\ .*"),
