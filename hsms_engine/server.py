@@ -316,7 +316,7 @@ class HsmsServer:
         return self
 
     def _observe(self, attach: Callable[[Driver], None]) -> None:
-        """For metrics: call ``attach`` with what runs each connection, open ones and later ones."""
+        """Call ``attach`` with what runs each connection, open ones and later ones."""
         self._loop.check(self, "add()")
         self._attaching.append(attach)
         for place in self._open.values():

@@ -136,6 +136,32 @@ async def test_listen_goes_on_when_a_message_fails() -> None:
         await ended(lines)
 
 
+@pytest.mark.parametrize("events", [["accepted", "selected"], ["accepted", "selected", "ended"]])
+async def test_of_peers_that_come_together_each_is_accepted_before_it_is_selected(
+    events: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "links.toml"
+    file.write_text(f'[link.a]\nhost = "{HOST}"\nport = 0\nmax_sessions = 9\n', encoding="utf-8")
+    async with started("listen", "--config", file, "--json") as lines:
+        port = (await lines.until("listening"))["port"]
+        peers = [socket.create_connection((HOST, port)) for _ in range(9)]
+        try:
+            # All have asked before the program looks.
+            lines.process.send_signal(signal.SIGSTOP)
+            for peer in peers:
+                peer.sendall(bytes.fromhex("0000000a ffff 0000 0001 00000001"))
+                if "ended" in events:
+                    peer.shutdown(socket.SHUT_WR)
+            lines.process.send_signal(signal.SIGCONT)
+            told = [json.loads(await lines.next()) for _ in range(9 * len(events))]
+        finally:
+            for peer in peers:
+                peer.close()
+        for peer_told in {each["peer"] for each in told}:
+            assert [each["event"] for each in told if each["peer"] == peer_told] == events
+        await ended(lines)
+
+
 async def test_listen_has_one_session_and_says_who_is_refused() -> None:
     async with listening("--json") as (lines, port), open_hsms(HOST, port) as connection:
         with pytest.raises(SelectRefusedError):
@@ -254,6 +280,8 @@ class Terminal(io.StringIO):
         ({"TERM": "xterm", "NO_COLOR": ""}, True),
         ({"TERM": "xterm", "NO_COLOR": "1"}, False),
         ({"TERM": "dumb"}, False),
+        ({"TERM": "unknown"}, False),
+        ({"TERM": ""}, False),
         ({}, False),
     ],
 )
@@ -295,6 +323,13 @@ def test_a_body_that_is_no_secs_is_told_in_each_form() -> None:
     teller, lines = told(is_json=True, has_items=True)
     teller.happened("received", "p", message)
     assert (json.loads(lines[0])["items"], json.loads(lines[0])["body"]) == (None, "ff")
+
+
+def test_a_comment_is_one_line_in_which_nothing_acts_on_the_terminal() -> None:
+    teller, lines = told()
+    teller.passed_over([Passed("a\nS1F1 W .sml", 1, 2, "comment", "\x1b[2J\r")])
+    [line] = untimed("\n".join(lines))
+    assert line == r"// note: a\nS1F1 W .sml, line 1, column 2: comment: \x1b[2J\r"
 
 
 def test_notes_warnings_and_what_was_missed_are_told() -> None:

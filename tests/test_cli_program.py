@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
@@ -463,8 +462,6 @@ def test_an_example_does_what_it_says(
     shim: dict[str, str],
     fake_equipments: FakeEquipments,
 ) -> None:
-    if (tool := line.split(maxsplit=1)[0]) != "hsms-engine" and which(tool) is None:
-        pytest.skip(f"{tool} is not on this machine")
     port = fake_equipments(answer=usual, check_session_id=False).port
     prepare(tmp_path, port, words)
     with ExitStack() as running:

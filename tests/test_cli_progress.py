@@ -206,7 +206,7 @@ def test_with_json_nothing_is_drawn(how: dict[str, bool], monkeypatch: pytest.Mo
         assert written() == ""
 
 
-@pytest.mark.parametrize("name", ["dumb", None])
+@pytest.mark.parametrize("name", ["dumb", "unknown", "", None])
 def test_a_terminal_that_cannot_go_back_is_left_alone(
     name: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

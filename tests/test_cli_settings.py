@@ -205,6 +205,10 @@ def test_names_that_a_terminal_would_act_on_are_escaped(
     at.write_text('[link."a\\u001b[2J"]\nt6 = 3\n', encoding="utf-8")
     assert cli.main(["settings", "check", "f.toml"]) == 0
     assert cli.main(["settings", "show", "f.toml"]) == 0
+    named = at.rename("\x1b[2J.toml")
+    assert cli.main(["settings", "check", str(named)]) == 0
+    named.write_text("t3 =", encoding="utf-8")
+    assert cli.main(["settings", "check", str(named)]) == 1
     assert "\x1b" not in capsys.readouterr().out
 
 

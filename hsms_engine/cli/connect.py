@@ -6,7 +6,7 @@ It prints SML with comments, or one JSON object a line.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -23,6 +23,7 @@ from hsms_engine.cli.telling import Teller, Telling, unreadable
 from hsms_engine.connection import HsmsConnection, open_hsms
 from hsms_engine.errors import HsmsError
 from hsms_engine.logs import LINK
+from hsms_engine.message import Message
 from hsms_engine.process import Process
 from hsms_engine.scenario import courtesy
 from hsms_engine.settings import Settings
@@ -89,17 +90,7 @@ def connect(
                 async with open_bare_nursery() as nursery:
                     nursery.start_soon(_take_primaries, connection, teller)
                     nursery.start_soon(teller.follow, connection)
-                    left = sending.count * len(primaries.messages)
-                    # With nothing to send, no count keeps it busy.
-                    for _ in range(sending.count if primaries.messages else 0):
-                        for message in primaries.messages:
-                            left -= 1
-                            try:
-                                reply = await send_one(connection, message, teller)
-                            except HsmsError as error:
-                                raise CommandError(f"{error}{_unsent(left)}") from error
-                            if reply is not None and (fault := unreadable(reply)) is not None:
-                                raise CommandError(f"{fault}{_unsent(left)}")
+                    await _send(connection, primaries.messages, sending.count, teller)
                     nursery.cancel_scope.cancel()
         teller.happened("separated", connection.peer)
         teller.warned(held)
@@ -118,6 +109,23 @@ def failed(settings: Settings, error: HsmsError) -> CommandError:
         cause = error.__cause__.strerror
         return CommandError(f"no address is known for the host {settings.host!r}: {cause}")
     return CommandError(error)
+
+
+async def _send(
+    connection: HsmsConnection, messages: Sequence[Message], count: int, teller: Teller
+) -> None:
+    """Send all of them ``count`` times. What fails ends the command: raises ``CommandError``."""
+    left = count * len(messages)
+    # With nothing to send, no count keeps it busy.
+    for _ in range(count if messages else 0):
+        for message in messages:
+            left -= 1
+            try:
+                reply = await send_one(connection, message, teller)
+            except HsmsError as error:
+                raise CommandError(f"{error}{_unsent(left)}") from error
+            if reply is not None and (fault := unreadable(reply)) is not None:
+                raise CommandError(f"{fault}{_unsent(left)}")
 
 
 def _unsent(left: int) -> str:

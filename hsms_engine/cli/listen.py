@@ -112,16 +112,27 @@ def listen(
         # handler. With the other one it is told, after all that the handler tells.
         over: dict[str, PeerEnded | None] = {}
 
+        # Those of which it is told that they were accepted. Their handlers may run before the event
+        # is read.
+        accepted: set[str] = set()
+
+        def accept(peer: str) -> None:
+            if peer not in accepted:
+                accepted.add(peer)
+                teller.happened("accepted", peer)
+
         def end(peer: str, event: PeerEnded | None) -> None:
             if peer not in over:
                 over[peer] = event
                 return
+            accepted.discard(peer)
             for each in (event, over.pop(peer)):
                 if each is not None:
                     _tell(each, teller)
 
         async def serve(connection: HsmsConnection) -> None:
             peer = connection.peer
+            accept(peer)
             teller.selected(peer, connection.local_address, connection.remote_address)
             try:
                 async with open_bare_nursery() as nursery:
@@ -145,8 +156,13 @@ def listen(
                 with this.until_stopped():
                     async for event in server.events():
                         match event:
+                            case PeerAccepted(peer=peer):
+                                accept(peer)
                             case PeerEnded(peer=peer, was_selected=True):
                                 end(peer, event)
+                            case PeerEnded(peer=peer):
+                                accepted.discard(peer)
+                                _tell(event, teller)
                             case _:
                                 _tell(event, teller)
                 await server.aclose()
@@ -185,10 +201,8 @@ async def _send(
 
 def _tell(event: ServerEvent, teller: Teller) -> None:
     match event:
-        case PeerAccepted(peer=peer):
-            teller.happened("accepted", peer)
-        case PeerSelected():
-            # Its handler tells it, before what it receives.
+        case PeerAccepted() | PeerSelected():
+            # Told in ``listen``, before what is received.
             pass
         case PeerDeselected(peer=peer):
             teller.happened("deselected", peer)

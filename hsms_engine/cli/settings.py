@@ -158,7 +158,7 @@ def check(
             told = {"event": "checked", "file": str(file), "problems": count, "links": links}
             this.json(told)
         elif problems:
-            this.line(f"{file}: {count} problem{'' if count == 1 else 's'}")
+            this.line(escaped(f"{file}: {count} problem{'' if count == 1 else 's'}"))
         else:
             this.line(escaped(f"{file}: good; links: {', '.join(links) or 'none'}"))
         return 1 if problems else 0

@@ -19,6 +19,7 @@ from hsms_engine.cli.progress import TransferLines
 from hsms_engine.cli.sending import Passed
 from hsms_engine.cli.times import time_now, time_of_day
 from hsms_engine.connection import HsmsConnection
+from hsms_engine.logs import escaped
 from hsms_engine.message import Message
 from hsms_engine.process import Process
 from hsms_engine.secs2 import DecodeError
@@ -145,7 +146,8 @@ class Teller:
         self._process.json({"event": event, "at": time_now(), **told})
 
     def _comment(self, text: str) -> None:
-        line = f"// {time_of_day()} {text}"
+        # It may have what stands in a file, or its name.
+        line = escaped(f"// {time_of_day()} {text}")
         self._line(_DIM.format(line) if self._is_colored else line)
 
     def _line(self, text: str) -> None:
@@ -182,4 +184,4 @@ def _moves_cursor() -> bool:
 
 
 def _knows_escapes() -> bool:
-    return os.environ.get("TERM", "dumb") != "dumb"
+    return os.environ.get("TERM", "") not in ("", "dumb", "unknown")
