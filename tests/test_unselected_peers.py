@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hsms_engine.protocol import Engine
 from hsms_engine.wire import DEFAULT_MAX_FRAME, Decoder, SType, data_frame, encode
 from tests.support.engines import End, accepted, selected, selecting, serving
 from tests.support.raw_peer import (
@@ -73,6 +74,25 @@ def test_a_long_frame_is_not_kept(make: Any, frame: bytes) -> None:
 
 def test_a_long_frame_is_kept_while_selected() -> None:
     assert fed(serving(), ALMOST) > LONGEST - 1_000
+
+
+@pytest.mark.clause("bound/unselected")
+@pytest.mark.parametrize("leave", [Engine.close, Engine.disable])
+def test_nothing_is_kept_of_a_frame_that_has_begun_when_this_end_leaves(leave: Any) -> None:
+    end = selected()
+    end.is_read = False
+    tracemalloc.start()
+    try:
+        end.take(ALMOST)
+        leave(end.engine)
+        end.out()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert end.engine.phase == "separating"
+    assert kept < 64_000
+    assert end.take(ALMOST[-1:]) == []
+    assert end.counts()["messages_received"] == 0
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,9 @@ class Lifecycle:
         for hop in step.hops:
             if hop.before.leaves != hop.after.leaves:
                 self._follow(hop, cause)
+        if CloseGate() in step.effects and context.epoch is not None:
+            # This end leaves, so nobody will be given the message that has begun to come.
+            context.epoch.decoder.drop_body()
         context.outputs.put(Step(now, context.epochs, event, step.hops, step.effects))
 
     def takes(self, event: str) -> bool:
