@@ -39,6 +39,7 @@ SECS_II = 0
 
 _LENGTH_BYTES = 4
 _PREFIX = struct.Struct(">IHBBBBI")
+_HEADER = struct.Struct(">HBBBBI")
 PREFIX_BYTES = _LENGTH_BYTES + HEADER_LENGTH
 """Bytes of a frame before its body."""
 WAIT = 0x80
@@ -130,6 +131,11 @@ class Frame(NamedTuple):
         """The W-bit of a data message: the sender wants a reply."""
         return self.byte2 >= WAIT
 
+    @property
+    def is_data(self) -> bool:
+        """Whether it is a data message: all others are control messages, or unknown ones."""
+        return self.stype == _DATA and self.ptype == SECS_II
+
 
 # How a handshake of TLS begins.
 _TLS = b"\x16\x03"
@@ -215,6 +221,14 @@ def encode(frame: Frame) -> bytes:
     except struct.error:
         raise _misfit(frame, length) from None
     return prefix + body
+
+
+def frame_of(data: bytes) -> Frame:
+    """The frame with these bytes of header and body, without a length before them.
+
+    Raises `struct.error` for fewer than `HEADER_LENGTH` bytes.
+    """
+    return Frame._make((*_HEADER.unpack_from(data), data[HEADER_LENGTH:]))
 
 
 def data_prefix(

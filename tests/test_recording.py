@@ -24,6 +24,7 @@ from hsms_engine.recording import (
     HopRecord,
     Json,
     LinkRecord,
+    Place,
     Reader,
     Record,
     StepRecord,
@@ -185,6 +186,21 @@ def test_a_link_that_is_neither_active_nor_passive_is_no_record() -> None:
     found = {**fields_of(SOME[1]), "role": "both"}
     with pytest.raises(UnreadableError, match="role='both' is not active or passive"):
         record_of(json.dumps(found).encode())
+
+
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("kind", ["settings", "event"])
+def test_values_within_values_end_somewhere(kind: str, opened: str, closed: str) -> None:
+    # Below what json.loads takes, and above: both are no record.
+    told = {"changed": {"a": None}} if kind == "settings" else {"event": "x", "a": None}
+    line = json.dumps({**BASE, "kind": kind, **told})
+    for depth, is_read in ((31, True), (32, False), (400, False), (900, False), (100_000, False)):
+        deep = line.replace("null", f"{opened * depth}1{closed * depth}").encode()
+        if is_read:
+            assert line_of(record_of(deep)[0])
+        else:
+            with pytest.raises(UnreadableError, match="its values are nested too deep"):
+                record_of(deep)
 
 
 def test_a_number_that_is_too_large_for_a_float_is_none() -> None:
@@ -382,3 +398,35 @@ def test_the_end_says_why() -> None:
     assert isinstance(last, EndRecord)
     assert last.why == "closed"
     assert isinstance(SOME[1], LinkRecord)
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_reading_goes_on_at_any_place(tmp_path: Path, is_packed: bool) -> None:
+    lines = [line_of(each).encode() for each in SOME]
+    parts = (
+        b"\xef\xbb\xbf" + b"".join(lines),
+        b"nonsense\n\n" + b"".join(lines[:4]) + b"cut",
+        b"",
+        lines[0],
+    )
+    paths = [tmp_path / f"{number}.jsonl" for number in range(len(parts))]
+    for path, data in zip(paths, parts, strict=True):
+        path.write_bytes(gzip.compress(data) if is_packed else data)
+    reader = read(paths)
+    places, found = [reader.place], []
+    for record in reader:
+        found.append(record)
+        places.append(reader.place)
+    assert len(found) == len(lines) + 7 + 1
+    assert places[0] == Place()
+    for number, place in enumerate(places):
+        assert list(read(paths, start=place)) == found[number:]
+
+
+@pytest.mark.parametrize("start", ["a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1", "0a0d0d0a"])
+def test_a_capture_is_known_and_the_next_file_is_read(start: str, tmp_path: Path) -> None:
+    capture, after = tmp_path / "a.pcap", tmp_path / "b.jsonl"
+    capture.write_bytes(bytes.fromhex(start) + bytes(100) + b"\n" * 20)
+    after.write_text(line_of(SOME[0]), encoding="utf-8")
+    why = "it is a capture: hsms-engine record from-pcap makes a recording of it"
+    assert list(read([capture, after])) == [Unread(capture, 1, why), SOME[0]]

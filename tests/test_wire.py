@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hsms_engine import secs2, wire
 from hsms_engine.wire import (
     DEFAULT_MAX_FRAME,
+    HEADER_LENGTH,
     PREFIX_BYTES,
     Decoder,
     DeselectStatus,
@@ -27,6 +28,7 @@ from hsms_engine.wire import (
     data_frame,
     data_prefix,
     encode,
+    frame_of,
     reject_frame,
 )
 
@@ -155,6 +157,14 @@ def test_every_message_is_written_and_read_as_its_golden_bytes(frame: Frame, gol
     expected = bytes.fromhex(golden)
     assert encode(frame) == expected
     assert Decoder().feed(expected) == [frame]
+    assert frame_of(expected[PREFIX_BYTES - HEADER_LENGTH :]) == frame
+
+
+@pytest.mark.parametrize(
+    ("ptype", "stype", "is_data"), [(0, 0, True), (0, 1, False), (1, 0, False), (7, 7, False)]
+)
+def test_a_data_message_has_both_types_of_one(ptype: int, stype: int, is_data: bool) -> None:
+    assert Frame(0, 0, 0, ptype, stype, 0, b"").is_data is is_data
 
 
 def test_the_golden_bytes_cover_every_stype_status_and_reason() -> None:

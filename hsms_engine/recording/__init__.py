@@ -28,7 +28,7 @@ from hsms_engine.recording.lines import (
     line_of,
     record_of,
 )
-from hsms_engine.recording.reading import Reader, Unread, parts_of, read
+from hsms_engine.recording.reading import Place, Reader, Unread, parts_of, read
 from hsms_engine.recording.records import (
     LAYOUT,
     ChartState,
@@ -43,6 +43,7 @@ from hsms_engine.recording.records import (
     LinkRecord,
     LostRecord,
     Record,
+    RecordOfLink,
     SettingsRecord,
     StepRecord,
 )
@@ -54,6 +55,7 @@ from hsms_engine.recording.telling import (
     plain_settings,
     states_of,
     step_record,
+    text_encoding_of,
 )
 
 __all__ = [
@@ -70,8 +72,10 @@ __all__ = [
     "Json",
     "LinkRecord",
     "LostRecord",
+    "Place",
     "Reader",
     "Record",
+    "RecordOfLink",
     "SettingsRecord",
     "StepRecord",
     "Unread",
@@ -89,4 +93,5 @@ __all__ = [
     "record_of",
     "states_of",
     "step_record",
+    "text_encoding_of",
 ]

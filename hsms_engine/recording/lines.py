@@ -26,6 +26,7 @@ from hsms_engine.recording.records import (
     LinkRecord,
     LostRecord,
     Record,
+    RecordOfLink,
     SettingsRecord,
     StepRecord,
 )
@@ -58,8 +59,11 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
 # The keys of an event are those of its class.
 _EVENT: Final = "event"
 _HEADER: Final = FRAME_BYTES - 4
+# Values within values: who reads further runs out of stack. The engine writes three.
+_DEEPEST: Final = 32
 # No field of a record counts further.
 _MOST: Final = 1 << 63
+_TOO_DEEP: Final = "its values are nested too deep"
 
 
 class UnreadableError(ValueError):
@@ -145,15 +149,7 @@ def fields_of(record: Record) -> dict[str, Json]:
             return {**times, "link": record.link, "epoch": record.epoch, **_about(record)}
 
 
-def _about(
-    record: LinkRecord
-    | SettingsRecord
-    | FrameRecord
-    | StepRecord
-    | EventRecord
-    | ErrorRecord
-    | GoneRecord,
-) -> dict[str, Json]:
+def _about(record: RecordOfLink) -> dict[str, Json]:
     match record:
         case LinkRecord():
             states: dict[str, Json] = {
@@ -227,7 +223,7 @@ def record_of(line: bytes) -> tuple[Record, int]:
     except UnicodeDecodeError as error:
         raise UnreadableError(f"byte {error.start + 1} of the line is no UTF-8") from error
     except RecursionError as error:
-        raise UnreadableError("its values are nested too deep") from error
+        raise UnreadableError(_TOO_DEEP) from error
     except json.JSONDecodeError as error:
         raise UnreadableError(f"no JSON: {error.msg} at character {error.colno}") from error
     except ValueError as error:
@@ -444,8 +440,10 @@ def _json_object(found: _Object, key: str) -> dict[str, Json]:
     return {name: _json(value) for name, value in _object(found, key).items()}
 
 
-def _json(value: object) -> Json:
+def _json(value: object, depth: int = _DEEPEST) -> Json:
     """What ``json.loads`` has made: its types are those of ``Json``."""
+    if depth == 0:
+        raise UnreadableError(_TOO_DEEP)
     match value:
         case None | bool() | int() | str():
             return value
@@ -453,10 +451,10 @@ def _json(value: object) -> Json:
             # 1e999 is JSON.
             return value if math.isfinite(value) else None
         case list():
-            return [_json(each) for each in value]
+            return [_json(each, depth - 1) for each in value]
         case _:
             assert isinstance(value, dict)
-            return {key: _json(each) for key, each in value.items()}
+            return {key: _json(each, depth - 1) for key, each in value.items()}
 
 
 def _short(value: object) -> str:

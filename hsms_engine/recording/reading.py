@@ -8,13 +8,30 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from hsms_engine.recording.lines import LONGEST_LINE, LayoutError, UnreadableError, record_of
 from hsms_engine.recording.records import LAYOUT, EndRecord, HeadRecord, Record
 
 _GZIP = b"\x1f\x8b"
+# How captures of the network begin: pcap, its times in micro- or nanoseconds, and pcapng.
+_CAPTURES = frozenset(
+    bytes.fromhex(each) for each in ("a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1", "0a0d0d0a")
+)
+_START = 4
 _MARK = b"\xef\xbb\xbf"
+
+
+class Place(NamedTuple):
+    """Where a line of some files begins: which of the files, from 0, at which byte of what it has
+    unpacked, and which line of it this is, from 1."""
+
+    file: int = 0
+    offset: int = 0
+    line: int = 1
+
+
+_BEGINNING = Place()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +51,23 @@ class Reader(Iterator[Record | Unread]):
 
     A file that begins as gzip does is unpacked. A line of another kind, one that is cut or longer
     than ``longest`` bytes, and what is no recording at all, is ``Unread``; the next line is read. A
-    file of another layout ends there. Raises ``OSError`` when a file cannot be opened or read.
+    file of another layout ends there. Reading begins at ``start``. Raises ``OSError`` when a file
+    cannot be opened or read.
     """
 
     def __init__(
-        self, paths: Iterable[str | os.PathLike[str]], *, longest: int = LONGEST_LINE
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        longest: int = LONGEST_LINE,
+        start: Place = _BEGINNING,
     ) -> None:
         self.unknown_keys = 0
         """How many keys were passed over, because they are not known."""
         self.cut: list[Path] = []
         """The files that were read and had no end: their writer was killed, or still writes."""
+        self.place = start
+        """Where the line after the latest record begins, so that reading can go on there."""
         self._longest = longest
         self._records = self._all([Path(path) for path in paths])
 
@@ -51,27 +75,35 @@ class Reader(Iterator[Record | Unread]):
         return next(self._records)
 
     def _all(self, paths: list[Path]) -> Iterator[Record | Unread]:
-        for path in paths:
+        for index in range(self.place.file, len(paths)):
+            path = paths[index]
+            if index != self.place.file:
+                self.place = Place(index)
             with path.open("rb") as raw:
-                start = raw.read(len(_GZIP))
+                start = raw.read(_START)
                 raw.seek(0)
-                if start == _GZIP:
+                if start in _CAPTURES:
+                    why = "it is a capture: hsms-engine record from-pcap makes a recording of it"
+                    yield Unread(path, 1, why)
+                elif start.startswith(_GZIP):
                     with gzip.GzipFile(fileobj=raw) as unpacked:
                         yield from self._file(path, unpacked)
                 else:
                     yield from self._file(path, raw)
 
     def _file(self, path: Path, file: BinaryIO | gzip.GzipFile) -> Iterator[Record | Unread]:
-        number, is_ended = 0, False
+        is_ended = False
         while True:
-            number += 1
+            index, offset, number = self.place
             try:
+                file.seek(offset)
                 line, why = self._line(file)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 yield Unread(path, number, f"the gzip file is cut or spoilt: {error}")
                 break
             if not line:
                 break
+            self.place = Place(index, file.tell(), number + 1)
             if number == 1:
                 line = line.removeprefix(_MARK)
             if why is not None:
@@ -105,9 +137,14 @@ class Reader(Iterator[Record | Unread]):
         return line, f"the line is longer than {self._longest} bytes, and is not read"
 
 
-def read(paths: Iterable[str | os.PathLike[str]], *, longest: int = LONGEST_LINE) -> Reader:
+def read(
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    longest: int = LONGEST_LINE,
+    start: Place = _BEGINNING,
+) -> Reader:
     """The records of these files, in their order: see ``Reader``."""
-    return Reader(paths, longest=longest)
+    return Reader(paths, longest=longest, start=start)
 
 
 def parts_of(path: str | os.PathLike[str]) -> list[Path]:

@@ -166,15 +166,8 @@ class GoneRecord(OfLink):
     kind: ClassVar[str] = "gone"
 
 
-Record: TypeAlias = (
-    HeadRecord
-    | LinkRecord
-    | SettingsRecord
-    | FrameRecord
-    | StepRecord
-    | EventRecord
-    | ErrorRecord
-    | LostRecord
-    | GoneRecord
-    | EndRecord
+RecordOfLink: TypeAlias = (
+    LinkRecord | SettingsRecord | FrameRecord | StepRecord | EventRecord | ErrorRecord | GoneRecord
 )
+
+Record: TypeAlias = HeadRecord | LostRecord | EndRecord | RecordOfLink

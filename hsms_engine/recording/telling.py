@@ -22,6 +22,7 @@ from hsms_engine.recording.records import (
     Json,
     StepRecord,
 )
+from hsms_engine.secs2.encodings import superset_of_ascii
 from hsms_engine.settings import Settings
 from statecharts import Snapshot
 from statecharts.hsms import CHARTS
@@ -98,6 +99,18 @@ def plain_settings(settings: Settings, before: Settings | None = None) -> dict[s
             or before is None
         )
     }
+
+
+def text_encoding_of(settings: Mapping[str, Json]) -> str | None:
+    """The ``text_encoding`` of a link with these settings; None when it is none here."""
+    match settings.get("text_encoding"):
+        case str() as encoding:
+            try:
+                return superset_of_ascii(encoding)
+            except ValueError:
+                return None
+        case _:
+            return None
 
 
 def _plain(value: object) -> Json:
