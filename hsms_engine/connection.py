@@ -32,8 +32,8 @@ from statecharts.hsms import ACTIVE_LINK
 from statecharts.nursery import is_cancellation, open_bare_nursery
 
 if TYPE_CHECKING:
-    from hsms_engine.recorder import RecordTo
-    from hsms_engine.recorder.recorder import Recording
+    from hsms_engine.recorder import BlackBoxIn, RecordTo
+    from hsms_engine.recorder.recording import Recording
     from hsms_engine.server import HsmsServer
 
 # One for all links: each other ``Random`` is 2.5 kB, and a program that forks would repeat it.
@@ -87,6 +87,7 @@ def open_hsms(
     random: Random | None = None,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsConnection]: ...
 @overload
@@ -98,6 +99,7 @@ def open_hsms(
     random: Random | None = None,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsConnection]: ...
 @asynccontextmanager
@@ -107,6 +109,7 @@ async def open_hsms(
     random: Random | None = None,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsConnection]:
     """Connect and select; the block gets the selected connection.
@@ -120,11 +123,13 @@ async def open_hsms(
     out as it is.
 
     ``record`` is a file into which all of it is recorded, or a ``hsms_engine.recorder.Recorder``
-    that several share; when it cannot be written, the link goes on.
+    that several share, or a list of such; when it cannot be written, the link goes on.
+    ``black_box`` is a folder, or a ``hsms_engine.recorder.BlackBox``: what happened last is written
+    there when the link is lost, or its breaker opens.
     """
     expect_trio("open_hsms()")
     driver, _ = make_driver(chosen_settings(given, changes), dial, random, tls, single_use=True)
-    async with running(driver, record):
+    async with running(driver, record, black_box):
         await trio.lowlevel.checkpoint()
         connection = HsmsConnection(driver)
         async with closing(connection):
@@ -208,12 +213,16 @@ async def _connect(driver: Driver) -> None:
         raise engine.last_error
 
 
-def recording(record: RecordTo, of: Driver | HsmsServer) -> Recording:
-    """The recording of a link or a server, for as long as it lives."""
+def recording(
+    record: RecordTo | None, black_box: BlackBoxIn | None, of: Driver | HsmsServer
+) -> Recording | None:
+    """The recording of a link or a server, for as long as it lives; None without one."""
+    if record is None and black_box is None:
+        return None
     # Not every program records.
-    from hsms_engine.recorder.recorder import Recording
+    from hsms_engine.recorder.recording import Recording
 
-    return Recording(record, of)
+    return Recording(record, black_box, of)
 
 
 class running:  # noqa: N801  # it is used like a function
@@ -227,9 +236,14 @@ class running:  # noqa: N801  # it is used like a function
 
     _nursery: trio.Nursery
 
-    def __init__(self, driver: Driver, record: RecordTo | None = None) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        record: RecordTo | None = None,
+        black_box: BlackBoxIn | None = None,
+    ) -> None:
         self._driver = driver
-        self._recording = None if record is None else recording(record, driver)
+        self._recording = recording(record, black_box, driver)
         self._scope = trio.CancelScope(shield=True)
         self._block = open_bare_nursery()
 

@@ -31,7 +31,7 @@ from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
 
 if TYPE_CHECKING:
     from hsms_engine.health import Health
-    from hsms_engine.recorder import RecordTo
+    from hsms_engine.recorder import BlackBoxIn, RecordTo
 
 # What ``HsmsLink.save`` gives, or its JSON.
 Saved = dict[str, object] | str | bytes
@@ -226,6 +226,7 @@ def open_link(
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @overload
@@ -239,6 +240,7 @@ def open_link(
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @asynccontextmanager
@@ -250,6 +252,7 @@ async def open_link(
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsLink]:
     """Open an enabled link: it connects when the block begins, and reconnects until its exit.
@@ -263,7 +266,9 @@ async def open_link(
     nothing, when it is not what ``save`` gives. ``wall_clock`` tells how long ago it was saved.
 
     ``record`` is a file into which all of it is recorded, or a ``hsms_engine.recorder.Recorder``
-    that several share; when it cannot be written, the link goes on.
+    that several share, or a list of such; when it cannot be written, the link goes on.
+    ``black_box`` is a folder, or a ``hsms_engine.recorder.BlackBox``: what happened last is written
+    there when the link is lost, or its breaker opens.
     """
     expect_trio("open_link()")
     settings = chosen_settings(given, changes)
@@ -272,7 +277,7 @@ async def open_link(
         peer = address_text((settings.host, settings.port))
         kept = read(restore, wall_clock(), peer=peer, threshold=settings.breaker_threshold)
     driver, choice = make_driver(settings, dial, random, tls, single_use=False, kept=kept)
-    async with running(driver, record) as nursery:
+    async with running(driver, record, black_box) as nursery:
         await trio.lowlevel.checkpoint()
         link = HsmsLink(driver, nursery, wall_clock, choice)
         async with closing(link):

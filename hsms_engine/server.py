@@ -75,7 +75,7 @@ if TYPE_CHECKING:
     from trio import TaskStatus
 
     from hsms_engine.health import ServerHealth
-    from hsms_engine.recorder import RecordTo
+    from hsms_engine.recorder import BlackBoxIn, RecordTo
 
 Handler = Callable[[HsmsConnection], Awaitable[object]]
 # What the engine gets of a stream, and of its peer.
@@ -697,6 +697,7 @@ async def serve_hsms(
     tls: Tls | None = None,
     wrap: Wrap | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     task_status: TaskStatus[HsmsServer] = ...,
     **changes: Unpack[SettingsChanges],
 ) -> None: ...
@@ -713,6 +714,7 @@ async def serve_hsms(
     tls: Tls | None = None,
     wrap: Wrap | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     task_status: TaskStatus[HsmsServer] = ...,
     **changes: Unpack[SettingsChanges],
 ) -> None: ...
@@ -727,6 +729,7 @@ async def serve_hsms(
     tls: Tls | None = None,
     wrap: Wrap | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     task_status: TaskStatus[HsmsServer] = trio.TASK_STATUS_IGNORED,
     **changes: Unpack[SettingsChanges],
 ) -> None:
@@ -748,7 +751,8 @@ async def serve_hsms(
     ``tls``, a ``ssl.SSLContext`` or ``TlsFiles``, takes the place of the files in the settings.
     ``wrap(stream, peer)`` gives what the engine is to use of a stream, below which TLS is.
     ``record`` is a file into which all connections are recorded, or a ``Recorder`` that several
-    share; when it cannot be written, the server goes on.
+    share, or a list of such; when it cannot be written, the server goes on. ``black_box`` is a
+    folder, or a ``BlackBox``: what happened last on a connection is written there when it is lost.
 
     Warns when a session whose peer has vanished would never be free (``Settings.second_host``), and
     when other machines reach the listener, without TLS and ``allowed_networks``.
@@ -773,8 +777,8 @@ async def serve_hsms(
         )
         has_tls = tls is not None or settings.has_tls
         warn_who_is_let_in(settings, host_of(listening.address), has_tls=has_tls)
-        if record is not None:
-            recorded = recording(record, server)
+        recorded = recording(record, black_box, server)
+        if recorded is not None:
             recorded.begin()
         task_status.started(server)
         await server.serve(handler)

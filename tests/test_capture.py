@@ -130,6 +130,15 @@ def test_a_passive_end_comes_back_as_one() -> None:
     assert [(each.name, each.role) for each in other] == [("10.1.2.3:5001", "active")]
 
 
+@pytest.mark.parametrize(
+    ("port", "wanted"), [(6000, 6000), (0, 5000), (70_000, 5000), (True, 5000), ("6000", 5000)]
+)
+def test_a_passive_end_has_the_port_of_its_settings(port: Json, wanted: int) -> None:
+    begun = replace(link(peer="10.1.2.9", role="passive"), settings={"port": port})
+    found, _ = read(pcap([begun, frame(SELECT[0], 1, sent=False), frame(SELECT[1], 2)]))
+    assert [each.peer for each in found if isinstance(each, LinkRecord)] == [f"192.0.2.1:{wanted}"]
+
+
 def test_each_epoch_is_a_connection_of_its_own() -> None:
     lost = event("Waiting", 5, retry_after=1.0, error={"error": "ConnectionLostError", "text": ""})
     records: list[Record] = [

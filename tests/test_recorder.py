@@ -30,7 +30,7 @@ from hsms_engine import (
     open_link,
     serve_hsms,
 )
-from hsms_engine.recorder import Recorder
+from hsms_engine.recorder import Recorder, endings
 from hsms_engine.recorder import recorder as module
 from hsms_engine.recorder.parts import Parts
 from hsms_engine.recorder.queue import Queue
@@ -613,10 +613,10 @@ def test_a_killed_program_leaves_what_it_has_recorded(tmp_path: Path) -> None:
 
 def test_the_end_of_the_program_closes_all(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "a.jsonl")
-    module._close_all()
+    endings._close_all()
     assert recorder.is_over
     other = Recorder(tmp_path / "a.jsonl")
-    module._leave_all()
+    endings._leave_all()
     assert other.is_over
 
 

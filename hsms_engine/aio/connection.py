@@ -16,7 +16,7 @@ from hsms_engine.driver.tls_files import Tls
 from hsms_engine.settings import Settings, SettingsChanges
 
 if TYPE_CHECKING:
-    from hsms_engine.recorder import RecordTo
+    from hsms_engine.recorder import BlackBoxIn, RecordTo
 
 
 class HsmsConnection(Messaging[connection.HsmsConnection]):
@@ -39,6 +39,7 @@ def open_hsms(
     random: Random | None = None,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsConnection]: ...
 @overload
@@ -49,6 +50,7 @@ def open_hsms(
     random: Random | None = None,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsConnection]: ...
 @asynccontextmanager
@@ -57,6 +59,7 @@ async def open_hsms(
     random: Random | None = None,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsConnection]:
     """Connect and select; ``async with open_hsms(...) as conn`` gets the selected connection.
@@ -64,6 +67,14 @@ async def open_hsms(
     The arguments, errors and the exit of the block are those of ``hsms_engine.open_hsms``.
     """
     thread = thread_for_loop()
-    block = partial(connection.open_hsms, *given, random=random, tls=tls, record=record, **changes)
+    block = partial(
+        connection.open_hsms,
+        *given,
+        random=random,
+        tls=tls,
+        record=record,
+        black_box=black_box,
+        **changes,
+    )
     async with held_open(thread, block) as (_, held):
         yield HsmsConnection(thread, held)

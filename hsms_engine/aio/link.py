@@ -25,7 +25,7 @@ from hsms_engine.logs import name_of
 from hsms_engine.settings import Settings, SettingsChanges
 
 if TYPE_CHECKING:
-    from hsms_engine.recorder import RecordTo
+    from hsms_engine.recorder import BlackBoxIn, RecordTo
 
 
 class HsmsLink(Messaging[link.HsmsLink]):
@@ -125,6 +125,7 @@ def open_link(
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @overload
@@ -137,6 +138,7 @@ def open_link(
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @asynccontextmanager
@@ -147,6 +149,7 @@ async def open_link(
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsLink]:
     """Open an enabled link: ``async with open_link(...) as link``. It reconnects until the exit.
@@ -162,6 +165,7 @@ async def open_link(
         wall_clock=wall_clock,
         tls=tls,
         record=record,
+        black_box=black_box,
         **changes,
     )
     async with held_open(thread, block) as (_, held):

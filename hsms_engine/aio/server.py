@@ -24,7 +24,7 @@ from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.settings import Settings, SettingsChanges
 
 if TYPE_CHECKING:
-    from hsms_engine.recorder import RecordTo
+    from hsms_engine.recorder import BlackBoxIn, RecordTo
 
 Handler = Callable[[HsmsConnection], Awaitable[object]]
 
@@ -78,6 +78,7 @@ def serve_hsms(
     raise_errors: bool = False,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsServer]: ...
 @overload
@@ -90,6 +91,7 @@ def serve_hsms(
     raise_errors: bool = False,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsServer]: ...
 @asynccontextmanager
@@ -101,6 +103,7 @@ async def serve_hsms(
     raise_errors: bool = False,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsServer]:
     """Listen, and serve every peer: ``async with serve_hsms(handler, port=5000) as server``.
@@ -124,6 +127,7 @@ async def serve_hsms(
         raise_errors=raise_errors,
         tls=tls,
         record=record,
+        black_box=black_box,
         **changes,
     )
     async with held_open(thread, lambda: serving(serve)) as (hold, held):

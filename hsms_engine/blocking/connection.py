@@ -16,7 +16,7 @@ from hsms_engine.driver.tls_files import Tls
 from hsms_engine.settings import Settings, SettingsChanges
 
 if TYPE_CHECKING:
-    from hsms_engine.recorder import RecordTo
+    from hsms_engine.recorder import BlackBoxIn, RecordTo
 
 
 class HsmsConnection(Messaging[connection.HsmsConnection]):
@@ -39,6 +39,7 @@ def open_hsms(
     random: Random | None = None,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     timeout: float | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsConnection]: ...
@@ -50,6 +51,7 @@ def open_hsms(
     random: Random | None = None,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     timeout: float | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsConnection]: ...
@@ -58,6 +60,7 @@ def open_hsms(
     random: Random | None = None,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     timeout: float | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsConnection]:
@@ -66,7 +69,15 @@ def open_hsms(
     The arguments, errors and the exit of the block are those of ``hsms_engine.open_hsms``;
     ``timeout`` is how many seconds it may take until it is selected.
     """
-    block = partial(connection.open_hsms, *given, random=random, tls=tls, record=record, **changes)
+    block = partial(
+        connection.open_hsms,
+        *given,
+        random=random,
+        tls=tls,
+        record=record,
+        black_box=black_box,
+        **changes,
+    )
     return Block("open_hsms", block, _make, timeout)
 
 

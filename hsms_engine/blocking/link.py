@@ -27,7 +27,7 @@ from hsms_engine.logs import name_of
 from hsms_engine.settings import Settings, SettingsChanges
 
 if TYPE_CHECKING:
-    from hsms_engine.recorder import RecordTo
+    from hsms_engine.recorder import BlackBoxIn, RecordTo
 
 
 class HsmsLink(Messaging[link.HsmsLink]):
@@ -120,6 +120,7 @@ def open_link(
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsLink]: ...
 @overload
@@ -132,6 +133,7 @@ def open_link(
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsLink]: ...
 def open_link(
@@ -141,6 +143,7 @@ def open_link(
     wall_clock: Callable[[], float] = time,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsLink]:
     """Open an enabled link: ``with open_link(...) as link``. It reconnects until the block ends.
@@ -155,6 +158,7 @@ def open_link(
         wall_clock=wall_clock,
         tls=tls,
         record=record,
+        black_box=black_box,
         **changes,
     )
     return Block("open_link", block, _make, None)

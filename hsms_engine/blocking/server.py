@@ -28,7 +28,7 @@ from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
 
 if TYPE_CHECKING:
-    from hsms_engine.recorder import RecordTo
+    from hsms_engine.recorder import BlackBoxIn, RecordTo
 
 Handler = Callable[[HsmsConnection], object]
 
@@ -105,6 +105,7 @@ def serve_hsms(
     raise_errors: bool = False,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     threads: int | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsServer]: ...
@@ -118,6 +119,7 @@ def serve_hsms(
     raise_errors: bool = False,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     threads: int | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsServer]: ...
@@ -129,6 +131,7 @@ def serve_hsms(
     raise_errors: bool = False,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     threads: int | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsServer]:
@@ -162,6 +165,7 @@ def serve_hsms(
         raise_errors=raise_errors,
         tls=tls,
         record=record,
+        black_box=black_box,
         handler_room=lambda: int(limiter.available_tokens),
     )
 

@@ -34,6 +34,8 @@ _OVER: Final = frozenset({"Waiting", "Idle", "Closed", "PeerEnded"})
 @dataclass(slots=True)
 class _Link:
     peer: str = ""
+    # Our end, as far as its settings say.
+    local: str = ""
     is_active: bool = True
     epoch: int = 0
     connection: ReplayedConnection | None = None
@@ -43,7 +45,8 @@ class PcapWriter:
     """Makes packets of records, one after the other. ``PCAP_HEADER`` goes before the first one.
 
     ``link`` is the name, the peer or the number of the only link that is wanted. ``names`` are
-    those of the links that have come, and ``frames`` counts the frames that were written.
+    those of the links that have come, if one is wanted, and ``frames`` counts the frames that were
+    written.
     """
 
     def __init__(self, link: str | None = None) -> None:
@@ -92,13 +95,19 @@ class PcapWriter:
         return link is not None and (link.connection is None or link.epoch != record.epoch)
 
     def _begin(self, record: LinkRecord) -> None:
-        self.names.add(record.name or record.peer)
+        if self._wanted is not None:
+            self.names.add(record.name or record.peer)
         if self._wanted not in (None, record.name, record.peer, str(record.link)):
             self._unwanted.add(record.link)
             return
         # It comes again at the beginning of each file, while the connection goes on.
         link = self._links.setdefault(record.link, _Link())
         link.peer, link.is_active = record.peer, record.role == "active"
+        match record.settings.get("port"):
+            case int() as port if not link.is_active and port:
+                link.local = f":{port}"
+            case _:
+                pass
 
     def _frame(self, record: FrameRecord) -> Iterator[bytes]:
         link = self._links.setdefault(record.link, _Link())
@@ -127,7 +136,7 @@ class PcapWriter:
             return
         yield from self._close(link, wall, is_reset=False)
         start = self._places.connections * _STEP
-        ends = self._places.ends(local, remote or link.peer, is_active=link.is_active)
+        ends = self._places.ends(local or link.local, remote or link.peer, is_active=link.is_active)
         link.epoch = epoch
         link.connection = ReplayedConnection(*ends, is_active=link.is_active, start=start)
         yield link.connection.open(_nanoseconds(wall))

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from trio import TaskStatus
 
     from hsms_engine.fake.chart import AnyChart, Bindings, LiveChart, ToolChart
-    from hsms_engine.recorder import RecordTo
+    from hsms_engine.recorder import BlackBoxIn, RecordTo
 
 Report = Callable[[str, Mapping[str, object]], None]
 
@@ -100,9 +100,10 @@ class FakeEquipment:
         clock: Clock | None,
         listen: Listen,
         record: RecordTo | None,
+        black_box: BlackBoxIn | None,
     ) -> None:
         self._tls = tls
-        self._record = record
+        self._record, self._black_box = record, black_box
         self._listen = listen
         self._nursery = nursery
         self.settings = settings
@@ -523,6 +524,7 @@ class FakeEquipment:
             raise_errors=True,
             tls=self._tls,
             record=self._record,
+            black_box=self._black_box,
             wrap=self._wrap,
         )
         try:
@@ -633,6 +635,7 @@ async def serve_fake(
     report: Report | None = None,
     tls: Tls | None = None,
     record: RecordTo | None = None,
+    black_box: BlackBoxIn | None = None,
     task_status: TaskStatus[FakeEquipment] = trio.TASK_STATUS_IGNORED,
     **changes: Unpack[SettingsChanges],
 ) -> None:
@@ -655,8 +658,8 @@ async def serve_fake(
     ``alarms`` and ``events`` are the seconds between two S5F1 and two S6F11, of the first alarm and
     the first event of the tool. ``clock`` gives the time of the tool; without it, it begins in the
     year 2000 and goes as trio's clock, so that runs can be compared. ``report`` gets the name and
-    details of everything that happens. ``tls`` and ``record`` are as for ``serve_hsms``;
-    ``listen(host, port)`` takes the place of TCP, as that of a machine in memory
+    details of everything that happens. ``tls``, ``record`` and ``black_box`` are as for
+    ``serve_hsms``; ``listen(host, port)`` takes the place of TCP, as that of a machine in memory
     (``hsms_engine.virtual``).
 
     Raises ``BehaviourError``, ``SettingsError``, ``TomlError`` with all that is wrong with a file,
@@ -688,6 +691,7 @@ async def serve_fake(
             clock,
             listen,
             record,
+            black_box,
         )
         try:
             for each in equipment.tools.values():

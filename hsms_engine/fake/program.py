@@ -26,7 +26,7 @@ from hsms_engine.toml_file import TomlError
 from statecharts.nursery import open_bare_nursery
 
 if TYPE_CHECKING:
-    from hsms_engine.recorder import Recorder
+    from hsms_engine.recorder import RecordTo
 
 # How often a file is looked at, in seconds.
 _LOOKS: Final = 1.0
@@ -63,7 +63,7 @@ async def run_fake(
     equipments: dict[int, FakeEquipment] | None = None,
     reload: bool = False,
     clock: Clock | None = None,
-    record: Recorder | None = None,
+    record: RecordTo | None = None,
     report: Report,
 ) -> int:
     """Be the tools of a file until ``process`` is stopped, then separate and report ``"stopped"``.

@@ -3,7 +3,7 @@
 Invariants:
 
 * A file is made for its owner only, from its first moment on, and never written over.
-* What is deleted or renamed begins as a recording does. Anything else is left as it is.
+* What is deleted or renamed begins as those files do. Anything else is left as it is.
 * There are never more than ``most`` files of one path, and none is longer than ``size`` bytes, but
   for one whose first frame is.
 """
@@ -18,7 +18,6 @@ from typing import Final
 
 from hsms_engine.recording import parts_of
 
-_BEGINNING: Final = b'{"kind":"recording"'
 _FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 _OWNER_ONLY: Final = 0o600
 
@@ -28,10 +27,14 @@ class NotOursError(Exception):
 
 
 class Parts:
-    """The files of one path. Only the thread of the recorder uses it. All may raise ``OSError``."""
+    """The files of one path. Only the thread of the recorder uses it. All may raise ``OSError``.
 
-    def __init__(self, path: Path, size: int, most: int) -> None:
+    ``mark`` is how those that are deleted or renamed begin. For one file, its path is enough.
+    """
+
+    def __init__(self, path: Path, size: int = 0, most: int = 1, mark: bytes = b"") -> None:
         self.path = path
+        self._mark = mark
         self.written = 0
         """Bytes in the file that is open."""
         self._most = most
@@ -46,6 +49,10 @@ class Parts:
     def begin(self) -> None:
         """Make the next file. Raises ``NotOursError`` when something else has its name."""
         self._put_away()
+        self.make()
+
+    def make(self) -> None:
+        """Make the file. Raises ``FileExistsError`` when something has its name."""
         self._file = os.open(self.path, _FLAGS, _OWNER_ONLY)
         self.written = 0
 
@@ -91,25 +98,23 @@ class Parts:
         *numbered, last = [*parts_of(self.path), self.path]
         if numbered and numbered[-1] == self.path:
             numbered.pop()
-            _expect_recording(last)
+            self._expect_ours(last)
             newest = int(numbered[-1].suffix[1:]) if numbered else 0
             name = self.path.with_name(f"{self.path.name}.{newest + 1}")
             self.path.rename(name)
             numbered.append(name)
-        ours = [each for each in numbered if _is_recording(each)]
+        ours = [each for each in numbered if self._is_ours(each)]
         for each in ours[: max(len(ours) - self._most + 1, 0)]:
             each.unlink()
 
+    def _expect_ours(self, path: Path) -> None:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise NotOursError("it is no regular file")
+        if path.stat().st_size and not self._is_ours(path):
+            raise NotOursError("it is there and is no recording; it is left as it is")
 
-def _expect_recording(path: Path) -> None:
-    if not stat.S_ISREG(path.lstat().st_mode):
-        raise NotOursError("it is no regular file")
-    if path.stat().st_size and not _is_recording(path):
-        raise NotOursError("it is there and is no recording; it is left as it is")
-
-
-def _is_recording(path: Path) -> bool:
-    if not stat.S_ISREG(path.lstat().st_mode):
-        return False
-    with path.open("rb") as file:
-        return file.read(len(_BEGINNING)) == _BEGINNING
+    def _is_ours(self, path: Path) -> bool:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            return False
+        with path.open("rb") as file:
+            return file.read(len(self._mark)) == self._mark

@@ -7,33 +7,34 @@
 
 from __future__ import annotations
 
-import atexit
 import errno
 import logging
 import os
-import sys
 import threading
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from secrets import token_hex
 from time import time
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 import trio
 
 from hsms_engine.driver.driver import Driver
 from hsms_engine.logs import LINK, say
-from hsms_engine.protocol.engine import Engine
+from hsms_engine.recorder.endings import PATIENCE, end_with_program
+from hsms_engine.recorder.forms import Form, LinesForm, PcapForm
+from hsms_engine.recorder.observed import (
+    Follower,
+    Observable,
+    expect_from,
+    observe,
+    whole_path,
+)
 from hsms_engine.recorder.parts import NotOursError, Parts
 from hsms_engine.recorder.queue import Batch, Queue
 from hsms_engine.recorder.tap import Mask, Tap
 from hsms_engine.recording import EndRecord, LostRecord, head, line_of
-from hsms_engine.server import HsmsServer
-
-Source = Engine | HsmsServer
 
 # Seconds between two batches: so long at most what a killed program has not written yet.
 _PAUSE: Final = 0.1
@@ -41,18 +42,7 @@ _PAUSE: Final = 0.1
 _PIECE: Final = 131_072
 # Lines that are joined at once: so the event loop soon has its turn again.
 _LINES: Final = 256
-# How long the end of a program, or of a block, waits for the disk.
-_PATIENCE: Final = 5.0
 _NO_ROOM: Final = frozenset({errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)})
-_LIVE: weakref.WeakSet[Recorder] = weakref.WeakSet()
-
-
-class Observable(Protocol):
-    """A link, a connection or a server, of any door."""
-
-    @property
-    def _source(self) -> Source: ...
-    def _observe(self, attach: Callable[[Driver], None]) -> None: ...
 
 
 class Recorder:
@@ -63,12 +53,14 @@ class Recorder:
     readable by their owner only. What waits for the disk is bounded by ``queue_size`` records and
     ``queue_bytes`` bytes; the oldest is dropped, which the file tells (``lost``).
 
+    With ``pcap`` the files are captures, for Wireshark, as ``docs/capture.md`` has it.
+
     ``mask(message)`` gives what is recorded as the body of a data message, or None for no body. It
     is called in the event loop. When it raises, the body is left out.
 
-    Raises ``ValueError`` for a bound that is none. Nothing else raises: when the file cannot be
-    made or written, or is deleted, ``hsms_engine.link`` has a warning and the recording is over.
-    Links go on.
+    Raises ``ValueError`` for a bound that is none, and for a name that no file can have. Nothing
+    else raises: when the file cannot be made or written, or is deleted, ``hsms_engine.link`` has a
+    warning and the recording is over. Links go on.
     """
 
     def __init__(
@@ -81,6 +73,7 @@ class Recorder:
         queue_size: int = 100_000,
         queue_bytes: int = 33_554_432,
         mask: Mask | None = None,
+        pcap: bool = False,
     ) -> None:
         for name, value, least in (
             ("part_bytes", part_bytes, 65_536),
@@ -89,14 +82,12 @@ class Recorder:
             ("queue_size", queue_size, 1),
             ("queue_bytes", queue_bytes, 1),
         ):
-            # Not every caller uses a type checker. NaN is not less than anything.
-            given: object = value
-            if type(given) not in (int, float) or not value >= least:
-                raise ValueError(f"{name}={value!r} is no number from {least} on")
-        self._path = Path(path).absolute()
+            expect_from(least, value, name)
+        self._path = whole_path(path)
         self._part_seconds = part_seconds
         self._mask = mask
-        self._parts = Parts(self._path, part_bytes, parts)
+        self._form: Form = PcapForm(str(self._path)) if pcap else LinesForm()
+        self._parts = Parts(self._path, part_bytes, parts, self._form.mark)
         self._queue = Queue(queue_size, queue_bytes)
         self._id = token_hex(8)
         self._part = 0
@@ -111,7 +102,7 @@ class Recorder:
         self._changing = threading.Lock()
         self._thread: threading.Thread | None = None
         self._is_closing = threading.Event()
-        _LIVE.add(self)
+        end_with_program(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._path}>"
@@ -133,18 +124,9 @@ class Recorder:
         other doors it may be called in any thread. Raises ``TypeError`` for anything else. Does
         nothing when the recording is over.
         """
-        # Not every caller uses a type checker.
-        source: object = getattr(observable, "_source", None)
-        match source:
-            case Engine():
-                observable._observe(self.attach)
-            case HsmsServer():
-                name = source.settings.name or source.address
-                observable._observe(partial(self.attach, server=name))
-            case _:
-                raise TypeError(f"{observable!r} is no link, connection or server")
+        observe(observable, self.attach)
 
-    def attach(self, driver: Driver, server: str | None = None) -> None:
+    def attach(self, driver: Driver, /, server: str | None = None) -> None:
         """Record what runs a link, in its event loop. ``server`` has accepted it."""
         if self.is_over or driver.engine.is_closed:
             return
@@ -174,7 +156,7 @@ class Recorder:
         with self._changing:
             thread = self._thread
         if thread is not None:
-            thread.join(_PATIENCE)
+            thread.join(PATIENCE)
 
     def _forget(self, link: int) -> None:
         with self._changing:
@@ -250,8 +232,10 @@ class Recorder:
 
     def _write(self, *pieces: str) -> None:
         """Write one line, or several, that ``pieces`` make."""
-        for piece in pieces:
-            self._parts.write(piece.encode("ascii"))
+        for data in self._form.data(pieces):
+            self._parts.write(data)
+            if self._form.is_whole:
+                self._whole = self._parts.written
         self._whole = self._parts.written
 
     def _make_room(self, size: int) -> None:
@@ -264,7 +248,8 @@ class Recorder:
 
     def _begin_part(self) -> None:
         self._parts.begin()
-        self._whole = 0
+        self._parts.write(self._form.start)
+        self._whole = self._parts.written
         self._part += 1
         self._part_began = time()
         self._write(line_of(head(self._clock(), time(), self._id, self._part)))
@@ -299,51 +284,8 @@ class Recorder:
         say(LINK, logging.WARNING, text, str(self._path), why)
 
 
-def _close_all() -> None:
-    """The program ends: write what waits."""
-    for recorder in list(_LIVE):
-        recorder.close()
-
-
-def _leave_all() -> None:
-    for recorder in list(_LIVE):
-        recorder.leave()
-
-
-atexit.register(_close_all)
-if sys.platform == "win32":
-    pass  # It has no forks.
-else:
-    os.register_at_fork(after_in_child=_leave_all)
-
-RecordTo: TypeAlias = str | os.PathLike[str] | Recorder
+OneRecord: TypeAlias = str | os.PathLike[str] | Follower
 """A file for one link or server, or what several share."""
 
-
-class Recording:
-    """What ``record=`` asks for. A recorder that is made here ends with it, one that is shared goes
-    on."""
-
-    __slots__ = ("_of", "_own", "_recorder")
-
-    def __init__(self, record: RecordTo, of: Driver | HsmsServer) -> None:
-        match record:
-            case Recorder():
-                self._recorder, self._own = record, False
-            case _:
-                self._recorder, self._own = Recorder(record), True
-        self._of = of
-
-    def begin(self) -> None:
-        """Record from now on, in the event loop of what is recorded."""
-        match self._of:
-            case Driver():
-                self._recorder.attach(self._of)
-            case _:
-                self._recorder.add(self._of)
-
-    async def end(self) -> None:
-        """Wait until all is written, for a while. It is not cancelled."""
-        if self._own:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._recorder.close)
+RecordTo: TypeAlias = OneRecord | Sequence[OneRecord]
+"""What ``record=`` takes: one of these, or several."""

@@ -62,7 +62,7 @@ class Sink(Protocol):
         """Take a line, or what makes one, of about ``size`` bytes. It waits for nothing."""
 
 
-class _Now(NamedTuple):
+class Now(NamedTuple):
     """What a link is after its latest step. Replaced as a whole, because the thread reads it."""
 
     at: float
@@ -89,6 +89,7 @@ class Tap:
         "_server",
         "_settings",
         "_sink",
+        "_wall",
     )
 
     def __init__(
@@ -99,11 +100,13 @@ class Tap:
         *,
         mask: Mask | None = None,
         server: str | None = None,
-        gone: Callable[[int], None],
+        gone: Callable[[int], object] = lambda _: None,
+        wall: Callable[[], float] = time,
     ) -> None:
         """To be called in the event loop of ``driver``.
 
-        ``gone(link)`` is called when the link is closed and all that it told is written.
+        ``gone(link)`` is called when the link is closed and all that it told is written. ``wall``
+        gives the seconds since 1970.
         """
         self._driver = driver
         self._link = link
@@ -113,12 +116,13 @@ class Tap:
         self._clock = trio.lowlevel.current_clock().current_time
         self._server = server
         self._gone = gone
+        self._wall = wall
         self._settings = driver.engine.settings
         self._now = self._look(self._clock())
 
     def attach(self) -> None:
         """Begin."""
-        self._sink.put(partial(_link_lines, self._now, self._link, self._server), _STEP_LINE)
+        self._sink.put(partial(link_lines, self._now, self._link, self._server), _STEP_LINE)
         self._driver.recorders.append(self.stepped)
         self._driver.followers.append(self.happened)
         self._driver.failures += (self.failed,)
@@ -127,7 +131,12 @@ class Tap:
 
     def lines(self) -> Iterator[str]:
         """The record of the link as it is now, in any thread."""
-        return _link_lines(self._now, self._link, self._server)
+        return link_lines(self._now, self._link, self._server)
+
+    @property
+    def now(self) -> Now:
+        """What the link is after its latest step, in any thread."""
+        return self._now
 
     @property
     def is_ended(self) -> bool:
@@ -153,7 +162,7 @@ class Tap:
         line = partial(
             frame_line,
             traffic.at,
-            time(),
+            self._wall(),
             self._link,
             traffic.epoch,
             traffic.sent,
@@ -190,7 +199,7 @@ class Tap:
         """The link has told an event."""
         if self._is_ended or self._sink.is_over:
             return
-        self._put(event_record(event, time(), self._link))
+        self._put(event_record(event, self._wall(), self._link))
         match event:
             case Closed(error=DefectError()):
                 # No step follows, because the charts have failed.
@@ -201,21 +210,23 @@ class Tap:
     def failed(self, error: TransactionError) -> None:
         """A request has failed, and its connection stays."""
         epoch, name = self._driver.engine.epochs, type(error).__name__
-        self._put(ErrorRecord(self._clock(), time(), self._link, epoch, name, str(error)))
+        self._put(ErrorRecord(self._clock(), self._wall(), self._link, epoch, name, str(error)))
 
     # Inside
 
-    def _look(self, at: float) -> _Now:
+    def _look(self, at: float) -> Now:
         engine = self._driver.engine
         timers = {} if engine.is_closed else engine.timers()
-        return _Now(at, time(), engine.epochs, engine.peer, engine.settings, engine.states, timers)
+        return Now(
+            at, self._wall(), engine.epochs, engine.peer, engine.settings, engine.states, timers
+        )
 
     def _put(self, record: Record) -> None:
         line = line_of(record)
         self._sink.put(line, len(line))
 
     def _end(self, at: float) -> None:
-        gone = GoneRecord(at, time(), self._link, self._driver.engine.epochs)
+        gone = GoneRecord(at, self._wall(), self._link, self._driver.engine.epochs)
         self._sink.put(partial(self._last_lines, gone), _FRAME_LINE)
         self._detach()
 
@@ -260,7 +271,8 @@ def _step_lines(step: Step, wall: float, link: int, timers: dict[str, float]) ->
     yield line_of(step_record(step, wall, link, timers))
 
 
-def _link_lines(now: _Now, link: int, server: str | None) -> Iterator[str]:
+def link_lines(now: Now, link: int, server: str | None) -> Iterator[str]:
+    """The record of a link as it was then."""
     yield line_of(
         LinkRecord(
             now.at,
