@@ -10,6 +10,7 @@ import os
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from tests.simulation.monitors import Monitors
 from tests.simulation.plan import Action, Plan, Theme, make_plan, parse_plan, plan_text
 from tests.simulation.run import run_plan
 from tests.simulation.shrink import shrink
+from tests.support.recordings_read import recording_of
 
 ROOT = Path(__file__).parent.parent
 SEEDS = 200
@@ -189,19 +191,24 @@ def test_a_small_fault_is_found_within_few_seeds(
     assert any(run_plan(make_plan(seed, theme), monitors).fault for seed in range(20))
 
 
-def test_a_plan_that_fails_is_made_small_and_drawn(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_plan_that_fails_is_made_small_and_recorded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(Transport, "reset", _no_reset)
     monitors = Monitors()
     plan = next(
         plan for plan in map(make_plan, range(40)) if "not told" in run_plan(plan, monitors).fault
     )
-    report = explain(plan, picture=True)
+    report = explain(plan)
     assert len(report.plan.actions) <= 3
     printed = capsys.readouterr().out
     assert f"-m tests.simulation {plan.seed}" in printed
-    assert "```mermaid" in printed
+    for told, recorded in (("recording, whole: ", plan), ("recording, smallest: ", report.plan)):
+        (line,) = [line for line in printed.splitlines() if line.startswith(told)]
+        kept = Path(line.removeprefix(told))
+        assert kept.is_relative_to(tmp_path)
+        assert kept.read_text("ascii") == recording_of(recorded)
     (again,) = [line for line in printed.splitlines() if line.startswith("the smallest again: ")]
     # What is printed is that plan, and it fails as it did.
     arguments = shlex.split(again.partition(" -m tests.simulation ")[2])

@@ -150,6 +150,11 @@ class Pair(Generic[End, Mail]):
         left = self._left.number(self._left.rules.initial) << (SHARED + HALF)
         return (left | self._right.number(self._right.rules.initial) << SHARED,)
 
+    @property
+    def rules(self) -> tuple[Rules[End, Mail], Rules[End, Mail]]:
+        """Those of both ends."""
+        return self._left.rules, self._right.rules
+
     def view(self, state: int) -> Both[End]:
         """The state as properties read it."""
         return Both(self._left.end(state), self._right.end(state), state & SHARED_MASK)

@@ -1,10 +1,11 @@
 """`make prove`: searches, properties, obligations, mutants, oracles and tours in one table.
 
-Run `python -m tests.proof [--all] [--seed N]` in the root folder. It tries a sample of the mutants,
-and random settings with clocks, both chosen by the seed; `--all` tries every mutant and many more
-settings, and adds the largest search of two ends. It exits with status 1 when anything does not
-hold, and with 2 when nothing fails and an oracle could not be asked: the last line names it. Where
-`CI` is "true", that is a failure too.
+Run `python -m tests.proof [--all] [--seed N] [--record FOLDER]` in the root folder. It tries a
+sample of the mutants, and random settings with clocks, both chosen by the seed; `--all` tries every
+mutant and many more settings, and adds the largest search of two ends. `--record` writes each
+counterexample of a search without clocks as a recording. It exits with status 1 when anything does
+not hold, and with 2 when nothing fails and an oracle could not be asked: the last line names it.
+Where `CI` is "true", that is a failure too.
 """
 
 from __future__ import annotations
@@ -14,19 +15,22 @@ import gc
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 import trio
 
 from statecharts import Machine
-from statecharts.explore import Checker, Graph, Outcome, alone
-from statecharts.explore.alone import WorldState
-from statecharts.explore.obligations import Examiner
+from statecharts.explore import BrokenModelError, Checker, Graph, Outcome, Verdict, alone
+from statecharts.explore.alone import Alone, Here, WorldState
+from statecharts.explore.moves import ImpossibleMoveError
+from statecharts.explore.obligations import Breach, Examiner
 from statecharts.hsms import ACTIVE_LINK, BREAKER, CHARTS, LINKTEST, PASSIVE_LINK
 from statecharts.testgen import coverage, tours
 from tests.support.driven import memory_pairs, tcp_pairs
@@ -38,6 +42,7 @@ from .model import two_ends
 from .mutation import Court, all_mutants, sample
 from .oracles.agreement import spin_agreement, xstate_agreement
 from .oracles.programs import Agreement, OracleError
+from .recording import Found, Searched, write
 from .searches import (
     CHARTS_ALONE,
     ENDS,
@@ -84,22 +89,25 @@ class Row:
         return f"{self.name:<28}{numbers}  {self.held:<64}{self.seconds:>7.1f}"
 
 
-def prove_alone(number: int) -> Row:
-    """One link or chart in arbitrary surroundings."""
+def prove_alone(number: int, folder: Path | None) -> Row:
+    """One link or chart in arbitrary surroundings. Counterexamples are recorded in the folder."""
     if number < len(LINKS):
-        return _alone(LINKS[number])
-    return _alone(CHARTS_ALONE[number - len(LINKS)])
+        return _alone(LINKS[number], folder)
+    return _alone(CHARTS_ALONE[number - len(LINKS)], folder)
 
 
-def _alone(search: AloneSearch[WorldState]) -> Row:
+def _alone(search: AloneSearch[WorldState], folder: Path | None) -> Row:
     began = perf_counter()
     model = search.configured(machine)
-    graph = Graph(model)
+    try:
+        graph = Graph(model)
+    except BrokenModelError as error:
+        return _broken(search.name, error, model, folder, began)
     verdicts = Checker(graph).check(search.properties)
     # The obligations are written for the first parameters.
     snapshots = (here.snapshot for here in graph.states if here.setting == 0)
     breaches = tuple(Examiner(model.router).breaches(snapshots, search.duties))
-    failed = [str(each) for each in verdicts if each.outcome is not Outcome.HELD]
+    failed = _failed(search.name, verdicts, model, folder)
     broken = {each.obligation.clause for each in breaches}
     kept = len({duty.clause for duty in search.duties} - broken)
     found = graph.statistics()
@@ -110,8 +118,66 @@ def _alone(search: AloneSearch[WorldState]) -> Row:
         str(found.diameter),
         f"{len(verdicts) - len(failed)} properties hold, {kept} obligations fulfilled",
         perf_counter() - began,
-        (*failed, *(str(each) for each in breaches)),
+        (*failed, *_unfulfilled(search.name, breaches, graph, model, folder)),
     )
+
+
+def _failed(
+    search: str, verdicts: Sequence[Verdict], model: Searched[WorldState], folder: Path | None
+) -> list[str]:
+    """The claims that do not hold, each with the file of its counterexample."""
+    failed = []
+    for each in verdicts:
+        if each.outcome is not Outcome.HELD:
+            kept = ""
+            if folder is not None and each.trace is not None:
+                found = Found(search, each.name, each.says, each.trace)
+                kept = f"\n  recorded: {write(found, model, folder)}"
+            failed.append(f"{each}{kept}")
+    return failed
+
+
+def _unfulfilled(
+    search: str,
+    breaches: Sequence[Breach],
+    graph: Graph[Here[WorldState], Here[WorldState]],
+    model: Alone[WorldState],
+    folder: Path | None,
+) -> Iterator[str]:
+    """The broken obligations; the first of each clause with the file of a way to it."""
+    recorded: set[str] = set()
+    for each in breaches:
+        clause, kept = each.obligation.clause, ""
+        if folder is not None and each.event and clause not in recorded:
+            recorded.add(clause)
+            number, state = next(
+                (number, here)
+                for number, here in enumerate(graph.states)
+                if here.setting == 0 and here.snapshot == each.snapshot
+            )
+            trace = graph.trace(number)
+            # An event that the charts refuse is only in what is said.
+            with suppress(ImpossibleMoveError):
+                move, after = model.step(state, each.event)
+                trace = trace.then(model.moves[move], model.describe(after))
+            found = Found(search, clause, str(each), trace)
+            kept = f"\n  recorded: {write(found, model, folder)}"
+        yield f"{each}{kept}"
+
+
+def _broken(
+    search: str,
+    error: BrokenModelError,
+    model: Searched[WorldState],
+    folder: Path | None,
+    began: float,
+) -> Row:
+    """A search that has ended at a move that cannot be made."""
+    kept = ""
+    if folder is not None:
+        found = Found(search, "impossible move", str(error.error), error.trace)
+        kept = f"\n  recorded: {write(found, model, folder)}"
+    return Row(search, seconds=perf_counter() - began, faults=(f"{error}{kept}",))
 
 
 def prove_settings() -> Row:
@@ -126,15 +192,19 @@ def prove_settings() -> Row:
     )
 
 
-def prove_ends(number: int) -> Row:
-    """Two ends under one scenario."""
+def prove_ends(number: int, folder: Path | None) -> Row:
+    """Two ends under one scenario. Counterexamples are recorded in the folder."""
     gc.disable()
     began = perf_counter()
     search = ENDS[number]
-    graph = Graph(search.model(machine))
+    model = search.model(machine)
+    try:
+        graph = Graph(model)
+    except BrokenModelError as error:
+        return _broken(search.name, error, model, folder, began)
     searched = perf_counter() - began
     verdicts = Checker(graph).check(search.properties)
-    failed = [str(each) for each in verdicts if each.outcome is not Outcome.HELD]
+    failed = _failed(search.name, verdicts, model, folder)
     found = graph.statistics()
     return Row(
         search.name,
@@ -327,13 +397,16 @@ def _job(work: Callable[..., Row], *arguments: object, weight: int = 1) -> Job[R
     return Job((partial(work, *arguments),), _only, weight)
 
 
-def jobs(whole: bool, seed: int) -> tuple[Job[Any], ...]:
-    """All that is proved, in the order of the table. ``whole``: without sampling."""
+def jobs(whole: bool, seed: int, folder: Path | None = None) -> tuple[Job[Any], ...]:
+    """All that is proved, in the order of the table. ``whole``: without sampling.
+
+    ``folder``: where counterexamples are recorded.
+    """
     size, vectors = (None, ALL_VECTORS) if whole else (SAMPLE, VECTORS)
     return (
-        *(_job(prove_alone, number) for number in range(len(LINKS) + len(CHARTS_ALONE))),
+        *(_job(prove_alone, number, folder) for number in range(len(LINKS) + len(CHARTS_ALONE))),
         _job(prove_settings),
-        *(_job(prove_ends, number, weight=2 + number) for number in range(len(ENDS))),
+        *(_job(prove_ends, number, folder, weight=2 + number) for number in range(len(ENDS))),
         *((_job(prove_scale, weight=100),) if whole else ()),
         _job(prove_defaults, weight=20),
         Job(
@@ -384,14 +457,20 @@ def prove(work: Sequence[Job[Any]]) -> int:
     return status
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Read the arguments and prove. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.proof")
     whole = f"every mutant, {ALL_VECTORS:,} settings, not {VECTORS}, and the largest search"
     parser.add_argument("--all", action="store_true", help=whole)
     parser.add_argument("--seed", type=int, default=0, help="chooses the mutants and the settings")
-    given = parser.parse_args()
-    return prove(jobs(given.all, given.seed))
+    parser.add_argument("--record", type=Path, metavar="FOLDER", help="record counterexamples")
+    given = parser.parse_args(arguments)
+    if given.record is not None:
+        try:
+            given.record.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            parser.error(f"--record: {error}")
+    return prove(jobs(given.all, given.seed, given.record))
 
 
 if __name__ == "__main__":

@@ -278,7 +278,7 @@ class Side:
 
     def _happenings(self, end: End, cut: int, actor: str) -> Iterator[Offer[End, Mail]]:
         """What happens to one connection without a call: frames, timers, reports."""
-        snapshot, world, inbox = self._link(end, actor)
+        snapshot, world, inbox = self.link(end, actor)
         router = self.routers[end.setting]
         if inbox and not cut:
             head = inbox[0]
@@ -314,7 +314,7 @@ class Side:
         """Whether the other connection of this end has the one session that there is."""
         if end.ghost is None:
             return False
-        return not self._link(end, actor).world.gate and self._link(end, _other(actor)).world.gate
+        return not self.link(end, actor).world.gate and self.link(end, _other(actor)).world.gate
 
     def _crash(self, end: End) -> Iterator[Offer[End, Mail]]:
         """The machine stops and starts anew. Nobody is told; frames on the way may be lost."""
@@ -352,7 +352,7 @@ class Side:
         waiting = _aged(inbox, _LINKTEST_REQ) if _LINKTEST_REQ in items else inbox
         return self._accepted(end._replace(inbox=waiting + items))
 
-    def _link(self, end: End, actor: str) -> Link:
+    def link(self, end: End, actor: str) -> Link:
         """The connection of an end that is called so."""
         if actor == self.name:
             return Link(end.snapshot, end.world, end.inbox)
@@ -376,30 +376,22 @@ class Side:
 
     def _step(self, end: End, cut: int, move: Move) -> Iterator[Offer[End, Mail]]:
         """The event of the move. When it asks for a session that is taken, the holder is told."""
-        for each in self._reactions(end, end.setting, move, self._steps):
+        for each in self._reactions(end, end.setting, move, self.steps):
             changed = self._with(end, move.actor, each.link)
             if ContestSession() not in each.effects:
                 yield from self._send(end, cut, move, changed, each)
                 continue
             told = Move(_other(move.actor), "session_wanted", Kind.REPORT)
-            for asked in self._reactions(changed, end.setting, told, self._steps):
+            for asked in self._reactions(changed, end.setting, told, self.steps):
                 both = self._with(changed, told.actor, asked.link)
                 whole = each._replace(taken=each.taken + asked.taken, sent=each.sent + asked.sent)
                 yield from self._send(end, cut, move, both, whole)
 
     def _configure(self, end: End, cut: int) -> Iterator[Offer[End, Mail]]:
         """The user changes thresholds: the linktest's in all connections, or the breaker's."""
-
-        def adopt(setting: int, snapshot: SystemSnapshot, _: str) -> list[SystemStep]:
-            return [self.routers[setting].adopt(snapshot)]
-
-        def lower(setting: int, snapshot: SystemSnapshot, _: str) -> list[SystemStep]:
-            failed = _counted(self.routers[setting], snapshot, 1)
-            return [self._forget(setting, self.lowered[setting].adopt(failed))]
-
         if self.lowered and "breaker_closed" in end.snapshot:
             move = Move(self.name, ADOPTED, Kind.USER, (), (), "threshold 1")
-            for each in self._reactions(end, end.setting, move, lower):
+            for each in self._reactions(end, end.setting, move, self.lowers):
                 yield from self._send(end, cut, move, self._with(end, self.name, each.link), each)
         for setting, threshold in enumerate(self.scenario.configures):
             if setting == end.setting:
@@ -409,13 +401,22 @@ class Side:
             ghosts: list[Link | None] = [None]
             if end.ghost is not None:
                 told = Move(GHOST, ADOPTED, Kind.USER)
-                ghosts = [each.link for each in self._reactions(end, setting, told, adopt)]
-            for each, ghost in product(self._reactions(end, setting, move, adopt), ghosts):
+                ghosts = [each.link for each in self._reactions(end, setting, told, self.adopts)]
+            for each, ghost in product(self._reactions(end, setting, move, self.adopts), ghosts):
                 gone = ghost is None or "closed" in ghost.snapshot
                 changed = End(*each.link, setting, None if gone else ghost)
                 yield from self._send(end, cut, move, self._accepted(changed), each)
 
-    def _steps(self, setting: int, snapshot: SystemSnapshot, event: str) -> list[SystemStep]:
+    def adopts(self, setting: int, snapshot: SystemSnapshot, _: str) -> list[SystemStep]:
+        """The step of a connection whose user changes to this setting."""
+        return [self.routers[setting].adopt(snapshot)]
+
+    def lowers(self, setting: int, snapshot: SystemSnapshot, _: str) -> list[SystemStep]:
+        """The step when the threshold of the breaker becomes 1 after a failure."""
+        failed = _counted(self.routers[setting], snapshot, 1)
+        return [self._forget(setting, self.lowered[setting].adopt(failed))]
+
+    def steps(self, setting: int, snapshot: SystemSnapshot, event: str) -> list[SystemStep]:
         """The steps on an event: two where a failure may be the last one or not."""
         router = self.routers[setting]
         if not self.lowered:
@@ -429,7 +430,7 @@ class Side:
 
     def _reactions(self, end: End, setting: int, move: Move, ask: _Ask) -> Iterable[_Reaction]:
         """What an event makes of the connection of the move's actor, each way once."""
-        link = self._link(end, move.actor)
+        link = self.link(end, move.actor)
         read = move.kind is Kind.DELIVERY
         inbox = link.inbox[1:] if read else link.inbox
         answers_old = read and link.inbox[0] is Marker.OLD_LINKTEST_REQ

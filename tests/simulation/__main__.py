@@ -8,8 +8,9 @@ import shlex
 import sys
 import time
 from collections import Counter
+from pathlib import Path
+from tempfile import mkdtemp
 
-from statecharts import draw
 from statecharts.hsms.systems import CHARTS
 from tests.simulation.plan import CALLS, FAULTS, Plan, make_plan, parse_plan, plan_text
 from tests.simulation.run import run_plan
@@ -43,12 +44,12 @@ _EVENTS = (
 ).split()
 
 
-def explain(plan: Plan, *, picture: bool) -> Report:
-    """Make the plan smaller, and print it, its log and its picture."""
+def explain(plan: Plan) -> Report:
+    """Make the plan smaller, print it and its log, and record both plans."""
     monitors = monitors_here()
     fault = _kind(run_plan(plan, monitors).fault)
     small = shrink(plan, lambda smaller: _kind(run_plan(smaller, monitors).fault) == fault)
-    report = run_plan(small, draws=picture)
+    report = run_plan(small)
     print(f"\nseed {plan.seed}: {report.fault}")
     print(f"again: {sys.executable} -m tests.simulation {plan.seed} --verbose")
     small_again = shlex.quote(plan_text(small))
@@ -60,11 +61,21 @@ def explain(plan: Plan, *, picture: bool) -> Report:
     print("its log ends:")
     for line in report.log[-40:]:
         print(f"  {line}")
-    if picture:
-        names = [f"host {number}" for number in range(len(small.links))]
-        tools = [f"tool {number}" for number in range(small.servers)]
-        print(draw.fenced(draw.sequence(report.steps[-80:], report.fault, [*names, *tools])))
+    try:
+        folder = Path(mkdtemp(prefix="hsms-simulation-"))
+        for what, each, name in (("whole", plan, ""), ("smallest", small, "-smallest")):
+            path = folder / f"seed-{plan.seed}{name}.jsonl"
+            _record(each, path)
+            print(f"recording, {what}: {path}")
+    except OSError as error:
+        print(f"not recorded: {error}")
     return report
+
+
+def _record(plan: Plan, path: Path) -> None:
+    """Run the plan once more, into a file."""
+    with path.open("w", encoding="ascii", newline="\n") as file:
+        run_plan(plan, record=file)
 
 
 def _kind(fault: str) -> str:
@@ -105,6 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--verbose", action="store_true", help="print each log and plan")
     parser.add_argument("--quiet-users", action="store_true", help="measure one quiet link")
     parser.add_argument("--chatty-users", action="store_true", help="measure one chatty link")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="record the run of one seed")
     given = parser.parse_args(arguments)
     if given.quiet_users or given.chatty_users:
         if given.quiet_users:
@@ -113,6 +125,13 @@ def main(arguments: list[str] | None = None) -> int:
             _figure("chatty")
         return 0
     plans = [*map(make_plan, given.seed), *map(parse_plan, given.plan)]
+    if given.record is not None:
+        if len(plans) != 1:
+            parser.error(f"--record is for one seed or one plan, and {len(plans)} are given")
+        try:
+            _record(plans[0], given.record)
+        except OSError as error:
+            parser.error(f"--record: {error}")
     if plans:
         return _run_some(plans, verbose=given.verbose)
     return _run_many(range(given.first, given.first + given.seeds), given.jobs)
@@ -127,7 +146,7 @@ def _run_some(plans: list[Plan], *, verbose: bool) -> int:
             print("\n".join(report.log))
         if report.fault:
             failed += 1
-            explain(plan, picture=True)
+            explain(plan)
         else:
             print(f"seed {plan.seed}: all is well, in {report.link_seconds:.0f} link-seconds")
     return 1 if failed else 0
@@ -156,7 +175,7 @@ def _run_many(seeds: range, jobs: int) -> int:
         print(f"never in {done} seeds: {what}")
     if faults:
         seed, _ = faults[0]
-        explain(make_plan(seed), picture=True)
+        explain(make_plan(seed))
     return 1 if faults or missing else 0
 
 

@@ -11,13 +11,16 @@ from typing import Any
 
 import trio
 
-from hsms_engine import HsmsError, HsmsLink, HsmsServer, Message, open_link, serve_hsms
+from hsms_engine import HsmsError, HsmsLink, HsmsServer, Message, Settings, open_link, serve_hsms
 from hsms_engine.messaging import Messaging
 from hsms_engine.virtual import Machine, Network, Socket, Way
 from tests.simulation.beside import ROUNDING, Along, Kept, Peers
 from tests.simulation.calls import Calls
 from tests.simulation.plan import Action
 from tests.simulation.watch import Watch
+
+# That of the first listener.
+_PORT = 5_000
 
 
 class OnPurposeError(Exception):
@@ -75,6 +78,10 @@ class Programs:
         """The machine of a listener."""
         return self.network.machine(f"tool {server}")
 
+    def settings_of(self, name: str, server: int) -> Settings:
+        """Those of an end at this listener, or at its other side: the port tells which it is."""
+        return replace(self.settings, name=name, port=_PORT + server)
+
     def both_ways(self, link: int) -> tuple[Way, Way]:
         """To the equipment, and to the host."""
         host, tool = f"host {link}", f"tool {self._plan.links[link]}"
@@ -104,7 +111,7 @@ class Programs:
 
         async def live() -> None:
             random = Random(f"{machine.name} {next(lives)} {self._plan.seed}")
-            settings = replace(self.settings, name=machine.name)
+            settings = self.settings_of(machine.name, self._plan.links[link])
             kept = self._watch.restoring = self.kept.pop(link, None)
             async with open_link(
                 settings,
@@ -136,7 +143,7 @@ class Programs:
         async def live() -> None:
             random = Random(f"{machine.name} {next(lives)} {self._plan.seed}")
             post = machine.listen(backlog=self._plan.backlog)
-            settings = replace(self.settings, name=machine.name)
+            settings = self.settings_of(machine.name, server)
             if self._plan.theme == "late":
                 # A question of its own that is on its way when the host stops is not answered.
                 settings = replace(settings, linktest_interval=None, second_host="probe")
@@ -201,7 +208,7 @@ class Programs:
 
     def put_right(self, link: HsmsLink) -> None:
         """Its user sees to it that it connects, with the settings of all."""
-        same = replace(self.settings, name=link.settings.name)
+        same = replace(self.settings, name=link.settings.name, port=link.settings.port)
         self._calls.make_now(f"{link!r}: configure", partial(link.configure, same))
         if link.statistics().breaker_state == "isolated":
             link.release()

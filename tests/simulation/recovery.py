@@ -32,8 +32,7 @@ class Recovery:
         """Heal all, and see that all is well within the bound."""
         if self._watch.report.fault:
             return
-        self._watch.say("nothing breaks any more, and nobody acts")
-        self._watch.draw("", "", "nothing breaks any more, and nobody acts")
+        self._watch.heal()
         self._programs.calm.set()
         self._programs.toggles.clear()
         self._programs.next_handler.clear()
@@ -51,7 +50,9 @@ class Recovery:
                 self._programs.power(machine)
         await trio.sleep(0.001)
         for server in self._programs.servers.values():
-            same = replace(self._programs.settings, name=server.settings.name)
+            same = replace(
+                self._programs.settings, name=server.settings.name, port=server.settings.port
+            )
             # One that is about to be closed may come instead.
             self._calls.make_now(f"{server!r}: configure", partial(server.configure, same))
         for link in self._programs.links.values():

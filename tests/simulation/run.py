@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
+from typing import TextIO
 
 import trio
 from trio._core import _run as trio_run
@@ -45,16 +46,19 @@ def _seeded(seed: int) -> Iterator[None]:
         trio_run._r.setstate(state)
 
 
-def run_plan(plan: Plan, monitors: Monitors | None = None, *, draws: bool = False) -> Report:
-    """Run ``plan``. ``draws``: keep what a picture of it shows."""
-    watch = Watch(plan, monitors or Monitors(), draws=draws)
+def run_plan(
+    plan: Plan, monitors: Monitors | None = None, *, record: TextIO | None = None
+) -> Report:
+    """Run ``plan``, and write its recording into ``record``. Raises ``OSError`` of that file."""
+    watch = Watch(plan, monitors or Monitors(), record=record)
     with _seeded(plan.seed), watching(watch):
         try:
-            trio.run(_run, watch, draws, clock=watch.clock)
+            trio.run(_run, watch, clock=watch.clock)
         except BaseExceptionGroup as errors:
             watch.fail(f"raised: {_leaves(errors)}")
         except (StuckError, trio.TrioInternalError, AssertionError) as error:
             watch.fail(f"raised: {error!r} {error.__cause__!r}")
+    watch.finish()
     report = watch.report
     report.link_seconds = watch.clock.now * len(plan.links)
     return report
@@ -68,10 +72,10 @@ def _leaves(error: BaseException) -> str:
             return repr(error)
 
 
-async def _run(watch: Watch, draws: bool) -> None:
+async def _run(watch: Watch) -> None:
     """The storm, the recovery, and the ends of all programs."""
     plan = watch.plan
-    sent = watch.sent_bytes if draws or plan.theme == "late" else None
+    sent = watch.sent_bytes if plan.theme == "late" else None
     network = Network(Random(f"network {plan.seed}"), plan.kernel, sent)
     calls = Calls(watch)
     programs = Programs(watch, calls, network)

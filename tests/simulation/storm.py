@@ -15,7 +15,7 @@ import trio
 from hsms_engine import Message, open_hsms
 from hsms_engine.virtual import Machine, Socket, Way
 from tests.simulation.calls import Calls
-from tests.simulation.plan import Action, action_text
+from tests.simulation.plan import Action
 from tests.simulation.programs import Programs
 from tests.simulation.watch import Watch
 
@@ -48,9 +48,7 @@ class Storm:
             if self._plan.theme == "late":
                 # Nothing else is on its way then.
                 await trio.sleep(2)
-            self._watch.say(action_text(action))
-            self._watch.draw("", "", action_text(action))
-            self._watch.sometimes(f"action {action.what}")
+            self._watch.act(action)
             self._watch.look()
             self._act(action)
         await trio.sleep_until(self._plan.ends_at)
@@ -152,7 +150,7 @@ class Storm:
         machine = self._programs.host_machine(action.who)
         tool = self._programs.tool_machine(self._plan.links[action.who])
         random = Random(f"{action}")
-        settings = replace(self._programs.settings, name=f"once {action.who}")
+        settings = self._programs.settings_of(f"once {action.who}", self._plan.links[action.who])
         async with open_hsms(settings, dial=lambda: machine.dial(tool), random=random) as opened:
             await self._calls.request(opened, action)
 

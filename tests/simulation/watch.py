@@ -8,7 +8,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TextIO
 
 import trio
 
@@ -20,7 +20,6 @@ from hsms_engine.protocol.outputs import Step
 from hsms_engine.protocol.saving import RESTORED
 from hsms_engine.virtual import Socket
 from hsms_engine.wire import Decoder, SType
-from statecharts.draw import Message as Drawn
 from statecharts.explore.alone import Here
 from statecharts.hsms.vocabulary import ContestSession, ResetTcp
 from statecharts.hsms.world import World
@@ -28,7 +27,8 @@ from statecharts.router import SystemStep
 from tests.simulation.beside import Kept, Timekeeper, Told
 from tests.simulation.clock import VirtualClock
 from tests.simulation.monitors import Monitors, Waits, here
-from tests.simulation.plan import Plan
+from tests.simulation.plan import Action, Plan, action_text
+from tests.simulation.recording import Recording
 
 
 @dataclass(slots=True)
@@ -41,8 +41,6 @@ class Report:
     sometimes: Counter[str] = field(default_factory=Counter)
     # Seconds of the clock, times the links.
     link_seconds: float = 0.0
-    # For a picture, when it was asked for.
-    steps: list[Drawn] = field(default_factory=list)
 
 
 @contextmanager
@@ -88,16 +86,18 @@ def watching(watch: Watch) -> Iterator[None]:
 class Watch:
     """What is known of a run, and its first fault, which ends it."""
 
-    def __init__(self, plan: Plan, monitors: Monitors, *, draws: bool) -> None:
+    def __init__(self, plan: Plan, monitors: Monitors, record: TextIO | None) -> None:
         self.plan = plan
         self.report = Report(plan)
         self.clock = VirtualClock()
+        self.recording = None if record is None else Recording(plan, self.clock, record)
+        # Where the fault was found, until the steps that led to it are recorded.
+        self._faulty: Driver | None = None
         # All of the run is in it.
         self.scope = trio.CancelScope()
         self.was_reset: set[Socket] = set()
         # The connections that were given up, each of which its peer is to know by a reset.
         self.resets: list[tuple[str, object]] = []
-        self._draws = draws
         self._monitors = monitors
         self._waits: dict[Lifecycle, Waits] = {}
         # The steps that were made, and did not come out of their driver yet.
@@ -126,26 +126,54 @@ class Watch:
         """A line of the log."""
         self.report.log.append(f"{self.clock.now:.6f} {what}")
 
-    def draw(self, source: str, target: str, what: str, note: str = "") -> None:
-        """A step of the picture."""
-        if self._draws:
-            self.report.steps.append(Drawn(source, target, f"{self.clock.now:.6g} s: {what}", note))
+    def act(self, action: Action) -> None:
+        """A user acts, or something breaks."""
+        what = action_text(action)
+        self.say(what)
+        self.sometimes(f"action {action.what}")
+        if self.recording is not None:
+            self.recording.act(f"host {action.who}", what)
+
+    def heal(self) -> None:
+        """Nothing breaks any more."""
+        what = "nothing breaks any more, and nobody acts"
+        self.say(what)
+        if self.recording is not None:
+            self.recording.heal(what)
 
     def sometimes(self, what: str) -> None:
         """It has happened."""
         self.report.sometimes[what] += 1
 
-    def fail(self, why: str) -> None:
-        """Something is not as it should be: the run is over."""
+    def fail(self, why: str, driver: Driver | None = None) -> None:
+        """Something is not as it should be, at this end if one is given: the run is over."""
         if not self.report.fault:
             self.report.fault = why
             self.say(f"FAULT: {why}")
-            self.draw("", "", f"FAULT: {why}")
+            self._faulty = driver
+            self._end_recording()
             self.scope.cancel()
+
+    def _end_recording(self) -> None:
+        """The steps that a fault was found in come out first."""
+        if self.recording is not None and not any(self._made.values()):
+            self.recording.fail(self.report.fault, self._faulty)
+
+    def finish(self) -> None:
+        """The run is over."""
+        self._made.clear()
+        if self.recording is not None:
+            if self.report.fault:
+                self._end_recording()
+            self.recording.end("the run is over")
+            self.recording.check()
 
     def follow(self, driver: Driver) -> None:
         """A driver was made."""
         life = driver.engine._life
+        if self.recording is not None:
+            # First, so that the step in which a fault is found is recorded before the fault.
+            self.recording.follow(driver)
         self.drivers[driver] = {}
         counts, say, name = self.report.sometimes, self.say, driver.name
         news = self.told[driver] = Told()
@@ -161,12 +189,11 @@ class Watch:
                 say(f"{name}: restored")
                 return
             if not made or made.popleft().hops is not step.hops:
-                self.fail(f"{name}: {step.event} was recorded, and is not the step that was made")
+                self.fail(
+                    f"{name}: {step.event} was recorded, and is not the step that was made", driver
+                )
             states = ", ".join([hop.after.leaves for hop in step.hops])
             say(f"{name} #{step.epoch}: {step.event} -> {states}")
-            if self._draws and any(hop.before.leaves != hop.after.leaves for hop in step.hops):
-                who = driver.engine.settings.name
-                self.draw(who, who, step.event, states)
             for effect in step.effects:
                 match effect:
                     case ResetTcp():
@@ -177,6 +204,8 @@ class Watch:
                         self.contested_at = self.clock.now
                     case _:
                         pass
+            if self.report.fault:
+                self._end_recording()
 
         def told(event: LinkEvent) -> None:
             counts[f"event {type(event).__name__}"] += 1
@@ -185,7 +214,7 @@ class Watch:
                 case UnexpectedSecondary(message=message) if message.body:
                     self._unwanted(name, int(message.body.split(b"|")[0]))
                 case Closed(error=DefectError() as error):
-                    self.fail(f"{name}: {error} {error.__cause__!r}")
+                    self.fail(f"{name}: {error} {error.__cause__!r}", driver)
                 case _:
                     pass
 
@@ -204,7 +233,8 @@ class Watch:
             life._context.settings,
         )
         if fault:
-            self.fail(f"{life._context.peer}: {fault}")
+            driver = next(each for each in self.drivers if each.engine._life is life)
+            self.fail(f"{life._context.peer}: {fault}", driver)
 
     def _unwanted(self, name: str, number: int) -> None:
         """A reply has come, and no request waits for it."""
@@ -214,12 +244,9 @@ class Watch:
             self.unwanted_at[number] = self.clock.now
 
     def sent_bytes(self, socket: Socket, data: bytes) -> None:
+        """Bytes of a plan in which programs stop."""
         decoder = self._decoders.setdefault(socket, Decoder(max_frame=0xFFFF_FFFF))
         for frame in decoder.feed(data):
-            name = f"S{frame.stream}F{frame.function}"
-            if frame.stype != SType.DATA:
-                name = SType(frame.stype).name.capitalize().replace("_", ".")
-            self.draw(socket.machine.name, socket.other.machine.name, name)
             is_answer = frame.stype == SType.LINKTEST_RSP or frame.function == 2
             if self.stops_for and is_answer and socket.machine.name.startswith("tool"):
                 # The kernel has it already; the program goes on later.
@@ -238,26 +265,33 @@ class Watch:
             is_late = self.clock.now - self._jumped_at < 2 * engine.settings.t6
             late = self.time[engine._life].late(self.clock.now, engine.settings)
             if late and not (is_late or driver._is_resting or engine.is_closed):
-                self.fail(f"{driver.name}: {late}")
+                self.fail(f"{driver.name}: {late}", driver)
             counted = engine._life.attempts, engine._life.times_selected
             if driver._dial is not None and (fault := self.told[driver].miscounted(*counted)):
-                self.fail(f"{driver.name}: {fault}")
+                self.fail(f"{driver.name}: {fault}", driver)
             counters = engine._context.counters
             for name, count in counters.items():
                 if count < before.get(name, 0):
                     self.fail(
-                        f"{driver.name}: the counter {name} went from {before[name]} to {count}"
+                        f"{driver.name}: the counter {name} went from {before[name]} to {count}",
+                        driver,
                     )
             before.update(counters)
             waiting, most = engine._exchange.waiting, self._most["inbox_size"]
             if waiting > most:
-                self.fail(f"{driver.name}: {waiting} primaries wait, and inbox_size is {most}")
+                self.fail(
+                    f"{driver.name}: {waiting} primaries wait, and inbox_size is {most}", driver
+                )
             if engine.failed_attempts != self._failed[engine._life]:
-                self.fail(f"{driver.name}: it counts {engine.failed_attempts} failed attempts")
+                self.fail(
+                    f"{driver.name}: it counts {engine.failed_attempts} failed attempts", driver
+                )
             entity, epoch = engine._entity, engine._context.epoch
             if entity is not None and (engine._life in entity._selected) != engine.is_selected:
-                self.fail(f"{driver.name}: {engine.phase}, and has a session: {entity._selected}")
+                self.fail(
+                    f"{driver.name}: {engine.phase}, and has a session: {entity._selected}", driver
+                )
             if epoch is not None and len(epoch.transactions) > len(driver._waiting):
-                self.fail(f"{driver.name}: a request is open, and nobody waits for it")
+                self.fail(f"{driver.name}: a request is open, and nobody waits for it", driver)
             if epoch is not None and epoch.outbox.backlog > self._most["outbox_size"] + 200_000:
-                self.fail(f"{driver.name}: {epoch.outbox.backlog} bytes are queued")
+                self.fail(f"{driver.name}: {epoch.outbox.backlog} bytes are queued", driver)
