@@ -21,12 +21,12 @@ from typing import Final, Literal, Never, TypeAlias, assert_never
 import trio
 
 from hsms_engine.connection import HsmsConnection
+from hsms_engine.difference import brief, diff, indices, short
 from hsms_engine.errors import AbortedError, HsmsError, StreamNineError
 from hsms_engine.message import Message
 from hsms_engine.protocol.epoch import Primary
 from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.scenario import courtesy
-from hsms_engine.scenario.difference import brief, diff, indices, short
 from hsms_engine.scenario.errors import DifferenceError, StepError
 from hsms_engine.scenario.steps import (
     WITHIN,

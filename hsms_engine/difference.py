@@ -16,8 +16,8 @@ _AROUND: Final = 8
 # What is wrong is the header itself.
 _HEADER: Final = re.compile(r"S\d+F\d+(?: W)?", re.ASCII)
 _INDENT: Final = "  "
-# Characters of a message, or of one side of a difference, in one line.
-_SHORT: Final = 100
+SHORT: Final = 100
+"""Characters of a message, or of one side of a difference, in one line."""
 
 
 def indices(path: str) -> tuple[int, ...]:
@@ -30,14 +30,14 @@ def sml_of(message: Message) -> str:
     try:
         return _copy(message).sml()
     except DecodeError as error:
-        return f"{_head(message)} // {_unreadable(message, error)}"
+        return f"{head_of(message)} // {_unreadable(message, error)}"
 
 
 def short(message: Message) -> str:
     """A message in one line, which may be cut."""
-    head = _head(message)
+    head = head_of(message)
     try:
-        return f"{head} {shorten_all(_copy(message).items, _SHORT, message.text_encoding)}".strip()
+        return f"{head} {shorten_all(items_of(message), SHORT, message.text_encoding)}".strip()
     except DecodeError as error:
         return f"{head} // {_unreadable(message, error)}"
 
@@ -45,22 +45,33 @@ def short(message: Message) -> str:
 def brief(sml: str) -> str:
     """SML in one line, which may be cut."""
     line = " ".join(sml.split())
-    return line if len(line) <= _SHORT else f"{line[: _SHORT - 3]}..."
+    return line if len(line) <= SHORT else f"{line[: SHORT - 3]}..."
+
+
+def head_of(message: Message) -> str:
+    """``S1F13 W``."""
+    return f"{message.name}{' W' if message.wait else ''}"
+
+
+def items_of(message: Message) -> tuple[Item, ...]:
+    """The items of its body. Its connection is not told of one that is no SECS-II.
+
+    Raises ``DecodeError``.
+    """
+    return _copy(message).items
 
 
 def _copy(message: Message) -> Message:
-    """The received one would be reported as unreadable, with S9F7."""
-    return Message(
+    """The received one would be reported as unreadable, with S9F7. It may have any W-bit."""
+    return Message.received(
         message.stream,
         message.function,
         message.wait,
-        body=message.body,
-        text_encoding=message.text_encoding,
+        message.body,
+        0,
+        0,
+        message.text_encoding,
     )
-
-
-def _head(message: Message) -> str:
-    return f"{message.name}{' W' if message.wait else ''}"
 
 
 def _unreadable(message: Message, error: DecodeError) -> str:
@@ -86,7 +97,7 @@ def diff(message: Message, difference: Difference) -> Iterator[str]:
 def _place(message: Message, path: tuple[int, ...]) -> tuple[int, int]:
     """The lines of the item at ``path``; where it would stand, if it is missing."""
     try:
-        items = _copy(message).items
+        items = items_of(message)
     except DecodeError:
         # It is told in the line of the header.
         return 0, 1
