@@ -1,4 +1,5 @@
-"""What an index page shows of README.md: the part of the build that pyproject.toml cannot say.
+"""The part of the build that pyproject.toml cannot say: what an index page shows of README.md, and
+the pictures of the charts in the wheel.
 
 An index page is not where the files are. So links to files are made absolute by the address that
 ``[project.urls] Source`` has in pyproject.toml, and lead to the tag of the version. It is set by
@@ -6,6 +7,7 @@ whoever publishes. Without one, the words of a link stay and the picture goes: n
 """
 
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -40,12 +42,25 @@ def description(readme: str, source: str | None, version: str) -> str:
 
 if __name__ == "__main__":
     from setuptools import setup
+    from setuptools.command.build_py import build_py
+
+    class WithPictures(build_py):
+        """Installed, ``hsms_engine.monitor`` has the pictures of diagrams/ beside it."""
+
+        def run(self) -> None:
+            super().run()
+            if not self.editable_mode:
+                folder = Path(self.build_lib) / "hsms_engine" / "monitor" / "pictures"
+                folder.mkdir(parents=True, exist_ok=True)
+                for picture in (_ROOT / "diagrams").glob("*.svg"):
+                    shutil.copy(picture, folder)
 
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     package = (_ROOT / "hsms_engine" / "__init__.py").read_text(encoding="utf-8")
     version = re.search(r'^__version__ = "(.+)"$', package, re.MULTILINE)
     assert version is not None
     setup(
+        cmdclass={"build_py": WithPictures},
         long_description=description(
             (_ROOT / "README.md").read_text(encoding="utf-8"),
             project.get("urls", {}).get("Source"),

@@ -14,6 +14,7 @@ from hsms_engine.aio.connection import HsmsConnection, open_hsms
 from hsms_engine.aio.events import EventReader
 from hsms_engine.aio.health import serve_health
 from hsms_engine.aio.link import HsmsLink, open_link
+from hsms_engine.aio.monitor import serve_monitor
 from hsms_engine.aio.server import HsmsServer, serve_hsms
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "open_hsms",
     "open_link",
     "serve_health",
+    "serve_monitor",
     "serve_hsms",
 ]

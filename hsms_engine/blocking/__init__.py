@@ -14,6 +14,7 @@ from hsms_engine.blocking.connection import HsmsConnection, open_hsms
 from hsms_engine.blocking.events import EventReader
 from hsms_engine.blocking.health import serve_health
 from hsms_engine.blocking.link import HsmsLink, open_link
+from hsms_engine.blocking.monitor import serve_monitor
 from hsms_engine.blocking.server import HsmsServer, serve_hsms
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "open_hsms",
     "open_link",
     "serve_health",
+    "serve_monitor",
     "serve_hsms",
 ]

@@ -1,8 +1,8 @@
-"""``serve_hsms`` and ``serve_health`` as blocks, entered when they listen."""
+"""``serve_hsms``, ``serve_health`` and ``serve_monitor`` as blocks, entered when they listen."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,6 +14,10 @@ from statecharts.nursery import open_bare_nursery
 
 if TYPE_CHECKING:
     from trio import TaskStatus
+
+    from hsms_engine.driver.tls_files import Tls
+    from hsms_engine.monitor import MonitorServer, Watched
+    from hsms_engine.recorder import Mask
 
 
 @asynccontextmanager
@@ -40,5 +44,20 @@ async def telling_health(links: Collection[Healthy], where: Where) -> AsyncItera
     """Run ``serve_health`` until the exit."""
     async with open_bare_nursery() as nursery:
         server: HealthServer = await nursery.start(partial(serve_health, links, where))
+        yield server
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def showing_monitor(
+    watched: Sequence[Watched], host: str, port: int, tls: Tls | None, mask: Mask | None
+) -> AsyncIterator[MonitorServer]:
+    """Run ``serve_monitor`` until the exit."""
+    # It needs an extra, which not everybody has.
+    from hsms_engine.monitor import serve_monitor
+
+    async with open_bare_nursery() as nursery:
+        serve = partial(serve_monitor, watched, host, port, tls=tls, mask=mask)
+        server: MonitorServer = await nursery.start(serve)
         yield server
         nursery.cancel_scope.cancel()

@@ -15,6 +15,7 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from ipaddress import ip_address
 from operator import index
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
@@ -421,6 +422,14 @@ def host_of(address: str) -> str:
     if "/" in host or not port.isdecimal():
         return ""
     return host.strip("[]")
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether only this machine can reach what listens on ``host``."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def addresses_of(stream: Stream) -> tuple[str, str]:

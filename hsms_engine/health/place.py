@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import assert_never
 
 from hsms_engine.driver.tcp import (
@@ -18,6 +17,7 @@ from hsms_engine.driver.tcp import (
     address_text,
     connect_tcp,
     connect_unix,
+    is_this_machine,
     listen_tcp,
     listen_unix,
 )
@@ -79,19 +79,12 @@ def place_of(where: Where) -> Place:
     if not has_host:
         return Port("127.0.0.1", int(port))
     bare = host if is_bare else host[1:-1]
-    if not _is_here(bare):
+    if not is_this_machine(bare):
         raise ValueError(
             f"{text!r} is not on this machine: health is told, and asked, on 127.0.0.1, ::1 or "
             "localhost only, so that no tool is dialled and nobody elsewhere is told"
         )
     return Port(bare, int(port))
-
-
-def _is_here(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def listen(place: Place) -> Listener:
