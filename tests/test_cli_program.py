@@ -25,9 +25,10 @@ from hsms_engine.capture import PCAP_HEADER, PcapWriter
 from hsms_engine.cli.command import Group
 from hsms_engine.cli.program import COMMANDS, app_of
 from hsms_engine.pytest_plugin import FakeEquipments
-from hsms_engine.recording import FrameRecord, LinkRecord, Record, head, line_of
+from hsms_engine.recording import EndRecord, FrameRecord, LinkRecord, Record, head, line_of
 from hsms_engine.secs2 import L
 from hsms_engine.wire import data_frame, encode
+from tests.support.certificates import issued
 from tests.support.patience import PATIENCE
 from tests.support.tools import needs
 
@@ -231,9 +232,12 @@ def needed(words: tuple[str, ...], folder: Path) -> list[str]:
         ("connect",): [HOST, "1"],
         ("health",): ["1"],
         ("listen",): [HOST, "1"],
+        ("monitor",): [os.devnull],
         ("proxy",): ["--to", f"{HOST}:1"],
         ("record", "from-pcap"): [os.devnull],
+        ("record", "show"): [os.devnull],
         ("record", "to-pcap"): [os.devnull, "-o", str(folder / "out.pcap")],
+        ("replay",): [os.devnull, HOST, "1", "--as", "host"],
         ("run",): [str(scenario), HOST, "1"],
         ("settings", "check"): [os.devnull],
         ("sml", "check"): [os.devnull],
@@ -387,7 +391,11 @@ EXAMPLES = [
     for line in text.partition("examples:\n")[2].splitlines()
 ]
 # They go on until they are stopped.
-SERVERS = re.compile("hsms-engine (fake(?!.* --(check|list))|listen|proxy)\\b| --listen ")
+SERVERS = re.compile("hsms-engine (fake(?!.* --(check|list))|listen|monitor|proxy)\\b| --listen ")
+RECORDINGS = (
+    *("tool.jsonl.1", "tool.jsonl", "fab.jsonl.1", "fab.jsonl"),
+    *("tool-7.jsonl", "monday.jsonl", "tuesday.jsonl", "all.jsonl"),
+)
 LOG = """\
 2026-11-28 08:15:37,027 H->E S1F1 W .
 2026-11-28 08:15:37,028 E->H S1F2 <L [0]> .
@@ -423,9 +431,13 @@ def prepare(folder: Path, port: int, words: str) -> None:
         head(0.0, 0.0, "id"),
         link,
         FrameRecord(0.0, 0.0, 1, 1, True, frame[4:], len(frame)),
+        EndRecord(0.0, 0.0, "closed"),
     ]
-    for name in ("tool.jsonl.1", "tool.jsonl"):
+    for name in RECORDINGS:
         (folder / name).write_text("".join(map(line_of, records)), encoding="utf-8")
+    certificate = issued("tool", HOST)
+    pem = [each.bytes() for each in (certificate.private_key_pem, *certificate.cert_chain_pems)]
+    (folder / "here.pem").write_bytes(b"".join(pem))
     writer = PcapWriter()
     packets = [packet for each in records for packet in writer.packets(each)]
     (folder / "tool.pcap").write_bytes(PCAP_HEADER + b"".join([*packets, *writer.finish()]))
@@ -481,7 +493,9 @@ def test_an_example_does_what_it_says(
         line = re.sub(r"(--to \S+:)5000", rf"\g<1>{port}", line)
         line = re.sub(r"\b500[01]\b(?! *--to)", "0", line) if words != "proxy" else line
         line = line.replace(":5001", ":0").replace("--health 9000", "--health 0")
-        if words == "fake" and "--port" not in line:
+        # Tests are heard on this machine only.
+        line = line.replace("0.0.0.0", HOST)
+        if words in ("fake", "monitor") and "--port" not in line:
             line += " --port 0"
         with subprocess.Popen(
             ["bash", "-c", f"exec {line}"],
@@ -494,11 +508,15 @@ def test_an_example_does_what_it_says(
             assert process.stdout is not None
             if "--health" in line:
                 assert "telling health on 127.0.0.1:" in process.stdout.readline()
-            assert "listening" in process.stdout.readline()
+            if words == "monitor":
+                assert process.stderr is not None
+                assert "to see what happens, open http" in process.stderr.readline()
+            else:
+                assert "listening" in process.stdout.readline()
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=PATIENCE)
         assert errors == ""
-        assert process.returncode == (130 if words == "run" else 0)
+        assert process.returncode == (130 if words in {"run", "replay"} else 0)
 
 
 # Ctrl-C

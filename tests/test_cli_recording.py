@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import trio
 
 from hsms_engine import cli, open_hsms
+from hsms_engine.capture import read_capture
 from hsms_engine.cli.command import CommandError
-from hsms_engine.cli.recording import recording
+from hsms_engine.cli.recording import Recording
 from hsms_engine.messages import S1F1, S1F2
 from hsms_engine.recording import (
     EndRecord,
@@ -29,6 +31,7 @@ from hsms_engine.recording import (
 if sys.platform == "win32":
     pytest.skip("signals of POSIX", allow_module_level=True)
 
+from tests.support.raw_peer import select_req
 from tests.test_cli import HOST, connect, equipment_here, fake, one_line, started
 from tests.test_cli_listen import ended, listening
 
@@ -125,7 +128,7 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_begins(
     file = tmp_path / name
     assert cli.main(["connect", HOST, "1", "--record", str(file)]) == 2
     line = one_line(capsys.readouterr().err)
-    assert line.startswith(f"hsms-engine connect: cannot record into {file}: {why}")
+    assert line.startswith(f"hsms-engine connect: cannot record into {file} (--record): {why}")
 
 
 def test_a_folder_that_takes_no_file_is_told_too(
@@ -133,8 +136,10 @@ def test_a_folder_that_takes_no_file_is_told_too(
 ) -> None:
     # Who may do everything is refused nothing.
     monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))
-    with pytest.raises(CommandError, match="cannot be written"), recording(tmp_path / "a.jsonl"):
-        pass
+    file = tmp_path / "a.jsonl"
+    for given in (Recording(record=file), Recording(pcap=file), Recording(black_box=tmp_path)):
+        with pytest.raises(CommandError, match="cannot be written"), given.begun():
+            pass
 
 
 async def test_what_turns_out_later_is_a_warning_and_the_program_goes_on(tmp_path: Path) -> None:
@@ -145,3 +150,46 @@ async def test_what_turns_out_later_is_a_warning_and_the_program_goes_on(tmp_pat
     assert (code, errors) == (0, "")
     assert f"warning: the recording into {file} is over, and its links go on: it is there" in out
     assert file.read_text(encoding="utf-8") == "not ours"
+
+
+async def test_a_capture_and_a_black_box_beside_a_recording(tmp_path: Path) -> None:
+    file, capture, boxes = tmp_path / "a.jsonl", tmp_path / "a.pcap", tmp_path / "boxes"
+    words = ("--record", file, "--pcap", capture, "--black-box", boxes)
+    async with listening(*words) as (lines, port):
+        async with open_hsms(HOST, port) as connection:
+            await connection.request(S1F1())
+        lost = await trio.open_tcp_stream(HOST, port)
+        await lost.send_all(select_req(1))
+        await lost.receive_some()
+        await lost.aclose()
+        # The way in which the link was lost is for the system to say.
+        while " lost" not in await lines.next():
+            pass
+        await ended(lines)
+    frames = [each for each in records(file) if isinstance(each, FrameRecord)]
+    with capture.open("rb") as opened:
+        found = [*read_capture(opened.read, ports=[5000])]
+    assert [each.data for each in found if isinstance(each, FrameRecord)] == [
+        each.data for each in frames
+    ]
+    (box,) = boxes.iterdir()
+    *_, end = read([box])
+    assert isinstance(end, EndRecord)
+    assert end.why.startswith("the link was lost: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--pcap", "no/such/a.pcap"), "cannot record into no/such/a.pcap (--pcap): there is no"),
+        (("--black-box", "no/such"), "cannot write into no/such (--black-box): there is no folder"),
+        (("--black-box", __file__), f"cannot write into {__file__} (--black-box): it is no folder"),
+        (("--black-box", "x" * 5_000), "cannot write into "),
+        (("--pcap", "a", "--record", "a"), "--record and --pcap name the same file"),
+    ],
+)
+def test_a_place_that_cannot_be_used_is_told_before_anything_begins(
+    words: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["connect", HOST, "1", *words]) == 2
+    assert one_line(capsys.readouterr().err).startswith(f"hsms-engine connect: {why}")

@@ -17,7 +17,7 @@ from hsms_engine import process
 from hsms_engine.cli.command import Command, CommandError
 from hsms_engine.cli.conversing import send_one, take_primaries
 from hsms_engine.cli.options import Protocol, whole
-from hsms_engine.cli.recording import RecordFile, recording
+from hsms_engine.cli.recording import Recording
 from hsms_engine.cli.sending import Sending
 from hsms_engine.cli.telling import Teller, Telling, unreadable
 from hsms_engine.connection import HsmsConnection, open_hsms
@@ -65,7 +65,7 @@ def connect(
             parser=whole(0, 65_535), metavar="N", help="and its port; 0 lets the system choose"
         ),
     ] = None,
-    record: RecordFile = None,
+    recording: Recording,
     sending: Sending,
     telling: Telling,
     protocol: Protocol,
@@ -81,7 +81,10 @@ def connect(
     async def run(this: Process) -> int:
         teller = telling.teller(this)
         teller.passed_over(primaries.passed)
-        async with open_hsms(settings, record=recorder) as connection:
+        async with (
+            recording.shown(begun) as record,
+            open_hsms(settings, record=record) as connection,
+        ):
             # What stops this lets the exit of the block around it separate.
             with this.until_stopped():
                 teller.selected(
@@ -97,7 +100,7 @@ def connect(
         return this.exit_code
 
     try:
-        with held_warnings() as held, recording(record) as recorder:
+        with held_warnings() as held, recording.begun() as begun:
             return process.run(run)
     except HsmsError as error:
         raise failed(settings, error) from error

@@ -16,7 +16,7 @@ from hsms_engine import process
 from hsms_engine.answers import AnswerBook
 from hsms_engine.cli.command import Command, CommandError
 from hsms_engine.cli.options import SECOND_HOST, AsJson, Protocol, checked, seconds, whole
-from hsms_engine.cli.recording import RecordFile, recording
+from hsms_engine.cli.recording import Recording
 from hsms_engine.cli.telling_health import HealthWhere, telling_health
 from hsms_engine.cli.times import time_now, time_of_day
 from hsms_engine.driver.tcp import address_text
@@ -141,7 +141,7 @@ def fake(
         ),
     ],
     health: HealthWhere = None,
-    record: RecordFile = None,
+    recording: Recording,
     protocol: Protocol,
     as_json: AsJson = False,
 ) -> int:
@@ -198,7 +198,10 @@ def fake(
         def told(where: str) -> None:
             report("telling health", {"where": where})
 
-        async with telling_health(equipments.values(), health, told):
+        async with (
+            telling_health(equipments.values(), health, told),
+            recording.shown(begun) as record,
+        ):
             return await run_fake(
                 this,
                 settings,
@@ -207,12 +210,12 @@ def fake(
                 equipments=equipments,
                 reload=reload,
                 clock=datetime.now,
-                record=recorder,
+                record=record,
                 report=report,
             )
 
     try:
-        with warnings.catch_warnings(), recording(record) as recorder:
+        with warnings.catch_warnings(), recording.begun() as begun:
             # It is about no line of this program.
             warnings.showwarning = lambda message, *_, **__: typer.echo(
                 f"hsms-engine fake: warning: {message}", err=True

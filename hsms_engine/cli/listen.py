@@ -16,8 +16,8 @@ from hsms_engine.cli.command import Command, CommandError
 from hsms_engine.cli.connect import warnings_given_to
 from hsms_engine.cli.conversing import send_one, take_primaries
 from hsms_engine.cli.fake import cannot_listen
-from hsms_engine.cli.options import SECOND_HOST, Protocol, whole
-from hsms_engine.cli.recording import RecordFile, recording
+from hsms_engine.cli.options import SECOND_HOST, Protocol, host_or_equipment, whole
+from hsms_engine.cli.recording import Recording
 from hsms_engine.cli.sending import Primaries, Sending
 from hsms_engine.cli.telling import Teller, Telling
 from hsms_engine.cli.telling_health import HealthWhere, telling_health
@@ -51,14 +51,6 @@ examples:
 """
 
 
-def _role(text: str) -> Role:
-    match text:
-        case "host" | "equipment":
-            return text
-        case _:
-            raise typer.BadParameter(f"{text!r} is neither host nor equipment")
-
-
 def listen(
     *,
     host: Annotated[
@@ -73,7 +65,7 @@ def listen(
     role: Annotated[
         Role,
         typer.Option(
-            parser=_role,
+            parser=host_or_equipment,
             metavar="host|equipment",
             help="as what it answers: a host acknowledges events and alarms",
         ),
@@ -88,7 +80,7 @@ def listen(
         ),
     ] = None,
     health: HealthWhere = None,
-    record: RecordFile = None,
+    recording: Recording,
     sending: Sending,
     telling: Telling,
     protocol: Protocol,
@@ -147,9 +139,10 @@ def listen(
         with warnings_given_to(lambda text: teller.warned([text])):
             async with (
                 telling_health(servers, health, teller.tells_health),
+                recording.shown(begun) as record,
                 open_bare_nursery() as nursery,
             ):
-                serve_all = partial(serve_hsms, serve, settings, record=recorder)
+                serve_all = partial(serve_hsms, serve, settings, record=record)
                 server: HsmsServer = await nursery.start(serve_all)
                 servers.append(server)
                 teller.listens(server.address, settings.host, server.port)
@@ -170,7 +163,7 @@ def listen(
         return 0
 
     try:
-        with warnings.catch_warnings(), recording(record) as recorder:
+        with warnings.catch_warnings(), recording.begun() as begun:
             # It is about no line of this program.
             warnings.showwarning = lambda message, *_, **__: process.complain(
                 f"hsms-engine listen: warning: {message}"

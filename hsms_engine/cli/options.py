@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -51,6 +51,15 @@ def whole(lowest: int, highest: int) -> Callable[[str], int]:
 seconds = checked(float, "a number of seconds")
 
 
+def host_or_equipment(text: str) -> Literal["host", "equipment"]:
+    """A parser of the role of an end."""
+    match text:
+        case "host" | "equipment":
+            return text
+        case _:
+            raise typer.BadParameter(f"{text!r} is neither host nor equipment")
+
+
 def timer_option(timer: Timer) -> Any:
     """An option for the seconds of a timer."""
     allowed = f"{timer.lowest:g}..{timer.highest:g}, default {timer.seconds:g}"
@@ -70,6 +79,22 @@ def path_option(what: str) -> Any:
     """An option for a file of TLS."""
     return typer.Option(parser=str, metavar="FILE", help=what)
 
+
+# Of programs that dial or listen, as a file says.
+EitherHost = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="HOST",
+        help="where the other side listens, or this side is to (127.0.0.1)",
+    ),
+]
+EitherPort = Annotated[
+    int | None,
+    typer.Argument(metavar="PORT", parser=whole(0, 65_535), help="its port (5000)"),
+]
+Listens = Annotated[
+    bool | None, typer.Option("--listen/--dial", help="wait for the other side, or dial it")
+]
 
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object a line")]
 

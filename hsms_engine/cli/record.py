@@ -1,4 +1,4 @@
-"""``hsms-engine record``: recordings as captures of the network, and the other way round."""
+"""``hsms-engine record``: recordings as lines, as captures of the network, and out of those."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import typer
 from hsms_engine import process
 from hsms_engine.capture import PCAP_HEADER, CaptureError, Note, PcapWriter, Role, read_capture
 from hsms_engine.cli.command import Command, CommandError, Group
-from hsms_engine.cli.options import whole
+from hsms_engine.cli.options import checked, whole
+from hsms_engine.cli.showing import Lines
+from hsms_engine.cli.times import seconds_of
 from hsms_engine.logs import escaped
 from hsms_engine.process import Process, complain, drop
 from hsms_engine.recording import Unread, line_of, read
@@ -44,6 +46,15 @@ examples:
   hsms-engine record from-pcap tool.pcap --port 5000 -o tool.jsonl
   cat tool.pcap | hsms-engine record from-pcap - > tool.jsonl
 """
+_SHOW_NOTES = """\
+A line has the time, the link, and what was recorded. Times are those of this place, and --from and
+--until are given as 2026-11-28T03:12 or with more behind it. Lines that cannot be read are on
+standard error, and then the exit code is 1.
+
+examples:
+  hsms-engine record show tool.jsonl --sml
+  hsms-engine record show fab.jsonl.1 fab.jsonl --link etcher-1 --from 2026-11-28T03:10
+"""
 _STDIN = Path("-")
 # Between two looks for a signal.
 _STRETCH = 1_000
@@ -54,6 +65,10 @@ _Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="where to write; else standard output"),
 ]
+_Link = Annotated[
+    str | None, typer.Option(metavar="NAME", help="one link only: its name, peer or number")
+]
+_moment = checked(seconds_of, "a date and a time, as 2026-11-28T03:12")
 
 
 def _role(text: str) -> Role:
@@ -70,9 +85,7 @@ def to_pcap(
         list[Path], typer.Argument(metavar="FILE", help="the files of a recording, in their order")
     ],
     output: _Output = None,
-    link: Annotated[
-        str | None, typer.Option(metavar="NAME", help="one link only: its name, peer or number")
-    ] = None,
+    link: _Link = None,
 ) -> int:
     """Write a recording as a capture, for Wireshark and tshark."""
     if output is None and sys.stdout is not None and sys.stdout.isatty():
@@ -80,28 +93,85 @@ def to_pcap(
     _refuse_to_write_to_itself(files, output)
 
     async def run(_this: Process) -> int:
-        writer, unread = PcapWriter(link), 0
+        writer, unread = PcapWriter(link), _Unread()
         with _writing(output) as write:
             write(PCAP_HEADER)
             for number, each in enumerate(_read(files, read(files))):
                 await _look(number)
                 match each:
                     case Unread():
-                        unread += 1
-                        if unread <= _MOST_TOLD:
-                            complain(escaped(str(each)))
+                        unread.tell(each)
                     case record:
                         for packets in writer.packets(record):
                             write(packets)
             for packets in writer.finish():
                 write(packets)
-        if unread > _MOST_TOLD:
-            complain(f"and {unread - _MOST_TOLD:,} more lines that cannot be read")
+        code = unread.told()
         if not writer.frames:
             raise CommandError(_no_frame(files, link, writer))
-        return 1 if unread else 0
+        return code
 
     return process.run(run)
+
+
+def show(
+    *,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="the files of a recording, in their order")
+    ],
+    link: _Link = None,
+    since: Annotated[
+        Any, typer.Option("--from", parser=_moment, metavar="TIME", help="only from then on")
+    ] = None,
+    until: Annotated[
+        Any, typer.Option("--until", parser=_moment, metavar="TIME", help="only what was before")
+    ] = None,
+    sml: Annotated[
+        bool, typer.Option("--sml", help="show bodies too, each cut to 2,000 characters")
+    ] = False,
+) -> int:
+    """Show a recording, one record a line."""
+
+    async def run(this: Process) -> int:
+        lines, unread = Lines(link, has_sml=sml), _Unread()
+        for number, each in enumerate(_read(files, read(files))):
+            await _look(number)
+            match each:
+                case Unread():
+                    unread.tell(each)
+                case record:
+                    line = lines.line(record)
+                    is_early = since is not None and record.wall < since
+                    is_late = until is not None and record.wall >= until
+                    if line is not None and not is_early and not is_late:
+                        this.line(line)
+        code = unread.told()
+        if link is not None and not lines.has_found:
+            names = ", ".join(map(str, files))
+            near = hint(link, sorted(lines.names))
+            raise CommandError(f"no link {link!r} is recorded in {names}; {near}")
+        return code
+
+    return process.run(run)
+
+
+class _Unread:
+    """Tells of lines that cannot be read, and counts them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def tell(self, line: Unread) -> None:
+        """On standard error, if there were not many."""
+        self._count += 1
+        if self._count <= _MOST_TOLD:
+            complain(escaped(str(line)))
+
+    def told(self) -> int:
+        """How many more there were; the exit code."""
+        if self._count > _MOST_TOLD:
+            complain(f"and {self._count - _MOST_TOLD:,} more lines that cannot be read")
+        return 1 if self._count else 0
 
 
 def _no_frame(files: list[Path], link: str | None, writer: PcapWriter) -> str:
@@ -218,6 +288,7 @@ COMMAND = Group(
     "record",
     "Read and change recordings of links.",
     (
+        Command(show, _SHOW_NOTES),
         Command(to_pcap, _TO_NOTES, name="to-pcap"),
         Command(from_pcap, _FROM_NOTES, name="from-pcap"),
     ),

@@ -19,10 +19,11 @@ from hsms_engine import process
 from hsms_engine.cli.command import Command, CommandError
 from hsms_engine.cli.connect import failed, held_warnings
 from hsms_engine.cli.fake import cannot_listen, refused
-from hsms_engine.cli.options import AsJson, Protocol, checked, whole
-from hsms_engine.cli.recording import RecordFile, recording
+from hsms_engine.cli.options import AsJson, EitherHost, EitherPort, Listens, Protocol, checked
+from hsms_engine.cli.recording import Recording
 from hsms_engine.cli.times import time_now
 from hsms_engine.connection import HsmsConnection, open_hsms
+from hsms_engine.difference import short, sml_of
 from hsms_engine.errors import ConnectError, HsmsError
 from hsms_engine.events import PeerEnded, PeerTurnedAway
 from hsms_engine.process import Process
@@ -37,7 +38,6 @@ from hsms_engine.scenario import (
     play,
     read_scenario,
 )
-from hsms_engine.scenario.difference import short, sml_of
 from hsms_engine.scenario.report import Report
 from hsms_engine.scenario.steps import PEER_WITHIN, Repeat, Step, round_text
 from hsms_engine.server import HsmsServer, serve_hsms
@@ -46,7 +46,7 @@ from hsms_engine.toml_file import TomlError
 from statecharts.nursery import open_bare_nursery
 
 if TYPE_CHECKING:
-    from hsms_engine.recorder import Recorder
+    from hsms_engine.recorder import RecordTo
 
 _NOTES = """\
 A scenario with role = "equipment" listens for a host, one with role = "host" dials; --listen and
@@ -73,21 +73,9 @@ def _positive(text: str) -> float:
 def run(
     *,
     scenario: Annotated[Path, typer.Argument(metavar="SCENARIO", help="a TOML file of steps")],
-    host: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="HOST",
-            help="where the other side listens, or this side is to (127.0.0.1)",
-        ),
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Argument(metavar="PORT", parser=whole(0, 65_535), help="its port (5000)"),
-    ] = None,
-    listen: Annotated[
-        bool | None,
-        typer.Option("--listen/--dial", help="wait for the other side, or dial it"),
-    ] = None,
+    host: EitherHost = None,
+    port: EitherPort = None,
+    listen: Listens = None,
     peer_within: Annotated[
         float | None,
         typer.Option(
@@ -101,7 +89,7 @@ def run(
         Path | None, typer.Option(metavar="FILE", help="write the result of each step as XML")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="only read the file")] = False,
-    record: RecordFile = None,
+    recording: Recording,
     protocol: Protocol,
     as_json: AsJson = False,
 ) -> int:
@@ -138,9 +126,12 @@ def run(
             report.tell(told)
             output.told(told)
 
-        opened = (_awaited if listens else _dialled)(settings, patience, recorder, output)
+        opened = _awaited if listens else _dialled
         try:
-            async with opened as connection:
+            async with (
+                recording.shown(begun) as record,
+                opened(settings, patience, record, output) as connection,
+            ):
                 # What stops this lets the exit of the block around it separate.
                 with this.until_stopped():
                     report.selected_after = trio.current_time() - began
@@ -169,7 +160,7 @@ def run(
     if junit is not None and not check:
         _write(junit, b"")
     try:
-        with held_warnings() as held, recording(record) as recorder:
+        with held_warnings() as held, recording.begun() as begun:
             code = process.run(play_it)
         if code:
             where = "" if report.step is None else f" in step {report.step.number}"
@@ -201,7 +192,7 @@ def _counted(scenario: Scenario) -> str:
 
 @asynccontextmanager
 async def _dialled(
-    settings: Settings, within: float | None, recorder: Recorder | None, output: _Output
+    settings: Settings, within: float | None, record: RecordTo | None, output: _Output
 ) -> AsyncIterator[HsmsConnection]:
     """A connection that was dialled once, or with ``within`` until one is selected.
 
@@ -211,7 +202,7 @@ async def _dialled(
     over, is_selected, is_told = trio.current_time() + (within or 0.0), False, False
     while True:
         try:
-            async with open_hsms(settings, record=recorder) as connection:
+            async with open_hsms(settings, record=record) as connection:
                 is_selected = True
                 yield connection
             return
@@ -227,7 +218,7 @@ async def _dialled(
 
 @asynccontextmanager
 async def _awaited(
-    settings: Settings, given: float | None, recorder: Recorder | None, output: _Output
+    settings: Settings, given: float | None, record: RecordTo | None, output: _Output
 ) -> AsyncIterator[HsmsConnection]:
     """The connection of the first peer that selects. Raises ``CommandError`` when none does."""
     within = PEER_WITHIN if given is None else given
@@ -255,7 +246,7 @@ async def _awaited(
 
     async with open_bare_nursery() as nursery:
         try:
-            serve = partial(serve_hsms, hand_over, settings, record=recorder)
+            serve = partial(serve_hsms, hand_over, settings, record=record)
             server = await nursery.start(serve)
         except OSError as error:
             raise cannot_listen(settings, error) from error

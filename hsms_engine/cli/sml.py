@@ -18,7 +18,7 @@ import typer
 
 from hsms_engine import process
 from hsms_engine.cli.command import Command, CommandError, Group
-from hsms_engine.cli.options import AsJson
+from hsms_engine.cli.options import AsJson, host_or_equipment
 from hsms_engine.log_reader import (
     CutMessage,
     Entry,
@@ -32,7 +32,6 @@ from hsms_engine.log_reader import (
 from hsms_engine.logs import escaped
 from hsms_engine.process import Process, complain
 from hsms_engine.scenario.recording import Line, RecordingError, scenario_of
-from hsms_engine.scenario.steps import Role
 from hsms_engine.secs2 import DecodeError
 from hsms_engine.secs2.encodings import superset_of_ascii
 from hsms_engine.sml import Binary, Library, Note, SmlError, Statement, load_file, to_sml
@@ -79,14 +78,6 @@ def _binary(text: str) -> Binary:
             return text
         case _:
             raise typer.BadParameter(f"{text!r} is neither decimal nor hex")
-
-
-def _role(text: str) -> Role:
-    match text:
-        case "host" | "equipment":
-            return text
-        case _:
-            raise typer.BadParameter(f"{text!r} is neither host nor equipment")
 
 
 def _encoding(name: str) -> str:
@@ -257,7 +248,7 @@ def from_log(
     scenario: Annotated[
         Any,
         typer.Option(
-            parser=_role,
+            parser=host_or_equipment,
             metavar="host|equipment",
             help="write a scenario for hsms-engine run, which plays this side",
         ),
@@ -265,7 +256,7 @@ def from_log(
     log_of: Annotated[
         Any,
         typer.Option(
-            parser=_role,
+            parser=host_or_equipment,
             metavar="host|equipment",
             help="whose log it is, for a scenario of one that only says sent and received",
         ),

@@ -14,3 +14,24 @@ def time_of_day() -> str:
 def time_now() -> str:
     """``2026-03-04T12:34:56.789+01:00``: ISO 8601, with the distance of this place from UTC."""
     return datetime.now().astimezone().isoformat(timespec="milliseconds")
+
+
+def date_and_time(wall: float) -> str:
+    """``2026-03-04 12:34:56.789``, of this place. What no calendar has is the number it is."""
+    try:
+        found = datetime.fromtimestamp(wall).astimezone()
+    except (OverflowError, OSError, ValueError):
+        return f"{wall:.3f}"
+    return f"{found:%Y-%m-%d %H:%M:%S}.{found.microsecond // 1000:03}"
+
+
+def seconds_of(text: str) -> float:
+    """The seconds since 1970 of a date and a time in ISO 8601; of this place, if it says no other.
+
+    Raises ``ValueError``.
+    """
+    found = datetime.fromisoformat(text)
+    # Not every system knows times that are further away.
+    if not 1971 <= found.year < 3000:
+        raise ValueError(f"the year {found.year} is far away")
+    return found.timestamp()
