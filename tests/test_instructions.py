@@ -23,6 +23,17 @@ def test_with_the_same_python_a_count_may_differ_by_3_percent(count: int, is_wel
     assert verdicts(Counts("here", {YARDSTICK: 1_000, "sequential": count})) == [True, is_well]
 
 
+@pytest.mark.parametrize(
+    ("count", "is_well"),
+    # What was counted in several folders, and one more copy with each of them.
+    [(3_377_154, True), (4_300_739, True), (4_377_154, False), (5_300_739, False)],
+)
+def test_of_the_megabyte_one_more_copy_is_too_much(count: int, is_well: bool) -> None:
+    pins = Counts.read(PINNED.read_text(encoding="utf-8"))
+    counted = Counts(pins.where, {**pins.each, "megabyte": count})
+    assert all(well for _, well in judged(counted, pins)) is is_well
+
+
 @pytest.mark.parametrize(("count", "is_well"), [(4_000, True), (4_990, True), (5_010, False)])
 def test_with_another_python_the_yardstick_makes_counts_comparable(
     count: int, is_well: bool
