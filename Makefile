@@ -15,13 +15,14 @@ ELSEWHERE := --no-warn-unreachable --cache-dir .mypy_cache/elsewhere --exclude \
 .DEFAULT_GOAL := help
 .PHONY: help demo test check diagrams prove prove-all mutants simulate soak fuzz attacks \
     soak-attacks instructions network soak-network interop-short interop put-back bench \
-    bench-quick bench-faults bench-tools clean docs tools
+    bench-quick bench-faults bench-tools clean docs page-pictures tools
 
 help:
 	@echo 'make demo          two processes, a lost link, the breaker, and the link back: under 30 s'
 	@echo 'make test          the tests: about ten minutes'
 	@echo 'make check         format, lint, types, tests, coverage'
 	@echo 'make diagrams      draw the charts into diagrams/, write the pages of docs/ that are made of code'
+	@echo 'make page-pictures the pictures of docs/monitor.md, by a browser: under a minute'
 	@echo 'make docs          the site of the documents, into build/site: under a minute'
 	@echo 'make prove         model-check the charts and print what holds: under four minutes'
 	@echo 'make prove-all     every mutant, 1,000 settings of time, the largest search: hours'
@@ -104,6 +105,9 @@ docs: $(INSTALLED)
 	@$(PY) -m sphinx --quiet --fail-on-warning --keep-going --fresh-env -c docs \
 	    -d build/doctrees . build/site
 	@echo 'the site: build/site/index.html'
+
+page-pictures: $(INSTALLED) tools
+	@$(PY) -m tests.support.monitor_pictures
 
 prove: $(INSTALLED) tools
 	@$(PY) -m tests.proof --seed $(SEED)

@@ -112,6 +112,11 @@ async def tells(_: Stage) -> None:
         await asyncio.sleep(0)
 
 
+async def shows(_: Stage) -> None:
+    async with aio.serve_monitor([], port=0):
+        await asyncio.sleep(0)
+
+
 async def takes(stage: Stage, call: Callable[[], Awaitable[Any]]) -> None:
     stage.given.append(await call())
 
@@ -162,6 +167,7 @@ CALLS: dict[str, Call] = {
     "open_hsms": lambda s: opens(aio.open_hsms, s.tool.port),
     "open_link": lambda s: opens(aio.open_link, s.tool.port),
     "serve_health": tells,
+    "serve_monitor": shows,
     "serve_hsms": serves,
 }
 

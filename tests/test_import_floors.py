@@ -36,9 +36,11 @@ PROGRAMS = COMMAND_LINE | {
         "fake",
         "in_thread",
         "metrics",
+        "monitor",
         "proxy",
         "recorder",
         "recording",
+        "replay",
         "scenario",
         "virtual",
         "worst",
@@ -50,8 +52,9 @@ DOORS = frozenset({"hsms_engine.doors", "hsms_engine.blocking", "hsms_engine.aio
 TRAFFIC = frozenset({"hsms_engine.traffic"})
 # What a user holds.
 ENDS = frozenset(f"hsms_engine.{name}" for name in ("connection", "link", "messaging", "server"))
-# What a user holds can be recorded.
+# What a user holds can be recorded, and shown on a page.
 RECORDER = frozenset({"hsms_engine.recorder"})
+MONITOR = frozenset({"hsms_engine.monitor"})
 # A generator is chance of the caller's own choosing.
 INJECTED_CHANCE = frozenset({"random.Random"})
 
@@ -136,12 +139,31 @@ FLOORS = (
         (ENGINE - {"trio"}) | {"hsms_engine.recording"},
         PURE | PROGRAMS | DOORS | DRIVER | ENDS,
     ),
+    # What a page shows are records, live or from files: that asks no clock.
+    *(
+        Floor(
+            f"hsms_engine/monitor/{name}.py",
+            (ENGINE - {"trio"}) | {"hsms_engine.monitor", "hsms_engine.recording"},
+            PURE | PROGRAMS | DOORS | DRIVER | ENDS,
+        )
+        for name in ("errors", "history", "model", "shown", "timeline")
+    ),
+    # The page itself: what follows links for it is what follows them for a recorder. What its extra
+    # brings is for it, browsers have secrets, and it says how late it is.
+    Floor(
+        "hsms_engine/monitor/*",
+        ENGINE
+        | {"h11", "secrets.token_urlsafe", "time.time"}
+        | {"hsms_engine.monitor", "hsms_engine.recorder", "hsms_engine.recording"},
+        ACTING | PROGRAMS | DOORS | {"hsms_engine.link", "hsms_engine.messaging"},
+    ),
     # It sees as well, has a thread for the disk, and writes the wall clock down. A recording has an
-    # id that no other has.
+    # id that no other has. What a black box writes is named by the time, and waits some seconds.
     Floor(
         "hsms_engine/recorder/*",
         ENGINE
-        | {"threading", "time.time", "secrets.token_hex"}
+        | {"threading", "time.time", "time.monotonic", "secrets.token_hex"}
+        | {"time.gmtime", "time.strftime"}
         | {"hsms_engine.recorder", "hsms_engine.recording"},
         (ACTING | PROGRAMS | DOORS | {"hsms_engine.link", "hsms_engine.messaging"}),
     ),
@@ -189,6 +211,15 @@ FLOORS = (
         ENGINE | {"hsms_engine.scenario"},
         ACTING | PROGRAMS | DOORS,
     ),
+    # It stands on the API too, and on what a recording is.
+    Floor(
+        "hsms_engine/replay/*",
+        ENGINE
+        | RECORDER
+        | {"hsms_engine.recording", "hsms_engine.replay"}
+        | {"hsms_engine.in_thread", "hsms_engine.doors.thread"},
+        ACTING | PROGRAMS | DOORS,
+    ),
     # It stands on frames and streams, and runs neither charts nor a link.
     Floor(
         "hsms_engine/proxy/*",
@@ -221,7 +252,7 @@ FLOORS = (
     # The doors: threads around the API. The blocking one measures the patience of its callers.
     Floor(
         "hsms_engine/doors/*",
-        ENGINE | {"threading", "hsms_engine.doors"},
+        ENGINE | RECORDER | MONITOR | {"threading", "hsms_engine.doors"},
         OUTSIDE,
         late=frozenset({"concurrent.futures.thread"}),
     ),
@@ -229,6 +260,7 @@ FLOORS = (
         "hsms_engine/blocking/*",
         ENGINE
         | RECORDER
+        | MONITOR
         | {"threading", "time.time", "time.monotonic"}
         | {"hsms_engine.doors", "hsms_engine.blocking"},
         OUTSIDE,
@@ -237,6 +269,7 @@ FLOORS = (
         "hsms_engine/aio/*",
         ENGINE
         | RECORDER
+        | MONITOR
         | {"asyncio", "threading", "time.time", "time.monotonic"}
         | {"hsms_engine.doors", "hsms_engine.aio"},
         OUTSIDE,

@@ -55,7 +55,7 @@ WORDS = {
     "hsms_engine/driver/dialling.py": {"win32"},
     "hsms_engine/driver/driver.py": {"active", "passive"},
     "hsms_engine/driver/reading.py": {"hsms_engine_steps"},
-    "hsms_engine/driver/tcp.py": {"darwin", "ii", "linux", "win32"},
+    "hsms_engine/driver/tcp.py": {"darwin", "ii", "linux", "localhost", "win32"},
     "hsms_engine/driver/tls.py": {
         "close", "send_eof", "send_nowait", "subject", "unacknowledged",
     },
@@ -98,10 +98,11 @@ COMPARED = (
     (re.compile(r"(phase|PHASES\[\w+\])$"), PHASES),
 )
 # Programs and doors know events as classes and phases by type; their texts are their own, as are
-# the names of metrics, of bounds, and the keys of recordings.
+# the names of metrics, of bounds, and the keys of recordings and of what a page is told.
 PROGRAMS = re.compile(
-    r"hsms_engine/(cli/|fake/|log_reader/|proxy/|scenario/|virtual/|worst/|doors/|blocking/|aio/|"
-    r"demo\.py|metrics/(catalogue|collector)\.py|recorder/recorder\.py|recording/lines\.py)"
+    r"hsms_engine/(cli/|fake/|log_reader/|proxy/|replay/|scenario/|virtual/|worst/|doors/|blocking/|"
+    r"aio/|demo\.py|metrics/(catalogue|collector)\.py|recorder/(black_box|observed|recorder)\.py|"
+    r"recording/lines\.py|monitor/(answers|serve|shown)\.py)"
 )
 CHARTED = re.compile(r"statecharts(?!\.nursery$)|\.|hsms_engine\.(protocol|driver\.driver)")
 ALL_CHARTED = re.compile(r"hsms_engine/(protocol|driver)/")

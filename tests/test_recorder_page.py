@@ -10,7 +10,8 @@ import pytest
 
 from hsms_engine import recording
 from hsms_engine.pytest_plugin import FakeEquipments
-from hsms_engine.recorder import Recorder
+from hsms_engine.recorder import BlackBox, Recorder
+from hsms_engine.recorder.memory import MEMORY
 from hsms_engine.recording import lines
 
 ROOT = Path(__file__).parent.parent
@@ -26,11 +27,13 @@ def test_the_programs_of_the_page_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     port = fake_equipments().port
-    first, shared, reading = PROGRAMS
-    for program in (first, shared):
+    first, shared, box, reading = PROGRAMS
+    for program in (first, shared, box):
         assert program.count(" 5000,") == 1
         exec(program.replace(" 5000,", f" {port},"), {})
-    assert capsys.readouterr().out.startswith("S1F2\n")
+    out = capsys.readouterr().out
+    assert out.startswith("S1F2\n")
+    assert out.endswith("\n0 0\n")
     exec(reading, {})
     told = capsys.readouterr().out.splitlines()
     # Select, S1F1 and Separate, all sent but for their answers.
@@ -56,7 +59,7 @@ def test_the_page_has_the_bounds_of_the_code() -> None:
     defaults = {
         name: each.default
         for name, each in inspect.signature(Recorder).parameters.items()
-        if each.default not in (inspect.Parameter.empty, None)
+        if each.default not in (inspect.Parameter.empty, None, False)
     }
     assert defaults == {
         "part_bytes": 64 * 2**20,
@@ -66,4 +69,16 @@ def test_the_page_has_the_bounds_of_the_code() -> None:
         "queue_bytes": 32 * 2**20,
     }
     for text in ("64 MiB", "a day", "(16)", "100,000\nrecords", "32 MiB"):
+        assert text in PAGE
+
+
+def test_the_page_has_the_bounds_of_a_black_box() -> None:
+    defaults = {
+        name: each.default
+        for name, each in inspect.signature(BlackBox).parameters.items()
+        if each.default not in (inspect.Parameter.empty, None)
+    }
+    assert defaults == {"seconds": 60.0, "after": 5.0, "files_per_hour": 20}
+    assert MEMORY.most == 64 * 2**20
+    for text in ("last 60 seconds", "`after` (5)", "`files_per_hour` (20)", "64 MiB for the whole"):
         assert text in PAGE

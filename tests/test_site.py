@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import importlib
 import inspect
-import json
 import os
 import pkgutil
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,14 +16,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 from sphinx.util.inventory import InventoryFile
 
 import hsms_engine
 import statecharts
+from tests.support.browser import asked_for, open_browser, seen_as
 from tests.support.patience import PATIENCE
 from tests.support.public import comment, is_data, public
 from tests.support.tools import needs
@@ -220,20 +218,7 @@ def test_every_public_name_has_a_docstring(name: str) -> None:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    for program in ("chromium", "chromedriver"):
-        needs(program)
-    options = ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    for word in (
-        "headless=new",
-        "no-sandbox",  # root has none
-        "disable-dev-shm-usage",
-        "host-resolver-rules=MAP * ~NOTFOUND",
-        f"user-data-dir={tmp_path_factory.mktemp('browser')}",
-    ):
-        options.add_argument(f"--{word}")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
-    driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    driver = open_browser(tmp_path_factory.mktemp("browser"))
     yield driver
     driver.quit()
 
@@ -241,25 +226,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 def pages(site: Path) -> list[Path]:
     """All that people read."""
     return sorted([*site.glob("docs/**/*.html"), site / "README.html", site / "CHANGELOG.html"])
-
-
-def seen_as(browser: Chrome, width: int, media: str = "screen", scheme: str = "light") -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
-
-
-def asked_for(browser: Chrome) -> list[str]:
-    """The addresses that pages have asked for since the last call."""
-    # As `get_log` does, which has no types.
-    log = browser.execute("getLog", {"type": "performance"})["value"]
-    events = [json.loads(each["message"])["message"] for each in log]
-    return [
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    ]
 
 
 def test_the_search_of_a_folder_finds_a_timer_and_leads_to_its_page(

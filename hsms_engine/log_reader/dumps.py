@@ -18,7 +18,7 @@ from hsms_engine.log_reader.stamps import Stamp
 from hsms_engine.message import Message
 from hsms_engine.protocol.traffic import frame_name
 from hsms_engine.secs2 import DecodeError, decode
-from hsms_engine.wire import HEADER_LENGTH, PREFIX_BYTES, SECS_II, Frame, SType
+from hsms_engine.wire import HEADER_LENGTH, PREFIX_BYTES, SECS_II, Frame, SType, frame_of
 
 __all__ = ["Dump", "Row", "first_row", "frames_of", "is_item"]
 
@@ -254,8 +254,7 @@ def _frame(data: bytes) -> Frame | None:
         return None
     if data[5] != SType.DATA and len(data) > HEADER_LENGTH:
         return None
-    session, system = int.from_bytes(data[:2]), int.from_bytes(data[6:10])
-    return Frame(session, data[2], data[3], data[4], data[5], system, data[10:])
+    return frame_of(data)
 
 
 def _payload(data: bytes) -> bytes | None:
