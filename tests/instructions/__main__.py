@@ -1,8 +1,7 @@
 """``python -m tests.instructions``: count, and compare with the pins.
 
-Exit code 1 when a count is more than 3 % from its pin, that of the megabyte more than 12.5 %. A
-count that has become smaller is pinned anew too, with ``--pin``: otherwise what was gained could be
-lost unseen.
+Exit code 1 when a count is more than 3 % from its pin. A count that has become smaller is pinned
+anew too, with ``--pin``: otherwise what was gained could be lost unseen.
 """
 
 from __future__ import annotations
