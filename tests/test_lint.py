@@ -1144,4 +1144,5 @@ def test_the_file_is_the_one_that_declares_the_chart() -> None:
         "receiver.py",
         "transmitter.py",
         "transaction.py",
+        "lease.py",
     }

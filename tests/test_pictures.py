@@ -130,7 +130,7 @@ def test_a_committed_picture_says_what_its_text_does_with_all_spaces(name: str) 
 
 
 def test_the_runs_end_as_their_titles_say() -> None:
-    closed, opened, deselected = (list(messages(run)) for run in RUNS)
+    closed, opened, deselected, taken, away, given = (list(messages(run)) for run in RUNS)
     frames = [step.label for step in closed if step.source != step.target]
     assert frames == [
         "Select.req",
@@ -148,6 +148,16 @@ def test_the_runs_end_as_their_titles_say() -> None:
     assert notes[5] == "HSMS connection: Blocked by the breaker"
     assert notes[6] == "Circuit breaker: Half-open, Probing\nHSMS connection: Connecting"
     assert [step.note for step in deselected[-2:]] == ["HSMS connection: Unselected"] * 2
+    for run in (taken, given):
+        assert run[-1].target == "process B"
+        assert run[-1].note == "HSMS connection: SELECTED, Communicating\nLinktest: Watching, Quiet"
+    (dead,) = (number for number, step in enumerate(taken) if not step.source)
+    assert {step.target for step in taken[dead:]} == {"", "equipment", "process B", "store"}
+    said = [step.label for step in away if step.target == "store"]
+    assert said[-3] == "ask the store to tell who has the lease"
+    assert said.index("give the lease back") == said.index(said[-3]) - 1
+    back = [step.label for step in given].index("give the lease back")
+    assert given[back - 1].note.endswith("Disabled, T5 not over\nLease of a tool: Withdrawn")
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])

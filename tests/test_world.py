@@ -7,14 +7,18 @@ from statecharts.hsms import ACTIVE, world
 from statecharts.hsms.timers import T6, T7
 from statecharts.hsms.vocabulary import (
     AbandonTcp,
+    AskStore,
     CloseGate,
     CloseTcp,
     FinishTcp,
     OpenGate,
     OpenTcp,
     Outgoing,
+    ReleaseLease,
     ResetTcp,
     Send,
+    StopAsking,
+    StoreCall,
 )
 from statecharts.hsms.world import ImpossibleEffectError, Tcp, World, after, after_all, informed
 
@@ -25,6 +29,7 @@ SELECTED = World(tcp=Tcp.OPEN, gate=True)
 SEPARATED = World(tcp=Tcp.OPEN, separated=True)
 FINISHED = World(tcp=Tcp.OPEN, separated=True, finished=True)
 TIMED = World(timers=frozenset({"t7"}))
+ASKING = World(asking=StoreCall.RENEW)
 
 SELECT, SEPARATE = Send(Outgoing.SELECT_REQ), Send(Outgoing.SEPARATE_REQ)
 
@@ -47,6 +52,9 @@ SELECT, SEPARATE = Send(Outgoing.SELECT_REQ), Send(Outgoing.SEPARATE_REQ)
         (TIMED, ResetTcp(), TIMED),
         (OPEN, OpenGate(), SELECTED),
         (SELECTED, CloseGate(), OPEN),
+        (CLOSED, AskStore(StoreCall.RENEW), ASKING),
+        (ASKING, StopAsking(), CLOSED),
+        (CLOSED, ReleaseLease(), CLOSED),
         (CLOSED, Tell("permit_requested"), CLOSED),
     ],
 )
@@ -79,6 +87,15 @@ def test_effect_that_fits_changes_the_world(before: World, effect: Effect, expec
         (CLOSED, OpenGate(), r"OpenGate\(\) needs TCP open"),
         (SELECTED, OpenGate(), r"OpenGate\(\) needs the gate closed; .* the gate is open"),
         (OPEN, CloseGate(), r"CloseGate\(\) needs the gate open; .* the gate is closed"),
+        (
+            ASKING,
+            AskStore(StoreCall.WATCH),
+            r"AskStore\(watch\) needs a store that is asked nothing",
+        ),
+        (CLOSED, StopAsking(), r"StopAsking\(\) needs a store that is asked something"),
+        (ASKING, ReleaseLease(), r"ReleaseLease\(\) needs a store that is asked nothing"),
+        (OPEN, ReleaseLease(), r"ReleaseLease\(\) needs TCP closed; TCP is open"),
+        (OPENING, ReleaseLease(), r"ReleaseLease\(\) needs TCP closed; TCP is opening"),
     ],
 )
 def test_effect_that_does_not_fit_says_why(before: World, effect: Effect, message: str) -> None:

@@ -22,11 +22,13 @@ from ..router import System
 class Mutant:
     """A chart with one fault. ``fault`` describes it; no two mutants of a chart have the same.
 
-    ``events`` are those whose steps may differ from the chart's; None: every step may.
+    ``plain`` is the chart without it. ``events`` are those whose steps may differ from the plain
+    chart's; None: every step may.
     """
 
     fault: str
     chart: Chart
+    plain: Chart
     events: frozenset[str] | None = None
 
     def __str__(self) -> str:
@@ -88,12 +90,13 @@ def _mutants(chart: Chart, faults: _Faults) -> Iterator[Mutant]:
             yield Mutant(
                 f"{fault} {on}" if not changed else f"{fault} of transition {on}",
                 replace(chart, transitions=(*before, *changed, *rest)),
+                chart,
                 frozenset(each for each in events if each) if None not in events else None,
             )
     for state in chart.walk():
         for fault, altered in _of_state(chart, state, faults):
             states = tuple(_with(each, altered) for each in chart.states)
-            yield Mutant(f"{fault} of state {state.id}", replace(chart, states=states))
+            yield Mutant(f"{fault} of state {state.id}", replace(chart, states=states), chart)
 
 
 def _vocabulary(chart: Chart) -> tuple[Action, ...]:

@@ -1,12 +1,13 @@
 """The charts of HSMS, their timers, effects and rules, and how the charts are joined."""
 
-from .active import ACTIVE
+from .active import ACTIVE, OWNED_ACTIVE
 from .breaker import BREAKER
+from .lease import LEASE
 from .linktest import LINKTEST
 from .passive import PASSIVE
 from .receiver import RECEIVER
 from .second_host import SECOND_HOST
-from .systems import ACTIVE_LINK, CHARTS, PASSIVE_LINK
+from .systems import ACTIVE_LINK, CHARTS, OWNED_LINK, PASSIVE_LINK
 from .transaction import TRANSACTION
 from .transmitter import TRANSMITTER
 
@@ -15,7 +16,10 @@ __all__ = [
     "ACTIVE_LINK",
     "BREAKER",
     "CHARTS",
+    "LEASE",
     "LINKTEST",
+    "OWNED_ACTIVE",
+    "OWNED_LINK",
     "PASSIVE",
     "PASSIVE_LINK",
     "RECEIVER",

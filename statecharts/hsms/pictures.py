@@ -15,10 +15,11 @@ from statecharts.declare import Chart
 from statecharts.draw import draw, draw_system, part, svg
 from statecharts.export import to_json
 
-from .active import ACTIVE
+from .active import ACTIVE, OWNED_ACTIVE
+from .lease import LEASE
 from .passive import PASSIVE
 from .runs import page
-from .systems import ACTIVE_LINK, CHARTS
+from .systems import ACTIVE_LINK, CHARTS, OWNED_LINK
 from .words import WORDS
 
 # The pages of a connection: the states of each, the states it shows folded, and its title.
@@ -50,13 +51,28 @@ def lifecycle() -> str:
     return draw_system(system, fold=(*OVERVIEWS[ACTIVE.id], "half_open"), words=WORDS)
 
 
+def owned_lifecycle() -> str:
+    """The life of a link that a lease enables: the lease and the connection.
+
+    Beside them the breaker, which is as in any link, would be wider than a page.
+    """
+    title = "The life of a link with a lease: lease and connection"
+    system = part(OWNED_LINK, (LEASE.id, OWNED_ACTIVE.id), "owned_lifecycle", title)
+    fold = ("separation", "connected", "owner", "doubtful", "yielding")
+    return draw_system(system, fold=fold, words=WORDS)
+
+
 def _chart(chart: Chart) -> str:
     return draw(chart, fold=OVERVIEWS.get(chart.id, ()), words=WORDS)
 
 
 def texts() -> dict[str, str]:
     """Every generated file except SVG: name to text."""
-    found = {"lifecycle.dot": lifecycle(), "runs.md": page()}
+    found = {
+        "lifecycle.dot": lifecycle(),
+        "owned_lifecycle.dot": owned_lifecycle(),
+        "runs.md": page(),
+    }
     for chart in CHARTS:
         found[f"{chart.id}.dot"] = _chart(chart)
         found[f"{chart.id}.xstate.json"] = to_json(chart)

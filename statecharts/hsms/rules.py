@@ -30,7 +30,8 @@ class Condition:
 class Clause:
     """A rule that a chart must fulfil. ``said`` are the cells as written, for people.
 
-    ``ends``: "both", "dials", "redials", "listens", "probes", "refuses", "breaker" or "request".
+    ``ends``: "both", "dials", "redials", "listens", "probes", "refuses", "owned", "breaker",
+    "request" or "lease".
     ``answer`` is in order and in words; ``then`` are conditions, "lost" and "fresh"; ``starts`` are
     ids of timers.
     """

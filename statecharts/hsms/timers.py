@@ -49,3 +49,22 @@ LINGER = Timer(
 )
 LINKTEST_INTERVAL = Timer("linktest_interval", "linktest interval", "no byte came", 30, 0.1, 86400)
 OPEN_TIME = Timer("open_time", "open time", "the breaker refuses attempts", 60, 0.01, 86400)
+
+# A lease. The times follow from its length (``hsms_engine.lease``); these are those of 10 s.
+LEASE_POLL = Timer("lease_poll", "lease poll", "another process has the lease", 2.5, 0.25, 150)
+STORE_TIMEOUT = Timer(
+    "store_timeout",
+    "store timeout",
+    "the store of leases was asked and has not answered",
+    2,
+    0.2,
+    120,
+)
+RENEWAL = Timer("renewal", "renewal", "the lease is in force", 2.5, 0.25, 150)
+RENEWAL_RETRY = Timer("renewal_retry", "renewal retry", "a renewal had no answer", 0.5, 0.05, 30)
+OWN_DEADLINE = Timer(
+    "own_deadline", "own deadline", "the lease was asked for and not renewed since", 8.8, 0.78, 587
+)
+LEASE_END = Timer(
+    "lease_end", "end of the lease", "the lease was asked for and not renewed since", 9.8, 0.98, 588
+)

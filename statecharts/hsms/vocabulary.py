@@ -114,6 +114,36 @@ class CloseGate(Effect):
     __slots__ = ()
 
 
+class StoreCall(Enum):
+    """What a process asks the store of leases for. See ``hsms_engine.lease``."""
+
+    WATCH = "watch"
+    ACQUIRE = "acquire"
+    RENEW = "renew"
+
+
+@dataclass(frozen=True, slots=True)
+class AskStore(Effect):
+    """Ask the store of leases. Only while it is asked nothing else."""
+
+    call: StoreCall
+
+    def __str__(self) -> str:
+        return f"AskStore({self.call.value})"
+
+
+class StopAsking(Effect):
+    """What the store was asked is not wanted any more; it may be answered already."""
+
+    __slots__ = ()
+
+
+class ReleaseLease(Effect):
+    """Give the lease back to the store. Only while TCP is closed and the store is asked nothing."""
+
+    __slots__ = ()
+
+
 class SettleTransaction(Effect):
     """Give the outcome to the caller that waits for the reply. The entered state names it."""
 
@@ -133,6 +163,9 @@ DriverEffect = (
     | ContestSession
     | OpenGate
     | CloseGate
+    | AskStore
+    | StopAsking
+    | ReleaseLease
 )
 
 

@@ -11,6 +11,7 @@ from statecharts.draw import Words
 
 from .vocabulary import (
     AbandonTcp,
+    AskStore,
     CloseGate,
     CloseTcp,
     ContestSession,
@@ -20,9 +21,12 @@ from .vocabulary import (
     OpenGate,
     OpenTcp,
     Outgoing,
+    ReleaseLease,
     ResetTcp,
     Send,
     SettleTransaction,
+    StopAsking,
+    StoreCall,
 )
 
 _EVENTS = {
@@ -93,6 +97,15 @@ _EVENTS = {
     # A second host asks for the session.
     "session_wanted": "a second host asks for the session",
     "session_ended": "SELECTED ended",
+    # The lease of a tool.
+    "contend_requested": "contend",
+    "withdraw_requested": "withdraw",
+    "lease_granted": "lease granted",
+    "lease_refused": "another process has the lease",
+    "lease_freed": "nobody has the lease",
+    "store_failed": "the store fails",
+    "link_rested": "the link is at rest",
+    "link_ended": "the link has ended",
     # A data transaction.
     "primary_written": "primary written",
     "reply_received": "reply",
@@ -136,6 +149,11 @@ _EFFECTS: dict[Effect, str] = {
     OpenGate(): "let data pass",
     CloseGate(): "let no data pass",
     SettleTransaction(): "wake the caller",
+    AskStore(StoreCall.WATCH): "ask the store to tell who has the lease",
+    AskStore(StoreCall.ACQUIRE): "ask the store for the lease",
+    AskStore(StoreCall.RENEW): "ask the store to renew the lease",
+    StopAsking(): "stop asking",
+    ReleaseLease(): "give the lease back",
 }
 
 WORDS = Words(events=_EVENTS, effects=_EFFECTS)

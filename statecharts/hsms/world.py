@@ -16,14 +16,18 @@ from statecharts.declare import Effect, Start, Stop
 
 from .vocabulary import (
     AbandonTcp,
+    AskStore,
     CloseGate,
     CloseTcp,
     FinishTcp,
     OpenGate,
     OpenTcp,
     Outgoing,
+    ReleaseLease,
     ResetTcp,
     Send,
+    StopAsking,
+    StoreCall,
 )
 
 
@@ -43,7 +47,7 @@ class World(NamedTuple):
     """The outside of one end.
 
     ``separated``: Separate.req is queued, so no frame may follow it. ``finished``: the peer has
-    been told that no more bytes follow.
+    been told that no more bytes follow. ``asking``: what the store of leases is asked.
     """
 
     tcp: Tcp = Tcp.CLOSED
@@ -51,6 +55,7 @@ class World(NamedTuple):
     timers: frozenset[str] = frozenset()
     separated: bool = False
     finished: bool = False
+    asking: StoreCall | None = None
 
 
 # For each report about TCP: what TCP was before, and what it is now.
@@ -122,6 +127,16 @@ def after(world: World, effect: Effect) -> World:
         case CloseGate():
             _need(world.gate, effect, "the gate open", world)
             return world._replace(gate=False)
+        case AskStore(call):
+            _need(world.asking is None, effect, "a store that is asked nothing", world)
+            return world._replace(asking=call)
+        case StopAsking():
+            _need(world.asking is not None, effect, "a store that is asked something", world)
+            return world._replace(asking=None)
+        case ReleaseLease():
+            _need(world.asking is None, effect, "a store that is asked nothing", world)
+            _need(world.tcp is Tcp.CLOSED, effect, "TCP closed", world)
+            return world
         case _:
             return world
 
