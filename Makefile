@@ -10,15 +10,16 @@ PYTEST := pytest -q --numprocesses 2 --dist loadfile
 
 # There the rest of a test that is skipped is unreachable, and these need Linux.
 ELSEWHERE := --no-warn-unreachable --cache-dir .mypy_cache/elsewhere --exclude \
-    '^(benchmarks/(faults/|side_by_side/|(doors|simulator)\.py)|tests/(test_side_by_side|attacks/(attacks|run|victim|__main__)\.py|(test_)?real_network))'
+    '^(benchmarks/(faults/|side_by_side/|(doors|fleet|simulator)\.py)|tests/(test_side_by_side|attacks/(attacks|run|victim|__main__)\.py|(test_)?(fleet_demo|real_network)))'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check diagrams prove prove-all mutants simulate soak fuzz attacks \
+.PHONY: help demo fleet-demo test check diagrams prove prove-all mutants simulate soak fuzz attacks \
     soak-attacks instructions network soak-network interop-short interop put-back bench \
-    bench-quick bench-faults bench-tools clean docs page-pictures tools
+    bench-quick bench-faults bench-tools bench-fleet clean docs page-pictures tools
 
 help:
 	@echo 'make demo          two processes, a lost link, the breaker, and the link back: under 30 s'
+	@echo 'make fleet-demo    three processes share 50 tools and take over from each other: under a minute'
 	@echo 'make test          the tests: about ten minutes'
 	@echo 'make check         format, lint, types, tests, coverage'
 	@echo 'make diagrams      draw the charts into diagrams/, write the pages of docs/ that are made of code'
@@ -42,6 +43,7 @@ help:
 	@echo 'make bench-quick   the shortest of it: under a minute'
 	@echo 'make bench-faults  what slow, hostile and late peers cost the others: under two minutes'
 	@echo 'make bench-tools   what a simulated tool costs: under a minute'
+	@echo 'make bench-fleet   1,000 tools on three processes and one store: two minutes'
 	@echo 'make clean         remove everything that the other targets made, also .venv'
 
 $(PY):
@@ -71,6 +73,9 @@ tools: $(INSTALLED)
 demo: $(DEMO)
 	@$(PY) -m hsms_engine.demo
 
+fleet-demo: $(INSTALLED)
+	@$(PY) -m tests.fleet_demo
+
 # CI runs the test command of the README and must check everything: there `test` runs all that takes
 # minutes.
 ifeq ($(CI),true)
@@ -96,6 +101,7 @@ check: $(INSTALLED) tools
 diagrams: $(INSTALLED) tools
 	@$(PY) -m statecharts.hsms.pictures diagrams
 	@$(PY) -m tests.proof.page
+	@$(PY) -m tests.proof.lease_page
 	@$(PY) -m tests.support.messages_page
 	@$(PY) -m tests.support.metrics_page
 	@$(PY) -m tests.support.settings_page
@@ -172,6 +178,9 @@ bench-faults: $(INSTALLED)
 
 bench-tools: $(INSTALLED)
 	@$(PY) -m benchmarks.simulator
+
+bench-fleet: $(INSTALLED)
+	@$(PY) -m benchmarks.fleet
 
 clean:
 	@rm -rf .venv build dist *.egg-info .coverage .coverage.* .hypothesis .mypy_cache \

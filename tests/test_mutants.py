@@ -27,6 +27,7 @@ from statecharts.explore.mutants import Mutant, mutants, mutants_of_telling
 from statecharts.hsms import (
     ACTIVE,
     BREAKER,
+    LEASE,
     LINKTEST,
     PASSIVE,
     SECOND_HOST,
@@ -40,7 +41,12 @@ from tests.proof import mutation
 from tests.proof.binding import machine, with_chart
 from tests.proof.mutation import EQUIVALENT, Court, Trial, all_mutants, sample
 from tests.proof.properties import DIALLING_LINK
-from tests.proof.searches import LINKS_WITHOUT_TRAFFIC, NEVER_TAKEN, AloneSearch
+from tests.proof.searches import (
+    LINKS_WITHOUT_TRAFFIC,
+    NEVER_TAKEN,
+    OWNED_LINKS_WITHOUT_TRAFFIC,
+    AloneSearch,
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +67,7 @@ def test_no_mutant_of_a_small_chart_lives(court: Court, chart: Chart) -> None:
 
 @pytest.mark.search
 @pytest.mark.parametrize(
-    "chart", [ACTIVE, PASSIVE, BREAKER, LINKTEST, TRANSMITTER], ids=lambda chart: chart.id
+    "chart", [ACTIVE, PASSIVE, BREAKER, LINKTEST, TRANSMITTER, LEASE], ids=lambda chart: chart.id
 )
 def test_no_mutant_of_a_sample_of_a_large_chart_lives(court: Court, chart: Chart) -> None:
     every = list(mutants(chart))
@@ -82,7 +88,7 @@ def test_a_mutant_is_taught_no_step_that_it_would_do_otherwise() -> None:
     """The steps of its chart, but for the events that the fault concerns, are its own steps."""
     for mutant in sample(60, 3):
         try:
-            taught, alone = Trial(mutant).bind(mutant.chart.id, {}), Machine(mutant.chart)
+            taught, alone = Trial(mutant).bind(mutant.plain, {}), Machine(mutant.chart)
         except ChartError:
             continue
         for here in alone.reachable():
@@ -101,7 +107,7 @@ def otherwise(chart: Chart, effect: Effect) -> Iterator[Mutant]:
         changed = replace(on, do=rest if rest != on.do else (*on.do, effect))
         transitions = (*chart.transitions[:number], changed, *chart.transitions[number + 1 :])
         concerned = frozenset((on.event,)) if on.event else None
-        yield Mutant(str(on), replace(chart, transitions=transitions), concerned)
+        yield Mutant(str(on), replace(chart, transitions=transitions), chart, concerned)
 
 
 @pytest.mark.search
@@ -138,7 +144,11 @@ class LastFirst(Router):
         told.extendleft(mine)
 
 
-@pytest.mark.parametrize("search", LINKS_WITHOUT_TRAFFIC, ids=lambda search: search.name)
+@pytest.mark.parametrize(
+    "search",
+    [*LINKS_WITHOUT_TRAFFIC, *OWNED_LINKS_WITHOUT_TRAFFIC],
+    ids=lambda search: search.name,
+)
 def test_in_which_order_charts_are_told_changes_nothing(search: AloneSearch[World]) -> None:
     plain = search.model(machine)
     other = Alone(LastFirst(plain.router.system, plain.router.machines), plain.outside)

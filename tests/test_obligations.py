@@ -4,17 +4,18 @@ import pytest
 
 from statecharts import Chart, On, State, System
 from statecharts.explore import Graph
+from statecharts.explore.alone import WorldState
 from statecharts.explore.obligations import Examiner, Obligation
-from statecharts.hsms import ACTIVE, PASSIVE
+from statecharts.hsms import ACTIVE, LEASE, PASSIVE
 from statecharts.hsms.vocabulary import Outgoing, Send
 from statecharts.hsms.world import World
 from statecharts.router import Router
 from tests.proof.binding import machine, with_chart
-from tests.proof.searches import CHARTS_ALONE, LINKS, AloneSearch
+from tests.proof.searches import CHARTS_ALONE, LINKS, OWNED_LINKS, AloneSearch
 from tests.support.mutate import without
 
 
-@pytest.mark.parametrize("search", LINKS, ids=lambda search: search.name)
+@pytest.mark.parametrize("search", [*LINKS, *OWNED_LINKS], ids=lambda search: search.name)
 def test_a_link_keeps_every_clause(search: AloneSearch[World]) -> None:
     model = search.model(machine)
     snapshots = (here.snapshot for here in Graph(model).states)
@@ -30,9 +31,12 @@ def test_a_chart_keeps_every_clause(search: AloneSearch[frozenset[str]]) -> None
     assert [str(each) for each in Examiner(model.router).breaches(snapshots, search.duties)] == []
 
 
-@pytest.mark.parametrize(("search", "chart"), [(LINKS[0], ACTIVE), (LINKS[2], PASSIVE)])
+@pytest.mark.parametrize(
+    ("search", "chart"),
+    [(LINKS[0], ACTIVE), (LINKS[2], PASSIVE), (CHARTS_ALONE[2], LEASE)],
+)
 def test_whatever_can_happen_in_a_link_has_a_clause(
-    search: AloneSearch[World], chart: Chart
+    search: AloneSearch[WorldState], chart: Chart
 ) -> None:
     model = search.model(machine)
     graph, examiner = Graph(model), Examiner(model.router)

@@ -42,6 +42,7 @@ from tests.proof.searches import (
     LINKS,
     LINKS_WITHOUT_TRAFFIC,
     LOST,
+    OWNED_LINKS,
     REFUSED,
     SESSION,
     SMALL_ENDS,
@@ -155,7 +156,9 @@ def _fits(found: list[Record]) -> None:
                 pass
 
 
-@pytest.mark.parametrize("search", [*LINKS, *CHARTS_ALONE], ids=lambda search: search.name)
+@pytest.mark.parametrize(
+    "search", [*LINKS, *OWNED_LINKS, *CHARTS_ALONE], ids=lambda search: search.name
+)
 def test_charts_alone_are_where_the_trace_ends(search: Any, tmp_path: Path) -> None:
     graph = Graph(search.configured(machine))
     for number in some(graph):

@@ -30,6 +30,7 @@ from tests.proof.searches import (
     CHARTS_ALONE,
     LINKS,
     LINKS_WITHOUT_TRAFFIC,
+    OWNED_LINKS,
     SMALL_ENDS,
     AloneSearch,
     EndsSearch,
@@ -37,7 +38,7 @@ from tests.proof.searches import (
 from tests.support.mutate import without
 
 
-@pytest.mark.parametrize("search", LINKS, ids=lambda search: search.name)
+@pytest.mark.parametrize("search", [*LINKS, *OWNED_LINKS], ids=lambda search: search.name)
 def test_all_that_is_claimed_of_a_link_holds(search: AloneSearch[World]) -> None:
     verdicts = Checker(Graph(search.model(machine))).check(search.properties)
 

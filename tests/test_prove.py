@@ -16,12 +16,14 @@ from tests.proof.__main__ import (
     _mutants_row,
     jobs,
     prove,
+    prove_leases,
     prove_mutants,
     prove_oracle,
     prove_scale,
     prove_time,
     verdict,
 )
+from tests.proof.lease_searches import SEARCHES as LEASE_SEARCHES
 from tests.proof.oracles.programs import Agreement, OracleError
 
 
@@ -100,4 +102,5 @@ def test_the_whole_proof_tries_every_mutant_and_more_settings_and_adds_the_large
         *((prove_mutants, None, 4, part) for part in parts),
         *((prove_time, ALL_VECTORS, 4, part) for part in parts),
         (prove_scale,),
+        *((prove_leases, number) for number, each in enumerate(LEASE_SEARCHES) if each.large),
     }

@@ -31,13 +31,22 @@ from statecharts.explore import BrokenModelError, Checker, Graph, Outcome, Verdi
 from statecharts.explore.alone import Alone, Here, WorldState
 from statecharts.explore.moves import ImpossibleMoveError
 from statecharts.explore.obligations import Breach, Examiner
-from statecharts.hsms import ACTIVE_LINK, BREAKER, CHARTS, LINKTEST, PASSIVE_LINK
+from statecharts.hsms import (
+    ACTIVE_LINK,
+    BREAKER,
+    CHARTS,
+    LINKTEST,
+    OWNED_LINK,
+    PASSIVE_LINK,
+)
 from statecharts.testgen import coverage, tours
 from tests.support.driven import memory_pairs, tcp_pairs
 from tests.support.memory import peak_megabytes
 from tests.support.touring import walk
 
 from .binding import machine
+from .lease_searches import FAULTS, LONGEST
+from .lease_searches import SEARCHES as LEASE_SEARCHES
 from .model import two_ends
 from .mutation import Court, all_mutants, sample
 from .oracles.agreement import spin_agreement, xstate_agreement
@@ -48,6 +57,7 @@ from .searches import (
     ENDS,
     EVERYTHING,
     LINKS,
+    OWNED_LINKS,
     SETTINGS,
     AloneSearch,
     settings_of,
@@ -91,9 +101,10 @@ class Row:
 
 def prove_alone(number: int, folder: Path | None) -> Row:
     """One link or chart in arbitrary surroundings. Counterexamples are recorded in the folder."""
-    if number < len(LINKS):
-        return _alone(LINKS[number], folder)
-    return _alone(CHARTS_ALONE[number - len(LINKS)], folder)
+    links = (*LINKS, *OWNED_LINKS)
+    if number < len(links):
+        return _alone(links[number], folder)
+    return _alone(CHARTS_ALONE[number - len(links)], folder)
 
 
 def _alone(search: AloneSearch[WorldState], folder: Path | None) -> Row:
@@ -234,6 +245,47 @@ def prove_scale() -> Row:
     )
 
 
+def prove_leases(number: int) -> Row:
+    """Two processes and a store of leases."""
+    gc.disable()
+    began = perf_counter()
+    search = LEASE_SEARCHES[number]
+    graph, verdicts = search.check()
+    faults = [str(each) for each in verdicts if each.outcome is not Outcome.HELD]
+    states = len(graph.states)
+    if states != search.states:
+        faults.append(f"{states:,} states, not {search.states:,}")
+    return Row(
+        search.name,
+        f"{states:,}",
+        f"{len(graph.targets):,}",
+        held=f"{len(verdicts) - len(faults)} properties hold",
+        seconds=perf_counter() - began,
+        faults=tuple(faults),
+    )
+
+
+def prove_takeover() -> Row:
+    """The bounds of a take-over, and the faults of a lease."""
+    gc.disable()
+    began = perf_counter()
+    faults: list[str] = []
+    states = 0
+    for each, design in LONGEST:
+        found, run = each.search(design)
+        states += found
+        if run.ticks != each.expected(design):
+            faults.append(f"{each.begins_with}: {run}\nnot {each.expected(design)} ticks")
+    faults += [f"not noticed: {each.name}" for each in FAULTS if not list(each.noticed_by())]
+    return Row(
+        "leases, take-over",
+        f"{states:,}",
+        held=f"{len(LONGEST)} bounds are as the formulas say; {len(FAULTS)} faults noticed",
+        seconds=perf_counter() - began,
+        faults=tuple(faults),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Timed:
     """What searches with clocks found."""
@@ -345,10 +397,17 @@ def prove_tours() -> Row:
     return Row("tours of all charts", held=held, seconds=perf_counter() - began, faults=faults)
 
 
+_DRIVEN = (
+    (ACTIVE_LINK, "dialling end"),
+    (PASSIVE_LINK, "listening end"),
+    (OWNED_LINK, "owned link"),
+)
+
+
 def prove_driver(number: int) -> Row:
     """The real driver along the tours of one end, in memory and over TCP."""
     began = perf_counter()
-    system = (ACTIVE_LINK, PASSIVE_LINK)[number]
+    system, end = _DRIVEN[number]
     faults: list[str] = []
     told: list[str] = []
     for way, pairs in (("memory", memory_pairs), ("TCP", tcp_pairs)):
@@ -360,7 +419,7 @@ def prove_driver(number: int) -> Row:
             told.append(f"{walked.covered} of {walked.wanted} over {way}")
             if walked.covered != walked.wanted:
                 faults.append(f"over {way}: not every edge is walked")
-    name = f"driver, {'dialling' if number == 0 else 'listening'} end"
+    name = f"driver, {end}"
     held = f"edges walked: {', '.join(told)}"
     return Row(name, held=held, seconds=perf_counter() - began, faults=tuple(faults))
 
@@ -397,6 +456,9 @@ def _job(work: Callable[..., Row], *arguments: object, weight: int = 1) -> Job[R
     return Job((partial(work, *arguments),), _only, weight)
 
 
+_ALONE = len(LINKS) + len(OWNED_LINKS) + len(CHARTS_ALONE)
+
+
 def jobs(whole: bool, seed: int, folder: Path | None = None) -> tuple[Job[Any], ...]:
     """All that is proved, in the order of the table. ``whole``: without sampling.
 
@@ -404,18 +466,23 @@ def jobs(whole: bool, seed: int, folder: Path | None = None) -> tuple[Job[Any], 
     """
     size, vectors = (None, ALL_VECTORS) if whole else (SAMPLE, VECTORS)
     return (
-        *(_job(prove_alone, number, folder) for number in range(len(LINKS) + len(CHARTS_ALONE))),
+        *(_job(prove_alone, number, folder) for number in range(_ALONE)),
         _job(prove_settings),
         *(_job(prove_ends, number, folder, weight=2 + number) for number in range(len(ENDS))),
         *((_job(prove_scale, weight=100),) if whole else ()),
+        *(
+            _job(prove_leases, number, weight=5 + 20 * search.large)
+            for number, search in enumerate(LEASE_SEARCHES)
+            if whole or not search.large
+        ),
+        _job(prove_takeover, weight=30),
         _job(prove_defaults, weight=20),
         Job(
             tuple(partial(prove_time, vectors, seed, part) for part in range(PARTS)),
             _time_row,
         ),
         _job(prove_tours),
-        _job(prove_driver, 0),
-        _job(prove_driver, 1),
+        *(_job(prove_driver, number) for number in range(len(_DRIVEN))),
         _job(prove_oracle, "xstate", xstate_agreement, "answers"),
         _job(prove_oracle, "Spin", spin_agreement, "states", weight=2),
         Job(

@@ -8,32 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cache
 
 from statecharts.declare import Chart
-from statecharts.hsms.systems import CHARTS
 from statecharts.machine import Machine
 from statecharts.router import Router, System, told_by
 
 Parameters = Mapping[str, int]
-Bind = Callable[[str, Parameters], Machine]
+Bind = Callable[[Chart, Parameters], Machine]
 
 
-@cache
-def _machine(id: str, parameters: tuple[tuple[str, int], ...]) -> Machine:
-    return Machine(next(chart for chart in CHARTS if chart.id == id), **dict(parameters))
+# By the chart itself, which is long to hash; its machine keeps it.
+_MACHINES: dict[tuple[int, tuple[tuple[str, int], ...]], Machine] = {}
 
 
-def machine(id: str, parameters: Parameters) -> Machine:
+def machine(chart: Chart, parameters: Parameters) -> Machine:
     """The one machine of this HSMS chart with these parameters."""
-    return _machine(id, tuple(sorted(parameters.items())))
+    key = id(chart), tuple(sorted(parameters.items()))
+    if key not in _MACHINES:
+        _MACHINES[key] = Machine(chart, **parameters)
+    return _MACHINES[key]
 
 
 def with_chart(chart: Chart) -> Bind:
     """The usual machines, but ``chart`` in place of the chart with the same id."""
 
-    def bind(id: str, parameters: Parameters) -> Machine:
-        return Machine(chart, **parameters) if id == chart.id else machine(id, parameters)
+    def bind(plain: Chart, parameters: Parameters) -> Machine:
+        return Machine(chart, **parameters) if plain.id == chart.id else machine(plain, parameters)
 
     return bind
 
@@ -43,7 +43,7 @@ def bound(system: System, parameters: Mapping[str, Parameters], bind: Bind = mac
 
     Raises ``ChartError`` or ``ValueError`` when a chart in place of another does not fit.
     """
-    machines = {chart.id: bind(chart.id, parameters.get(chart.id, {})) for chart in system.charts}
+    machines = {chart.id: bind(chart, parameters.get(chart.id, {})) for chart in system.charts}
     charts = tuple(each.chart for each in machines.values())
     # A chart by itself has nobody to tell: whatever it tells goes outside.
     outside = system.outside if len(charts) > 1 else told_by(charts[0])

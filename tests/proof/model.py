@@ -53,7 +53,7 @@ from statecharts.explore.pair import Offer, Pair
 from statecharts.hsms.breaker import BREAKER
 from statecharts.hsms.linktest import LINKTEST
 from statecharts.hsms.second_host import SECOND_HOST
-from statecharts.hsms.systems import ACTIVE_LINK, PASSIVE_LINK
+from statecharts.hsms.systems import ACTIVE_LINK, OWNED_LINK, PASSIVE_LINK
 from statecharts.hsms.timers import LINKTEST_INTERVAL
 from statecharts.hsms.vocabulary import (
     CloseTcp,
@@ -156,6 +156,7 @@ def _part(system: System, id: str, *left_out: str) -> System:
 
 ACTIVE_END = _part(ACTIVE_LINK, "active_end", "receiver", "transmitter")
 PASSIVE_END = _part(PASSIVE_LINK, "passive_end", "receiver", "transmitter")
+OWNED_END = _part(OWNED_LINK, "owned_end", "receiver", "transmitter")
 # For surroundings that cause any event at any time: a second host asks only for a session.
 UNASKED_END = _part(PASSIVE_LINK, "unasked_end", "receiver", "transmitter", SECOND_HOST.id)
 

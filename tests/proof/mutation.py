@@ -36,7 +36,8 @@ from statecharts.explore.moves import ImpossibleMoveError, Move, State, View
 from statecharts.explore.mutants import Mutant, mutants, mutants_of_telling
 from statecharts.explore.obligations import Examiner
 from statecharts.explore.properties import Always, EveryStep, Possible, Property
-from statecharts.hsms.systems import ACTIVE_LINK, CHARTS, PASSIVE_LINK
+from statecharts.hsms.active import OWNED_ACTIVE
+from statecharts.hsms.systems import ACTIVE_LINK, CHARTS, OWNED_LINK, PASSIVE_LINK
 from statecharts.hsms.world import World
 from statecharts.machine import Machine, NotAllowedError, Snapshot, Step
 from statecharts.native import ChartFaultError
@@ -48,6 +49,8 @@ from .searches import (
     CHARTS_ALONE,
     LINKS,
     LINKS_WITHOUT_TRAFFIC,
+    OWNED_LINKS,
+    OWNED_LINKS_WITHOUT_TRAFFIC,
     SMALL_ENDS,
     AloneSearch,
 )
@@ -57,11 +60,11 @@ MANY = 40_000
 
 # A pattern of the names of equivalent mutants, and the reason.
 EQUIVALENT: dict[str, str] = {
-    r"again instead of transition (breaker_closed|ready|probing|isolated|closed|unwatched"
-    r"|between_frames|drained|unasked)": (
+    r"again instead of transition (breaker_closed|ready|probing|isolated|closed|closing"
+    r"|withdrawn|unwatched|between_frames|drained|unasked)": (
         "the state has no timer and does nothing on entry and exit"
     ),
-    r"swap (misses \+= 1 and Count|failures := 0 and Tell|Tell\(permit_withdrawn\) and fail)": (
+    r"swap (misses \+= 1 and Count|(failures|wanted) := 0 and |Tell\(permit_with\w+\) and fail)": (
         "the moment within a step at which a variable is set cannot be seen"
     ),
     r"swap ((Abandon|Reset)Tcp\(\) and Tell|Tell\(\w+\) and |OpenGate\(\) and Tell)": (
@@ -81,14 +84,15 @@ EQUIVALENT: dict[str, str] = {
     r"^add Tell\(attempt_cancelled\)": (
         "the attempt has succeeded in the same step, and a closed breaker does nothing on this"
     ),
+    r"add Tell\(link_rested\)": "it is told again, by the state that is entered",
     r"add Tell\(probe_wanted\)": "a probe runs already, and there is one at a time",
-    r"on exit of state (closed|replied|timed_out|rejected|aborted|faulted|lost|cancelled)": (
+    r"on exit of state (closed|ended|replied|timed_out|rejected|aborted|faulted|lost|cancelled)": (
         "the state is never left"
     ),
-    r"^add (failures|misses) ": (
-        "the count has this value already, is at its highest, or is cleared before it is read"
+    r"^add (failures|misses|wanted) ": (
+        "the variable has this value already, is at its highest, or is set before it is read"
     ),
-    r"^guard .*\[(probes|single_use) |^drop the guard .*\[probes ": (
+    r"^guard .*\[(probes|single_use|wanted) |^drop the guard .*\[(probes|wanted) ": (
         "it is 0 or 1, and of two transitions that could be taken it is the first one"
     ),
     r"^guard \[(misses|failures) == ": "a count is never higher than its threshold",
@@ -119,11 +123,13 @@ class Fate:
 @cache
 def all_mutants() -> tuple[Mutant, ...]:
     """Every mutant of every HSMS chart and of what the charts tell each other, each once."""
-    found = [mutant for chart in CHARTS for mutant in mutants(chart)]
-    telling = (
-        each for system in (ACTIVE_LINK, PASSIVE_LINK) for each in mutants_of_telling(system)
-    )
-    return (*found, *{str(each): each for each in telling}.values())
+    found = {str(mutant): mutant for chart in CHARTS for mutant in mutants(chart)}
+    # The connection of an owned link is that of any other, but for what it tells its lease.
+    systems = (ACTIVE_LINK, PASSIVE_LINK, OWNED_LINK)
+    telling = (each for system in systems for each in mutants_of_telling(system))
+    for each in (*mutants(OWNED_ACTIVE), *telling):
+        found.setdefault(str(each), each)
+    return tuple(found.values())
 
 
 def sample(size: int, seed: int) -> tuple[Mutant, ...]:
@@ -151,21 +157,22 @@ class Trial:
 
     def __init__(self, mutant: Mutant) -> None:
         self.mutant = mutant
+        self.plain = mutant.plain
         self.id = mutant.chart.id
         self._made: dict[tuple[tuple[str, int], ...], Machine] = {}
         self._differ: dict[tuple[tuple[str, int], ...], set[Difference] | None] = {}
 
-    def bind(self, id: str, parameters: Parameters) -> Machine:
+    def bind(self, chart: Chart, parameters: Parameters) -> Machine:
         """The usual machines, but the mutant in place of its chart; each is made once.
 
         Raises ``ChartError`` or ``ValueError`` for a mutant that lint refuses.
         """
-        if id != self.id:
-            return machine(id, parameters)
+        if chart is not self.plain:
+            return machine(chart, parameters)
         key = tuple(sorted(parameters.items()))
         if key not in self._made:
             made = self._made[key] = Machine(self.mutant.chart, **parameters)
-            self._teach(made, machine(id, parameters))
+            self._teach(made, machine(chart, parameters))
         return self._made[key]
 
     def _teach(self, made: Machine, plain: Machine) -> None:
@@ -188,7 +195,7 @@ class Trial:
         """
         key = tuple(sorted(parameters.items()))
         if key not in self._differ:
-            plain, made = machine(self.id, parameters), self.bind(self.id, parameters)
+            plain, made = machine(self.plain, parameters), self.bind(self.plain, parameters)
             begins = made.initial == plain.initial
             self._differ[key] = set(self._differing(plain, made)) if begins else None
         return self._differ[key]
@@ -197,19 +204,19 @@ class Trial:
         """Whether it goes on under other parameters as its chart does, from every snapshot."""
         return all(
             _same(
-                machine(self.id, after).adopt(here),
-                self.bind(self.id, after).adopt(
-                    self.bind(self.id, before).snapshot(here.states, here.values)
+                machine(self.plain, after).adopt(here),
+                self.bind(self.plain, after).adopt(
+                    self.bind(self.plain, before).snapshot(here.states, here.values)
                 ),
             )
             for before in values
             for after in values
-            for here in _steps(machine(self.id, before))
+            for here in _steps(machine(self.plain, before))
         )
 
     def is_silent(self, parameters: Parameters) -> bool:
         """Whether it asks for nothing, and tells nothing, before the first event."""
-        return not self.bind(self.id, parameters).initial_effects
+        return not self.bind(self.plain, parameters).initial_effects
 
     def _differing(self, plain: Machine, made: Machine) -> Iterator[Difference]:
         for here, row in _steps(plain).items():
@@ -461,14 +468,15 @@ class Court:
     """Tries mutants one after the other; what they share is computed once."""
 
     def __init__(self) -> None:
-        self._quick = [_Search(search) for search in LINKS_WITHOUT_TRAFFIC]
-        self._links = [_Search(search) for search in LINKS]
+        quick = (*LINKS_WITHOUT_TRAFFIC, *OWNED_LINKS_WITHOUT_TRAFFIC)
+        self._quick = [_Search(search) for search in quick]
+        self._links = [_Search(search) for search in (*LINKS, *OWNED_LINKS)]
         self._alone = [_Search(search) for search in CHARTS_ALONE]
 
     def fate(self, mutant: Mutant) -> Fate:
         """The result for a mutant."""
         trial, found = Trial(mutant), _Found()
-        searches = self._searches(mutant.chart)
+        searches = self._searches(mutant.plain)
         try:
             for search in searches:
                 search.search.model(trial.bind)
@@ -490,7 +498,7 @@ class Court:
     def _searches(self, chart: Chart) -> list[_Search[Any]]:
         """The searches that have the chart, small ones first."""
         every: tuple[_Search[Any], ...] = (*self._quick, *self._alone, *self._links)
-        return [search for search in every if chart.id in search.search.charts]
+        return [search for search in every if chart in search.search.charts]
 
     def _searched(
         self, trial: Trial, searches: list[_Search[Any]], *, differs: bool
@@ -499,10 +507,10 @@ class Court:
             if differs:
                 yield from (search.search_again(trial, unaided=True) for search in searches)
             for ends in SMALL_ENDS:
-                if trial.id in ends.charts:
+                if trial.plain in ends.charts:
                     yield _failed(Graph(ends.model(trial.bind), MANY), ends.properties)
             for search in self._quick:
-                if trial.id in search.search.charts:
+                if trial.plain in search.search.charts:
                     yield search.reconfigure(trial)
         except BrokenModelError as broken:
             yield f"world: {broken.error}"
@@ -549,12 +557,14 @@ def _values(charts: Iterable[Chart]) -> Iterator[dict[str, Parameters]]:
 def _wide(system: System) -> tuple[_Search[World], ...]:
     """The link under every choice of parameters, with a peer that may do anything."""
 
-    def model(parameters: Mapping[str, Parameters]) -> Callable[[Bind], Alone[World]]:
-        return lambda bind: link_alone(system, parameters, bind)
+    # A lease takes no part in reading and writing.
+    traffic = system is not OWNED_LINK
 
-    ids = tuple(chart.id for chart in system.charts)
+    def model(parameters: Mapping[str, Parameters]) -> Callable[[Bind], Alone[World]]:
+        return lambda bind: link_alone(system, parameters, bind, traffic=traffic)
+
     return tuple(
-        _Search(AloneSearch(str(each), ids, model(each), model(each), (), ()))
+        _Search(AloneSearch(str(each), system.charts, model(each), model(each), (), ()))
         for each in _values(system.charts)
     )
 
@@ -566,8 +576,8 @@ def confirmed(trial: Trial) -> bool:
     with values up to 3. What it does is what it asks for, up to an order that cannot be seen, and
     where it comes to, because users see the states of a link.
     """
-    chart = next(chart for chart in CHARTS if chart.id == trial.id)
-    links = [system for system in (ACTIVE_LINK, PASSIVE_LINK) if chart in system.charts]
+    chart = trial.plain
+    links = [each for each in (ACTIVE_LINK, PASSIVE_LINK, OWNED_LINK) if chart in each.charts]
     by_itself = [each.get(chart.id, {}) for each in _values((chart,))]
     if not trial.adopts_alike(by_itself):
         return False

@@ -3,8 +3,9 @@
 That text is written from the standard and not derived from the charts. ``DIALS`` is for the end
 that dials, ``DIALS_ONCE`` for one that dials only once, ``LISTENS`` for the end that listens,
 ``REFUSES`` for one that does not probe when a second host asks for its session,
-``TRANSACTS`` for one data transaction, ``BREAKS`` for the breaker by itself. The breaker and the
-linktest have a threshold of 2.
+``OWNS`` for one that a lease enables and disables, ``TRANSACTS`` for one data transaction,
+``BREAKS`` and ``LEASES`` for the breaker and the lease by themselves. The breaker and the linktest
+have a threshold of 2.
 """
 
 from __future__ import annotations
@@ -14,10 +15,20 @@ from dataclasses import dataclass
 
 from statecharts.declare import Chart, Effect, Tell
 from statecharts.explore.obligations import Obligation
-from statecharts.hsms import ACTIVE_LINK, BREAKER, PASSIVE_LINK, SECOND_HOST, TRANSACTION
+from statecharts.hsms import (
+    ACTIVE_LINK,
+    BREAKER,
+    LEASE,
+    OWNED_ACTIVE,
+    OWNED_LINK,
+    PASSIVE_LINK,
+    SECOND_HOST,
+    TRANSACTION,
+)
 from statecharts.hsms.rules import CLAUSES, Clause, Condition
 from statecharts.hsms.vocabulary import (
     AbandonTcp,
+    AskStore,
     CloseGate,
     CloseTcp,
     ContestSession,
@@ -27,9 +38,12 @@ from statecharts.hsms.vocabulary import (
     OpenGate,
     OpenTcp,
     Outgoing,
+    ReleaseLease,
     ResetTcp,
     Send,
     SettleTransaction,
+    StopAsking,
+    StoreCall,
 )
 
 from .names import EVENTS, STATES, VARIABLES, known
@@ -46,6 +60,9 @@ _ANSWERS: dict[str, Effect] = {
     "open gate": OpenGate(),
     "close gate": CloseGate(),
     "settle request": SettleTransaction(),
+    **{f"{call.value} lease": AskStore(call) for call in StoreCall},
+    "stop asking": StopAsking(),
+    "release lease": ReleaseLease(),
 }
 # The states in which an attempt has the breaker's permit.
 _PERMITTED = {"connecting", "selecting"}
@@ -137,3 +154,7 @@ LISTENS = Reader(_PASSIVE, ("both", "listens", "probes"), ("closed",)).table()
 REFUSES = Reader(_PASSIVE, ("both", "listens", "refuses"), ("closed",)).table()
 BREAKS = Reader((BREAKER,), ("breaker",)).table()
 TRANSACTS = Reader((TRANSACTION,), ("request",)).table()
+LEASES = Reader((LEASE,), ("lease",)).table()
+# The connection first.
+_OWNED = (OWNED_ACTIVE, *(chart for chart in OWNED_LINK.charts if chart is not OWNED_ACTIVE))
+OWNS = Reader(_OWNED, ("owned",)).table()

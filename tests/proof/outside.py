@@ -2,7 +2,8 @@
 
 ``HsmsOutside`` is used when a link is searched alone: while TCP is open, every frame may arrive at
 any time, in any order and number, and bytes may stop anywhere; users may make every allowed call;
-every running timer may fire. It uses the same ``World`` as the engine.
+a store that is asked may answer anything; every running timer may fire. It uses the same ``World``
+as the engine.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from statecharts.declare import Effect
 from statecharts.explore.alone import Alone, May, TimersOnly
+from statecharts.hsms.vocabulary import StoreCall
 from statecharts.hsms.world import ImpossibleEffectError, Tcp, World, after_all
 from statecharts.router import System, told_by
 
@@ -35,6 +37,13 @@ _TRAFFIC = dict.fromkeys(
     May.IF_TAKEN,
 )
 _AT_ANY_TIME = frozenset({"stale_result_reported"})
+# What the store may answer, and to which calls. The engine passes over an answer that comes later.
+_ANSWERS = {
+    "lease_granted": (StoreCall.ACQUIRE, StoreCall.RENEW),
+    "lease_refused": (StoreCall.ACQUIRE, StoreCall.RENEW),
+    "lease_freed": (StoreCall.WATCH, StoreCall.RENEW),
+    "store_failed": tuple(StoreCall),
+}
 
 
 class HsmsOutside:
@@ -62,6 +71,8 @@ class HsmsOutside:
             return May.IF_TAKEN
         if event in _AT_ANY_TIME:
             return May.ALWAYS
+        if event in _ANSWERS:
+            return May.ALWAYS if world.asking in _ANSWERS[event] else May.NEVER
         match event:
             case "tcp_opened" | "tcp_failed":
                 return May.ALWAYS if world.tcp is Tcp.OPENING else May.NEVER

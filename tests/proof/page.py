@@ -27,6 +27,8 @@ PICTURES: dict[str, tuple[str, ...]] = {
     "Receiving": ("receiver",),
     "Sending": ("transmitter",),
     "Breaker": ("breaker",),
+    "Lease": ("lease",),
+    "Lease and link": ("owned_lifecycle",),
     "Requests": ("transaction",),
 }
 
@@ -89,7 +91,9 @@ def _cells(row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
     match row:
         case Clause(id, ends, rule=rule, said=said):
             _, events, places, answer, then, starts = said
-            at = places if ends in ("both", "breaker", "request") else f"*{ends}:* {places}"
+            at = (
+                places if ends in ("both", "breaker", "request", "lease") else f"*{ends}:* {places}"
+            )
             started = ", ".join(_TIMERS[each].label for each in starts.split())
             return _COLUMNS, (f"`{id}`", rule, _code(events), at, answer, then, started)
         case Elsewhere(id, where, rule):

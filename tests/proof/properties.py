@@ -85,10 +85,21 @@ def _attempt_is_settled(before: Link, move: Move, after: Link) -> bool:
         return not any_of(after.snapshot, "selected")
     if "selected" in after.snapshot:
         return "breaker_closed" in now and now.values == (0,)
-    if move.event in ("disable_requested", "close_requested"):
+    if move.event in _GIVES_UP:
         return "ready" in now if "probing" in was else now == was
     opened = "breaker_open" in now
     return opened if "probing" in was else opened or now.values[0] == was.values[0] + 1
+
+
+# A user or a lease gives up the attempt.
+_GIVES_UP = events(
+    "disable_requested",
+    "close_requested",
+    "withdraw_requested",
+    "own_deadline_expired",
+    "lease_refused",
+    "lease_freed",
+)
 
 
 def _nobody_forgotten(here: Link) -> bool:
@@ -113,7 +124,7 @@ _REJECTS = events(
 )
 
 
-def _link(
+def link_claims(
     system: System, opening: tuple[str, ...], closing: tuple[str, ...]
 ) -> tuple[Property[Link], ...]:
     """The claims about either end.
@@ -214,7 +225,7 @@ def _link(
 
 
 LISTENING_LINK: tuple[Property[Link], ...] = (
-    *_link(PASSIVE_LINK, (), ("closing", "refusing")),
+    *link_claims(PASSIVE_LINK, (), ("closing", "refusing")),
     EveryStep(
         "one probe in T6",
         "a second host that asks for the session causes at most one probe in each T6",
@@ -227,8 +238,14 @@ LISTENING_LINK: tuple[Property[Link], ...] = (
     *LISTENER_REASONS,
 )
 _T5_IS_OVER = events("t5_expired")
-_DIALS: tuple[Property[Link], ...] = (
-    *_link(ACTIVE_LINK, ("connecting",), ("closing",)),
+T5_RUNS: Property[Link] = Between(
+    "T5",
+    "between two dials T5 runs out",
+    lambda move: OpenTcp() in move.effects,
+    lambda move: OpenTcp() in move.effects,
+    lambda move: move.event in _T5_IS_OVER,
+)
+ATTEMPTS: tuple[Property[Link], ...] = (
     EveryStep(
         "permit",
         "a dial begins only when the breaker is closed or has given its one probe away",
@@ -259,18 +276,14 @@ _DIALS: tuple[Property[Link], ...] = (
     ),
 )
 
+_DIALS = (*link_claims(ACTIVE_LINK, ("connecting",), ("closing",)), *ATTEMPTS)
+
 # More claims about an end that dials again and again, and about one that dials only once: its
 # breaker lets no probe through, because there is no second attempt.
 DIALLING_LINK: tuple[Property[Link], ...] = (
     *_DIALS,
     *DIALLER_REASONS,
-    Between(
-        "T5",
-        "between two dials T5 runs out",
-        lambda move: OpenTcp() in move.effects,
-        lambda move: OpenTcp() in move.effects,
-        lambda move: move.event in _T5_IS_OVER,
-    ),
+    T5_RUNS,
     LeadsTo(
         "dials",
         "an end that is enabled and not isolated dials, with nobody asking",

@@ -18,9 +18,10 @@ from statecharts.explore.pair import Both
 from statecharts.explore.properties import Property
 from statecharts.hsms.active import ACTIVE
 from statecharts.hsms.breaker import BREAKER
+from statecharts.hsms.lease import LEASE
 from statecharts.hsms.linktest import LINKTEST
 from statecharts.hsms.second_host import SECOND_HOST
-from statecharts.hsms.systems import ACTIVE_LINK, PASSIVE_LINK
+from statecharts.hsms.systems import ACTIVE_LINK, OWNED_LINK, PASSIVE_LINK
 from statecharts.hsms.transaction import TRANSACTION
 from statecharts.hsms.world import World
 from statecharts.router import System, told_by
@@ -28,8 +29,18 @@ from statecharts.router import System, told_by
 from .binding import Bind, Parameters
 from .end_properties import SESSIONS, TWO_ENDS, UNWATCHED
 from .model import ACTIVE_END, ACTIVE_SIDE, PASSIVE_END, PASSIVE_SIDE, End, Ends, Scenario, two_ends
-from .obligations import BREAKS, DIALS, DIALS_ONCE, LISTENS, REFUSES, TRANSACTS
+from .obligations import (
+    BREAKS,
+    DIALS,
+    DIALS_ONCE,
+    LEASES,
+    LISTENS,
+    OWNS,
+    REFUSES,
+    TRANSACTS,
+)
 from .outside import Settings, chart_alone, link_alone
+from .owned_properties import LEASE_ALONE, OWNED_SINGLE_USE, OWNING_LINK
 from .properties import (
     BREAKER_ALONE,
     DIALLING_LINK,
@@ -49,7 +60,7 @@ class AloneSearch(Generic[WorldState]):
     """
 
     name: str
-    charts: tuple[str, ...]
+    charts: tuple[Chart, ...]
     model: Callable[[Bind], Alone[WorldState]]
     configured: Callable[[Bind], Alone[WorldState]]
     properties: tuple[Property[Here[WorldState]], ...]
@@ -61,7 +72,7 @@ class EndsSearch:
     """Two ends in a scenario, and the claims about them."""
 
     name: str
-    charts: tuple[str, ...]
+    charts: tuple[Chart, ...]
     scenario: Scenario
     properties: tuple[Property[Both[End]], ...]
 
@@ -83,18 +94,18 @@ _THRESHOLDS = (1, 2, 3)
 
 
 def _changed(parameters: Mapping[str, Parameters], system: System) -> Settings:
-    """The parameters with all other thresholds that the system has."""
+    """The parameters with all other thresholds that the system has.
+
+    A lease knows nothing of linktests, and with one threshold of theirs its search is a third.
+    """
     charts = {chart.id for chart in system.charts}
     breaker = _THRESHOLDS if BREAKER.id in charts else (2,)
+    linktest = (2,) if LEASE.id in charts else _THRESHOLDS
     return tuple(
         {**parameters, BREAKER.id: {"threshold": one}, LINKTEST.id: {"linktest_threshold": other}}
-        for one, other in product(breaker, _THRESHOLDS)
+        for one, other in product(breaker, linktest)
         if (one, other) != (2, 2)
     )
-
-
-def _ids(system: System) -> tuple[str, ...]:
-    return tuple(chart.id for chart in system.charts)
 
 
 def _link(
@@ -108,7 +119,7 @@ def _link(
 ) -> AloneSearch[World]:
     return AloneSearch(
         name,
-        _ids(system),
+        system.charts,
         lambda bind: link_alone(system, parameters, bind, traffic=traffic),
         lambda bind: link_alone(
             system, parameters, bind, traffic=traffic, others=_changed(parameters, system)
@@ -135,6 +146,14 @@ LINKS_WITHOUT_TRAFFIC = (
     ),
 )
 
+# A link that a lease enables and disables, with a store that may answer anything.
+_OWNED_ONCE = _link("owned link, once", OWNED_LINK, _ONCE, OWNED_SINGLE_USE, (), traffic=False)
+OWNED_LINKS = (_link("owned link", OWNED_LINK, _TWO, OWNING_LINK, OWNS), _OWNED_ONCE)
+OWNED_LINKS_WITHOUT_TRAFFIC = (
+    _link("owned link", OWNED_LINK, _TWO, OWNING_LINK, OWNS, traffic=False),
+    _OWNED_ONCE,
+)
+
 # Values of the parameters of each chart. From every snapshot that some of them, changed at any
 # moment, lead to, all others are adopted.
 SETTINGS: dict[str, tuple[Parameters, ...]] = {
@@ -154,12 +173,13 @@ def settings_of(chart: Chart) -> Alone[frozenset[str]]:
 
 _BREAKER = System("breaker_alone", "Circuit breaker", (BREAKER,), told_by(BREAKER))
 _TRANSACTION = System("transaction_alone", "Data transaction", (TRANSACTION,))
+_LEASE = System("lease_alone", "Lease", (LEASE,), told_by(LEASE))
 
 # A chart by itself: a breaker with several callers, and charts that need no connection.
 CHARTS_ALONE: tuple[AloneSearch[frozenset[str]], ...] = (
     AloneSearch(
         "breaker",
-        (BREAKER.id,),
+        (BREAKER,),
         lambda bind: chart_alone(_BREAKER, {"threshold": 2}, bind),
         lambda bind: chart_alone(_BREAKER, {"threshold": 2}, bind, SETTINGS[BREAKER.id][1:]),
         BREAKER_ALONE,
@@ -167,11 +187,19 @@ CHARTS_ALONE: tuple[AloneSearch[frozenset[str]], ...] = (
     ),
     AloneSearch(
         "transaction",
-        (TRANSACTION.id,),
+        (TRANSACTION,),
         lambda bind: chart_alone(_TRANSACTION, {}, bind),
         lambda bind: chart_alone(_TRANSACTION, {}, bind),
         TRANSACTION_ALONE,
         TRANSACTS,
+    ),
+    AloneSearch(
+        "lease",
+        (LEASE,),
+        lambda bind: chart_alone(_LEASE, {}, bind),
+        lambda bind: chart_alone(_LEASE, {}, bind),
+        LEASE_ALONE,
+        LEASES,
     ),
 )
 
@@ -226,8 +254,8 @@ SILENT = Scenario(crashes=(ACTIVE_SIDE,), without_interval=_BOTH, asks=True, con
 
 
 def _ends(name: str, scenario: Scenario, properties: tuple[Property[Both[End]], ...]) -> EndsSearch:
-    charts = tuple(dict.fromkeys((*_ids(ACTIVE_END), *_ids(PASSIVE_END))))
-    return EndsSearch(name, charts, scenario, properties)
+    charts = {chart.id: chart for end in (ACTIVE_END, PASSIVE_END) for chart in end.charts}
+    return EndsSearch(name, tuple(charts.values()), scenario, properties)
 
 
 # Two ends, a cable, users and faults; each scenario allows more.

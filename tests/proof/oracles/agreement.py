@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from statecharts.export.promela import Implication, to_promela
-from statecharts.hsms import ACTIVE, CHARTS
+from statecharts.hsms import ACTIVE, CHARTS, OWNED_ACTIVE
 from statecharts.machine import Machine
 from statecharts.router import Router, System, told_by
 
 from ..binding import with_chart
-from ..model import ACTIVE_END, UNASKED_END, Scenario
+from ..model import ACTIVE_END, OWNED_END, UNASKED_END, Scenario
 from .programs import Agreement
 from .spin import Verification, search, search_two_ends, spin
 from .two_ends import two_ends
@@ -40,8 +40,9 @@ FAULTY = replace(
 
 def hsms_machines() -> tuple[Machine, ...]:
     """Every chart; those with a parameter also with other values of it."""
-    found = [Machine(chart) for chart in CHARTS]
-    for chart in CHARTS:
+    every = (*CHARTS, OWNED_ACTIVE)
+    found = [Machine(chart) for chart in every]
+    for chart in every:
         for parameter in chart.parameters:
             values = range(parameter.lowest, min(parameter.highest, 5) + 1)
             others = [value for value in values if value != parameter.default]
@@ -69,7 +70,7 @@ def systems() -> tuple[System, ...]:
     That a second host asks is told only where there is a session, so its chart is left out.
     """
     single = tuple(System(chart.id, chart.title, (chart,), told_by(chart)) for chart in CHARTS)
-    return (*single, ACTIVE_END, UNASKED_END)
+    return (*single, ACTIVE_END, OWNED_END, UNASKED_END)
 
 
 def fault_verdicts() -> dict[str, tuple[bool, bool]]:
