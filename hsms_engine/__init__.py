@@ -26,9 +26,12 @@ from hsms_engine.errors import (
     ConnectionLostError,
     DefectError,
     HsmsError,
+    LeaseError,
+    LeaseSetupError,
     LinkDownError,
     LocalProtocolError,
     NotTaken,
+    OwnerUnknownError,
     RejectedError,
     RemoteProtocolError,
     ReplyTimeoutError,
@@ -41,6 +44,7 @@ from hsms_engine.errors import (
 )
 from hsms_engine.message import Message
 from hsms_engine.protocol.epoch import Primary
+from hsms_engine.protocol.leasing import Ownership
 from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.protocol.traffic import Traffic
@@ -107,11 +111,15 @@ __all__ = [
     "HsmsError",
     "HsmsLink",
     "HsmsServer",
+    "LeaseError",
+    "LeaseSetupError",
     "LinkDownError",
     "LocalProtocolError",
+    "OwnerUnknownError",
     "Message",
     "NotTaken",
     "PeerCertificate",
+    "Ownership",
     "Phase",
     "Primary",
     "RejectedError",

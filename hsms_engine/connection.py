@@ -7,16 +7,18 @@ It is never dialled again: when it is over, its calls raise the reason. A link t
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from random import Random, SystemRandom
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import trio
 
-from hsms_engine.driver.dialling import Began, GiveBack, Local
+from hsms_engine.driver.dialling import Began, GiveBack, Local, always, lease_over
 from hsms_engine.driver.driver import Driver
+from hsms_engine.driver.fence import Fence
 from hsms_engine.driver.loop import expect_trio
 from hsms_engine.driver.tcp import Dial, address_text, dial_tcp
 from hsms_engine.driver.tls import dial_tls
@@ -25,6 +27,7 @@ from hsms_engine.errors import ConnectError, ConnectionLostError
 from hsms_engine.messaging import Messaging
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.epoch import Primary
+from hsms_engine.protocol.owned import OwnedEngine
 from hsms_engine.protocol.saving import Kept
 from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
 from hsms_engine.traffic import write_logs
@@ -32,6 +35,7 @@ from statecharts.hsms import ACTIVE_LINK
 from statecharts.nursery import is_cancellation, open_bare_nursery
 
 if TYPE_CHECKING:
+    from hsms_engine.lease.keeper import Keeper
     from hsms_engine.recorder import BlackBoxIn, RecordTo
     from hsms_engine.recorder.recording import Recording
     from hsms_engine.server import HsmsServer
@@ -149,27 +153,44 @@ def make_driver(
     *,
     single_use: bool,
     kept: Kept | None = None,
+    keeper: Keeper | None = None,
 ) -> tuple[Driver, TlsChoice]:
     """The driver of an active link, not running yet, and its TLS.
 
-    Raises ``SettingsError`` when the files of TLS cannot be used.
+    ``keeper`` asks for the lease of the link, when it has one. Raises ``SettingsError`` when the
+    files of TLS cannot be used.
     """
-
-    engine = Engine(
-        ACTIVE_LINK,
-        settings,
-        # trio's, but also for other threads, which ask for statistics.
-        clock=trio.lowlevel.current_clock().current_time,
-        random=random or _RANDOM,
-        peer=_peer,
-        single_use=single_use,
-        kept=kept,
-    )
-
+    # trio's, but also for other threads, which ask for statistics.
+    clock = trio.lowlevel.current_clock().current_time
+    random = random or _RANDOM
     choice = TlsChoice(tls, listens=False)
+    if keeper is None:
+        engine = Engine(
+            ACTIVE_LINK,
+            settings,
+            clock=clock,
+            random=random,
+            peer=_peer,
+            single_use=single_use,
+            kept=kept,
+        )
+        dialling = _Dialling(engine, dial, choice)
+        driver = Driver(engine, dialling.dial)
+    else:
+        engine = owned = OwnedEngine(
+            settings,
+            lease=keeper.times,
+            lease_clock=keeper.clock,
+            clock=clock,
+            random=random,
+            peer=_peer,
+            kept=kept,
+        )
+        dialling = _Dialling(engine, dial, choice, fence := Fence(owned.may_send))
+        driver = Driver(engine, dialling.dial, ask=keeper.ask)
+        keeper.keep(owned, driver, fence)
     choice.check(settings)
-    dialling = _Dialling(engine, dial, choice)
-    driver = dialling.driver = Driver(engine, dialling.dial)
+    dialling.driver = driver
     write_logs(driver)
     return driver, choice
 
@@ -177,14 +198,18 @@ def make_driver(
 class _Dialling:
     """How a driver dials: over TCP or as the program wants, with TLS or without."""
 
-    __slots__ = ("_choice", "_engine", "_given", "driver")
+    __slots__ = ("_choice", "_engine", "_fence", "_given", "driver")
 
     driver: Driver
 
-    def __init__(self, engine: Engine, given: Dial | None, choice: TlsChoice) -> None:
+    def __init__(
+        self, engine: Engine, given: Dial | None, choice: TlsChoice, fence: Fence | None = None
+    ) -> None:
+        """``fence`` is before the streams of a link that a lease decides about."""
         self._engine = engine
         self._given = given
         self._choice = choice
+        self._fence = fence
 
     async def dial(self, began: Began) -> tuple[trio.abc.Stream, GiveBack]:
         self.driver.certificate = None
@@ -194,13 +219,22 @@ class _Dialling:
         return stream, give_back
 
     async def _plain(self, began: Began) -> tuple[trio.abc.Stream, GiveBack]:
+        if self._fence is None:
+            return await self._unfenced(began)
+        return await self._fence.around(partial(self._unfenced, began, self._fence.may_send))
+
+    async def _unfenced(
+        self, began: Began, may_dial: Callable[[], bool] = always
+    ) -> tuple[trio.abc.Stream, GiveBack]:
         if self._given is not None:
             began({})
+            if not may_dial():
+                raise lease_over()
             return await self._given(), lambda: None
         # The settings are read at each attempt, because the address may have changed.
         settings = self._engine.settings
         local = Local(settings.local_host, settings.local_port)
-        return await dial_tcp(settings.host, settings.port, began, local)
+        return await dial_tcp(settings.host, settings.port, began, local, may_dial)
 
 
 async def _connect(driver: Driver) -> None:

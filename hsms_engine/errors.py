@@ -10,9 +10,11 @@ RestoreError             what was saved cannot be restored           there is no
 TransactionError         one request failed                          yes
 ConnectError             it never came up                            there is none
 LinkDownError            a link is not selected now                  when it is selected again
+OwnerUnknownError        no process of a fleet owns the tool         when one owns it again
 ConnectionLostError      its connection is over                      no; a link makes another
 ClosedError              you closed it                               no
 DefectError              it closed itself: a defect of this package  no
+LeaseError               the store of leases has not answered        yes, for a while; see below
 =======================  ==========================================  ========================
 
 Every message carries the values: the peer, the state, the timer, the bytes.
@@ -189,6 +191,19 @@ class LinkDownError(HsmsError):
         self.retry_after = retry_after
 
 
+class OwnerUnknownError(HsmsError):
+    """No process of a fleet owns the tool now, so nothing was sent.
+
+    ``last_owner`` had it last, and it is without one for ``seconds``; empty, and None, when the
+    store does not know.
+    """
+
+    def __init__(self, message: str, last_owner: str, seconds: float | None) -> None:
+        super().__init__(message)
+        self.last_owner = last_owner
+        self.seconds = seconds
+
+
 class ConnectionLostError(HsmsError):
     """The connection is over: it was selected and was lost, or the primary came over it.
 
@@ -213,3 +228,15 @@ class DefectError(ClosedError):
 
     ``__cause__`` is what failed. Open another one.
     """
+
+
+class LeaseError(HsmsError):
+    """The store of leases did not answer, or not what it can mean. It is asked again.
+
+    A selected link goes on until its own deadline. No call of a link raises this: its events have
+    it as their ``error``, and what is raised because the lease is over has it as its ``__cause__``.
+    """
+
+
+class LeaseSetupError(LeaseError):
+    """The store will not answer before somebody changes something: a password, a version."""

@@ -2,15 +2,17 @@
 
 ``at`` is the monotonic clock in seconds, ``epoch`` the number of the TCP connection (0 before the
 first). There is one event for each change of the connection's phase and for each state that the
-breaker enters, so the same event does not come twice in a row. For a server, ``epoch`` counts the
-connections that it has accepted, from 1.
+breaker enters, so the same event does not come twice in a row. A link that a lease decides about
+has a third kind, for the states of its lease. For a server, ``epoch`` counts the connections that
+it has accepted, from 1.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from hsms_engine.errors import DefectError, HsmsError
+from hsms_engine.errors import DefectError, HsmsError, LeaseError
 from hsms_engine.message import Message
 
 
@@ -127,6 +129,59 @@ class BreakerIsolated(Happened):
     __slots__ = ()
 
 
+class Withdrawn(Happened):
+    """Disabled: this process does not want the lease of its tool."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standby(Happened):
+    """This process wants the lease of its tool and has not got it: nothing is attempted.
+
+    ``owner`` has it, by its name in the store; empty when that is not known. ``lease_epoch`` is
+    that of the owner, or the latest that is known (0: none is). ``error`` says why the store does
+    not answer, or is None. It comes again when ``owner`` or ``error`` has changed.
+    """
+
+    owner: str
+    lease_epoch: int
+    error: LeaseError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Owning(Happened):
+    """This process has the lease of its tool: the link is enabled.
+
+    ``lease_epoch`` is greater than that of each owner before. It comes again when the store has
+    answered after ``Doubtful``.
+    """
+
+    lease_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful(Happened):
+    """The lease is in force, and the store did not answer when it was to be renewed.
+
+    ``error`` says why. The link is disabled in ``ends_in`` seconds unless the store answers.
+    """
+
+    error: LeaseError
+    ends_in: float
+
+
+DrainReason = Literal["deadline", "lost", "withdrawn"]
+"""The store has not answered in time, another owner has got the lease, or a call gives it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draining(Happened):
+    """The link is disabled because of its lease, and comes to rest. ``why`` says which way."""
+
+    why: DrainReason
+
+
 @dataclass(frozen=True, slots=True)
 class UnexpectedSecondary(Happened):
     """A secondary that answers no open request; the link stays up."""
@@ -226,6 +281,11 @@ LinkEvent = (
     | BreakerProbing
     | BreakerClosed
     | BreakerIsolated
+    | Withdrawn
+    | Standby
+    | Owning
+    | Doubtful
+    | Draining
     | UnexpectedSecondary
     | Unsent
     | Unreachable

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from random import Random
 from time import time
@@ -31,6 +31,8 @@ from hsms_engine.settings import Settings, SettingsChanges, chosen_settings
 
 if TYPE_CHECKING:
     from hsms_engine.health import Health
+    from hsms_engine.lease import Lease
+    from hsms_engine.protocol.leasing import Ownership
     from hsms_engine.recorder import BlackBoxIn, RecordTo
 
 # What ``HsmsLink.save`` gives, or its JSON.
@@ -54,6 +56,15 @@ class HsmsLink(Messaging):
             driver.loop, driver.engine, self._expect_usable, driver.use
         )
         self._wall_clock = wall_clock
+
+    @property
+    def _state_text(self) -> str:
+        found = self._engine.ownership
+        if found is None:
+            return self.phase
+        is_others = found.state in ("standby", "acquiring") and found.owner
+        who = f": {found.owner!r} owns the tool" if is_others else ""
+        return f"{self.phase}, {found.state}{who}"
 
     def __aiter__(self) -> HsmsLink:
         return self
@@ -99,15 +110,27 @@ class HsmsLink(Messaging):
         self._nursery.start_soon(session_task.run)
         return session_task.scope
 
+    @property
+    def ownership(self) -> Ownership | None:
+        """Who has the lease of the link, as far as it is known here; None for a link without one.
+
+        For any thread.
+        """
+        return self._engine.ownership
+
     def enable(self) -> None:
-        """Connect, and reconnect from now on. Raises ``LocalProtocolError`` when it is enabled."""
+        """Connect, and reconnect from now on. Raises ``LocalProtocolError`` when it is enabled.
+
+        With a lease: contend for it, and connect when it is granted.
+        """
         self._loop.check(self, "enable()")
         self._call(self._engine.enable)
 
     def disable(self) -> None:
         """Close the connection or abandon the attempt, and make no other until ``enable``.
 
-        An abandoned attempt counts neither as a success nor as a failure. Raises
+        An abandoned attempt counts neither as a success nor as a failure. With a lease: give it
+        back when the connection is closed, and contend for it no more. Raises
         ``LocalProtocolError`` when it is disabled.
         """
         self._loop.check(self, "disable()")
@@ -124,23 +147,35 @@ class HsmsLink(Messaging):
         if not engine.is_selected:
             raise engine.unusable()
 
+    @property
+    def _stands_by(self) -> bool:
+        """Whether the user has enabled it, and it is the lease that lets nothing be attempted."""
+        ownership = self._engine.ownership
+        return ownership is not None and ownership.state != "withdrawn"
+
     async def connect(self) -> None:
         """Wait until the session is selected or one attempt, the running or the next, has failed.
 
         All callers that wait get the result of the same attempt. Raises its ``ConnectError``,
         ``CircuitOpenError`` at once while the breaker lets no attempt begin, ``LocalProtocolError``
         when the link is disabled, ``LinkDownError`` when it is disabled meanwhile, or
-        ``ClosedError``.
+        ``ClosedError``. With a lease it waits while the store is asked for it, and raises
+        ``LinkDownError`` when another process has it, or the store does not answer.
         """
         self._loop.check_task(self, "connect()")
         engine = self._engine
         failed_before = engine.failed_attempts
-        if engine.phase == "idle":
+
+        def waits_for_store() -> bool:
+            ownership = engine.ownership
+            return ownership is not None and ownership.state == "acquiring"
+
+        if engine.phase == "idle" and not self._stands_by:
             raise LocalProtocolError(f"{self.peer}: the link is disabled; enable() it to connect")
 
         def decided() -> bool:
             failed = engine.failed_attempts > failed_before
-            disabled = engine.phase == "idle"
+            disabled = engine.phase == "idle" and not waits_for_store()
             return engine.is_selected or failed or disabled or engine.refused() is not None
 
         await self._driver.until(decided)
@@ -227,6 +262,7 @@ def open_link(
     tls: Tls | None = None,
     record: RecordTo | None = None,
     black_box: BlackBoxIn | None = None,
+    lease: Lease | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @overload
@@ -241,6 +277,7 @@ def open_link(
     tls: Tls | None = None,
     record: RecordTo | None = None,
     black_box: BlackBoxIn | None = None,
+    lease: Lease | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @asynccontextmanager
@@ -253,6 +290,7 @@ async def open_link(
     tls: Tls | None = None,
     record: RecordTo | None = None,
     black_box: BlackBoxIn | None = None,
+    lease: Lease | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsLink]:
     """Open an enabled link: it connects when the block begins, and reconnects until its exit.
@@ -269,15 +307,34 @@ async def open_link(
     that several share, or a list of such; when it cannot be written, the link goes on.
     ``black_box`` is a folder, or a ``hsms_engine.recorder.BlackBox``: what happened last is written
     there when the link is lost, or its breaker opens.
+
+    With ``lease`` only the process that has it has the link, and the others stand by: see
+    ``hsms_engine.lease``. Then the block begins when the store is asked, or disabled when it was
+    restored so. The exit gives the lease back when the link is closed, also when it is cancelled;
+    it waits for the store at most as long as the lease lets it, and what the store fails at is
+    logged. Raises ``LeaseSetupError`` when that is no lease, ``LocalProtocolError`` when another
+    link has it. An owner leaves its breaker and T5 to the next one, in which they count when its
+    latest attempt is later than that of ``restore``.
     """
     expect_trio("open_link()")
     settings = chosen_settings(given, changes)
+    keeper = None
+    if lease is not None:
+        # Not every link has one.
+        from hsms_engine.lease.keeper import Keeper
+
+        keeper = Keeper(lease)
     kept = None
     if restore is not None:
         peer = address_text((settings.host, settings.port))
         kept = read(restore, wall_clock(), peer=peer, threshold=settings.breaker_threshold)
-    driver, choice = make_driver(settings, dial, random, tls, single_use=False, kept=kept)
-    async with running(driver, record, black_box) as nursery:
+    driver, choice = make_driver(
+        settings, dial, random, tls, single_use=False, kept=kept, keeper=keeper
+    )
+    async with (
+        nullcontext() if keeper is None else keeper.running(),
+        running(driver, record, black_box) as nursery,
+    ):
         await trio.lowlevel.checkpoint()
         link = HsmsLink(driver, nursery, wall_clock, choice)
         async with closing(link):

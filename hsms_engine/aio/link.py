@@ -25,6 +25,8 @@ from hsms_engine.logs import name_of
 from hsms_engine.settings import Settings, SettingsChanges
 
 if TYPE_CHECKING:
+    from hsms_engine.lease import Lease
+    from hsms_engine.protocol.leasing import Ownership
     from hsms_engine.recorder import BlackBoxIn, RecordTo
 
 
@@ -50,6 +52,11 @@ class HsmsLink(Messaging[link.HsmsLink]):
         # For the log.
         run.__name__ = name_of(task)
         return SelectedTask(self._thread, lambda: self._held.on_selected(run))
+
+    @property
+    def ownership(self) -> Ownership | None:
+        """Who has the lease of the link, as far as it is known here; None without a lease."""
+        return self._held.ownership
 
     def enable(self) -> asyncio.Future[None]:
         """Connect, and reconnect from now on."""
@@ -126,6 +133,7 @@ def open_link(
     tls: Tls | None = None,
     record: RecordTo | None = None,
     black_box: BlackBoxIn | None = None,
+    lease: Lease | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @overload
@@ -139,6 +147,7 @@ def open_link(
     tls: Tls | None = None,
     record: RecordTo | None = None,
     black_box: BlackBoxIn | None = None,
+    lease: Lease | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractAsyncContextManager[HsmsLink]: ...
 @asynccontextmanager
@@ -150,6 +159,7 @@ async def open_link(
     tls: Tls | None = None,
     record: RecordTo | None = None,
     black_box: BlackBoxIn | None = None,
+    lease: Lease | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AsyncIterator[HsmsLink]:
     """Open an enabled link: ``async with open_link(...) as link``. It reconnects until the exit.
@@ -166,6 +176,7 @@ async def open_link(
         tls=tls,
         record=record,
         black_box=black_box,
+        lease=lease,
         **changes,
     )
     async with held_open(thread, block) as (_, held):

@@ -27,6 +27,8 @@ from hsms_engine.logs import name_of
 from hsms_engine.settings import Settings, SettingsChanges
 
 if TYPE_CHECKING:
+    from hsms_engine.lease import Lease
+    from hsms_engine.protocol.leasing import Ownership
     from hsms_engine.recorder import BlackBoxIn, RecordTo
 
 
@@ -58,6 +60,11 @@ class HsmsLink(Messaging[link.HsmsLink]):
         run.__name__ = name_of(task)
         scope = now(self._thread, partial(self._held.on_selected, run))
         return SessionTask(partial(self._thread.soon, scope.cancel))
+
+    @property
+    def ownership(self) -> Ownership | None:
+        """Who has the lease of the link, as far as it is known here; None without a lease."""
+        return self._held.ownership
 
     def enable(self) -> None:
         """Connect, and reconnect from now on."""
@@ -121,6 +128,7 @@ def open_link(
     tls: Tls | None = None,
     record: RecordTo | None = None,
     black_box: BlackBoxIn | None = None,
+    lease: Lease | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsLink]: ...
 @overload
@@ -134,6 +142,7 @@ def open_link(
     tls: Tls | None = None,
     record: RecordTo | None = None,
     black_box: BlackBoxIn | None = None,
+    lease: Lease | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsLink]: ...
 def open_link(
@@ -144,6 +153,7 @@ def open_link(
     tls: Tls | None = None,
     record: RecordTo | None = None,
     black_box: BlackBoxIn | None = None,
+    lease: Lease | None = None,
     **changes: Unpack[SettingsChanges],
 ) -> AbstractContextManager[HsmsLink]:
     """Open an enabled link: ``with open_link(...) as link``. It reconnects until the block ends.
@@ -159,6 +169,7 @@ def open_link(
         tls=tls,
         record=record,
         black_box=black_box,
+        lease=lease,
         **changes,
     )
     return Block("open_link", block, _make, None)

@@ -57,6 +57,18 @@ class Local:
 
 
 ANYWHERE = Local()
+
+
+def always() -> bool:
+    """Without a lease any time is good to dial."""
+    return True
+
+
+def lease_over() -> OSError:
+    """Why nobody is dialled."""
+    return OSError(errno.ECANCELED, "the lease of this process is over: nobody is dialled")
+
+
 _Address = tuple[str, int] | tuple[str, int, int, int]
 
 # How many dials have a slot, and for how many seconds at most.
@@ -209,11 +221,16 @@ def expect_scope(address: object) -> None:
 
 
 async def dial(
-    host: str, port: int, began: Began, local: Local = ANYWHERE
+    host: str,
+    port: int,
+    began: Began,
+    local: Local = ANYWHERE,
+    may_dial: Callable[[], bool] = always,
 ) -> tuple[trio.SocketStream, GiveBack]:
     """Connect to the address of ``host`` that answers first. Its slot is to be given back.
 
-    Raises ``OSError`` when none does. When cancelled, no socket stays open.
+    ``may_dial`` is asked right before each address is tried, and when it says no, that fails.
+    Raises ``OSError`` when none answers. When cancelled, no socket stays open.
     """
     dials = _dials()
     found = _interleaved(await dials.addresses(host))
@@ -234,9 +251,9 @@ async def dial(
         tried: dict[str, str] = {}
         began(tried)
         if len(found) == 1:
-            connected = await _connect(found[0], port, slot.give_back, sources)
+            connected = await _connect(found[0], port, slot.give_back, sources, may_dial)
         else:
-            connected = await _connect_to_any(found, port, slot.give_back, tried, sources)
+            connected = await _connect_to_any(found, port, slot.give_back, tried, sources, may_dial)
         unless_connected.pop_all()
     return trio.SocketStream(trio.socket.from_stdlib_socket(connected)), slot.give_back
 
@@ -284,6 +301,7 @@ async def _connect_to_any(
     give_back: Callable[[], None],
     tried: dict[str, str],
     sources: _Sources | None,
+    may_dial: Callable[[], bool],
 ) -> socket.socket:
     """The socket that is connected first; all others are closed."""
     connected: list[socket.socket] = []
@@ -293,7 +311,8 @@ async def _connect_to_any(
         address = each[4][0]
         tried[address] = "no answer"
         try:
-            connected.append(opened.enter_context(await _connect(each, port, give_back, sources)))
+            made = await _connect(each, port, give_back, sources, may_dial)
+            connected.append(opened.enter_context(made))
         except OSError as error:
             tried[address] = str(error.strerror)
             numbers.add(error.errno)
@@ -319,7 +338,11 @@ async def _connect_to_any(
 
 
 async def _connect(
-    each: _Found, port: int, give_back: Callable[[], None], sources: _Sources | None
+    each: _Found,
+    port: int,
+    give_back: Callable[[], None],
+    sources: _Sources | None,
+    may_dial: Callable[[], bool],
 ) -> socket.socket:
     """A connected socket. ``give_back`` is called when the slot has been held long enough.
 
@@ -333,6 +356,8 @@ async def _connect(
         made.setblocking(False)
         if source is not None:
             _bind(made, source)
+        if not may_dial():
+            raise lease_over()
         error = made.connect_ex((address, port, *rest))
         if error in _UNDER_WAY:
             with trio.move_on_after(HELD) as held:

@@ -7,6 +7,7 @@
   Otherwise it gives bytes to the engine, lets it answer, and reads on.
 * **Whoever wakes late reads first, then judges.** Before a timer is said to be over, what has come
   meanwhile is read and what can be written is written: a blocked program blames no peer for it.
+  The lease of a link is the exception: its deadlines are judged first.
 * **Bytes are sent in one order**: at once, when the transport takes them and nothing is queued,
   else by the one writer task. There is no ``await`` between a change of state and the queueing of
   its bytes.
@@ -52,11 +53,16 @@ from hsms_engine.events import (
     BreakerIsolated,
     BreakerOpened,
     BreakerProbing,
+    Doubtful,
+    Draining,
     LinkEvent,
     Missed,
+    Owning,
+    Standby,
     UnexpectedSecondary,
     Unreachable,
     Unsent,
+    Withdrawn,
 )
 from hsms_engine.logs import Teller, link_name
 from hsms_engine.protocol.context import ignore
@@ -69,11 +75,14 @@ from hsms_engine.protocol.transactions import Transaction
 from hsms_engine.settings import Settings
 from statecharts.hsms.vocabulary import (
     AbandonTcp,
+    AskStore,
     CloseTcp,
     ContestSession,
     FinishTcp,
     OpenTcp,
+    ReleaseLease,
     ResetTcp,
+    StopAsking,
 )
 from statecharts.nursery import open_bare_nursery
 
@@ -103,17 +112,26 @@ async def _as_it_is(stream: Stream) -> Stream:
     return stream
 
 
+def _ask_nobody(_: AskStore | StopAsking | ReleaseLease) -> None:
+    """Without a lease there is no store."""
+
+
 def _always() -> bool:
     return True
 
 
-def _is_of_breaker(event: LinkEvent) -> bool:
-    """Whether ``event`` tells the state of the breaker, which is not closed."""
+def _part(event: LinkEvent) -> str:
+    """The part of the present state that ``event`` tells: each has one event at most."""
     match event:
         case BreakerOpened() | BreakerHalfOpen() | BreakerProbing() | BreakerIsolated():
-            return True
+            return "breaker"
+        case BreakerClosed():
+            # It is the state that goes without saying.
+            return "breaker"
+        case Withdrawn() | Standby() | Owning() | Doubtful() | Draining():
+            return "lease"
         case _:
-            return False
+            return "phase"
 
 
 class Observer(Protocol):
@@ -138,6 +156,7 @@ class Driver:
     __slots__ = (
         "_alarm",
         "_arrived",
+        "_ask",
         "_chores",
         "_clock",
         "_closed",
@@ -187,13 +206,18 @@ class Driver:
         engine: Engine,
         dial: PatientDial | None,
         contest: Callable[[], None] = ignore,
+        ask: Callable[[AskStore | StopAsking | ReleaseLease], None] = _ask_nobody,
     ) -> None:
-        """``contest`` is called when the peer asks for a session and others have all of them."""
+        """``contest`` is called when the peer asks for a session and others have all of them.
+
+        ``ask`` is called with what the store of leases is to be asked.
+        """
         self.engine = engine
         self.loop = Loop()
         # The method itself, because it is called for every message.
         self._clock = trio.lowlevel.current_clock().current_time
         self._contest = contest
+        self._ask = ask
         # The user's: for each step of the charts, and for each message, of this connection or of
         # all connections of its server.
         self.recorders: list[Callable[[Step], None]] = []
@@ -368,6 +392,9 @@ class Driver:
             self._alarm.end()
 
     async def _do_what_is_due(self) -> None:
+        # Before anything is read, or any task of the program runs.
+        self.engine.judge_lease()
+        self.turn()
         if self._chores:
             # What was acknowledged before a probe is no sign that the peer lives after it.
             self.ask_handover()
@@ -469,6 +496,8 @@ class Driver:
                     self._change_tcp(output)
                 case ContestSession():
                     self._contest()
+                case AskStore() | StopAsking() | ReleaseLease():
+                    self._ask(output)
                 case _:
                     self._report(output)
                     moved = True
@@ -905,14 +934,14 @@ class Driver:
     def _remember(self, event: LinkEvent) -> None:
         """``event`` may be a part of the present state."""
         match event:
-            case BreakerClosed():
-                self._present = tuple(each for each in self._present if not _is_of_breaker(each))
             case UnexpectedSecondary() | Unsent() | Unreachable() | Missed():
                 pass
             case _:
-                kind = _is_of_breaker(event)
-                others = (each for each in self._present if _is_of_breaker(each) is not kind)
-                self._present = (*others, event)
+                part = _part(event)
+                others = tuple(each for each in self._present if _part(each) != part)
+                # A closed breaker goes without saying.
+                is_said = not isinstance(event, BreakerClosed)
+                self._present = (*others, event) if is_said else others
 
     def _report(self, event: LinkEvent) -> None:
         self._remember(event)

@@ -22,7 +22,15 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 import trio
 
-from hsms_engine.driver.dialling import ANYWHERE, Began, GiveBack, Local, dial, expect_scope
+from hsms_engine.driver.dialling import (
+    ANYWHERE,
+    Began,
+    GiveBack,
+    Local,
+    always,
+    dial,
+    expect_scope,
+)
 from hsms_engine.driver.turns import turns_here
 
 RECEIVE_SIZE = 65_536
@@ -172,17 +180,17 @@ class DirectStream(trio.abc.HalfCloseableStream):
 
     async def send_some(self, data: memoryview) -> int:
         """Wait until the kernel takes some of ``data``. How many bytes it took."""
-        try:
-            await self._stream.wait_send_all_might_not_block()
-        except trio.ClosedResourceError:
-            self._expect_open()
+        await self.wait_send_all_might_not_block()
         return self.send_nowait(data)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
+        try:
+            await self._stream.wait_send_all_might_not_block()
+        except trio.ClosedResourceError:
+            self._expect_open()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Wait until something has come, then take it. Closing it ends the wait.
@@ -215,7 +223,7 @@ class DirectStream(trio.abc.HalfCloseableStream):
             self._expect_open()
 
     def stop_waiting(self) -> None:
-        """Let ``wait_readable`` return, and ``send_some``; other waits of this stream break."""
+        """Let ``wait_readable`` and ``send_some`` return; other waits of this stream may break."""
         # Of the ways in which trio ends such a wait this one costs nothing until it is used.
         if self._socket.fileno() >= 0:
             trio.lowlevel.notify_closing(self._socket)
@@ -451,13 +459,17 @@ def system_error(error: BaseException) -> OSError | None:
 
 
 async def dial_tcp(
-    host: str, port: int, began: Began, local: Local = ANYWHERE
+    host: str,
+    port: int,
+    began: Began,
+    local: Local = ANYWHERE,
+    may_dial: Callable[[], bool] = always,
 ) -> tuple[DirectStream, GiveBack]:
     """Connect to the address of ``host`` that answers first: see ``dialling``.
 
     Raises ``OSError`` when none does. When cancelled, no socket stays open.
     """
-    stream, give_back = await dial(host, port, began, local)
+    stream, give_back = await dial(host, port, began, local, may_dial)
     return DirectStream(stream), give_back
 
 

@@ -31,6 +31,10 @@ _BREACHES = frozenset({"t8_expired", "frame_deadline_expired"})
 _ENDED = {
     "separate_req_received": "connection closed",
     "disable_requested": "connection closed",
+    "withdraw_requested": "connection closed",
+    "own_deadline_expired": "connection closed",
+    "lease_refused": "connection closed",
+    "lease_freed": "connection closed",
     "deselect_req_received": "session ended",
     "deselect_rsp_ended": "session ended",
 }
@@ -145,10 +149,11 @@ class Cause(NamedTuple):
                 return "the peer deselected the session"
             case "deselect_rsp_ended":
                 return "the session was deselected"
-            case "disable_requested" | "close_requested":
+            case "disable_requested" | "withdraw_requested" | "close_requested":
                 return "it was ended by a call"
             case _:
-                # communication_failed: the detail is the text or the error that says why.
+                # communication_failed, or the end of a lease: the detail is the text or the error
+                # that says why.
                 return str(self.detail)
 
     def _told(self) -> str:

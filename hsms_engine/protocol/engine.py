@@ -20,14 +20,21 @@ Diagram: ``diagrams/lifecycle.svg``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import assert_never
 
-from hsms_engine.errors import ClosedError, ConnectionLostError, HsmsError, LocalProtocolError
+from hsms_engine.errors import (
+    ClosedError,
+    ConnectionLostError,
+    HsmsError,
+    LeaseError,
+    LocalProtocolError,
+)
 from hsms_engine.events import Unreachable
 from hsms_engine.message import Message
-from hsms_engine.protocol.causes import each_with_reason
+from hsms_engine.protocol.causes import Detail, each_with_reason
 from hsms_engine.protocol.classify import classify, has_other_session_id
 from hsms_engine.protocol.context import Context, ignore
 from hsms_engine.protocol.control import (
@@ -39,6 +46,7 @@ from hsms_engine.protocol.control import (
 )
 from hsms_engine.protocol.entity import Entity
 from hsms_engine.protocol.epoch import Epoch, Primary
+from hsms_engine.protocol.leasing import Leasing, Ownership
 from hsms_engine.protocol.lifecycle import Lifecycle
 from hsms_engine.protocol.outbox import Outbox
 from hsms_engine.protocol.outputs import LONG_PIECE, Output
@@ -79,7 +87,8 @@ class Engine:
     begins, because the address may have changed. ``entity`` has the sessions that a passive engine
     shares with others. With ``single_use`` an active engine makes only one connection. ``kept`` is
     what another engine has kept, perhaps in another program: this one begins with it, disabled.
-    Raises ``LocalProtocolError`` when there is no such thing for it: see ``kept``.
+    Raises ``LocalProtocolError`` when there is no such thing for it: see ``kept``. ``lease`` is for
+    ``OwnedEngine``, which is a link that a lease decides about.
     """
 
     __slots__ = (
@@ -104,10 +113,13 @@ class Engine:
         entity: Entity | None = None,
         single_use: bool = False,
         kept: Kept | None = None,
+        lease: Leasing | None = None,
     ) -> None:
         self._entity = entity
         self._context = Context(settings, clock, random, peer)
-        self._life = Lifecycle(system, self._context, entity=entity, single_use=single_use)
+        self._life = Lifecycle(
+            system, self._context, entity=entity, single_use=single_use, lease=lease
+        )
         self._exchange = self._life.exchange
         if kept is not None:
             self._expect_reconnects()
@@ -201,6 +213,19 @@ class Engine:
         if count:
             life.timers.expect_linktest(epoch)
             life.mention("flushed")
+
+    def judge_lease(self) -> None:
+        """Judge a deadline of the lease that is over: to be called before anything is read or run.
+
+        Every call to an engine that has a lease begins with it. Without a lease nothing happens.
+        """
+
+    def may_send(self) -> bool:
+        """Whether bytes may be handed to the system now: to be asked right before each time.
+
+        Without a lease they always may. When they may not, ``judge_lease`` is to be called.
+        """
+        return True
 
     def acknowledged(self, outstanding: int) -> None:
         """Of the bytes taken so far, the peer's system has not acknowledged ``outstanding``.
@@ -342,10 +367,7 @@ class Engine:
         for timer in timers.expired():
             # An earlier one of these may have stopped it, or started it again.
             if timer in timers.started and timers.due(timer) <= now:
-                is_dial = timer == "connect_timeout"
-                life.tell(
-                    f"{timer}_expired", each_with_reason(self._context.tried) if is_dial else None
-                )
+                life.tell(f"{timer}_expired", self._expiry(timer))
         if life.downtime.due() <= now:
             told = life.downtime.told()
             self._context.outputs.put(Unreachable(now, self._context.epochs, told, life.last_error))
@@ -518,6 +540,26 @@ class Engine:
         return {timer: timers.due(timer) for timer in timers.started}
 
     @property
+    def ownership(self) -> Ownership | None:
+        """Who owns the tool, where a lease decides about the link; None: none does."""
+        return None
+
+    @property
+    def store_error(self) -> LeaseError | None:
+        """The latest failure of the store of leases; None when it has answered since."""
+        return None
+
+    @property
+    def is_ready_standby(self) -> bool:
+        """Whether another process owns the tool, and this one would take over from it."""
+        return False
+
+    @property
+    def standby_unchanged_for(self) -> float:
+        """For how many seconds ``is_ready_standby`` is as it is."""
+        return math.inf
+
+    @property
     def is_selected(self) -> bool:
         """Whether data messages may pass (E37: SELECTED)."""
         return _SELECTED in self._life.snapshot.states
@@ -649,6 +691,10 @@ class Engine:
         return Transfers() if epoch is None else self._transfers(epoch)
 
     # Inside
+
+    def _expiry(self, timer: str) -> Detail:
+        """What the expiry of ``timer`` cannot say by itself."""
+        return each_with_reason(self._context.tried) if timer == "connect_timeout" else None
 
     def _transfers(self, epoch: Epoch) -> Transfers:
         sending = receiving = None

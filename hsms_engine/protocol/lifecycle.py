@@ -15,7 +15,7 @@ import math
 from typing import assert_never
 
 from hsms_engine.errors import ConnectionLostError, DefectError, HsmsError
-from hsms_engine.events import Closed, Idle, Unsent
+from hsms_engine.events import Closed, Idle, Unsent, Withdrawn
 from hsms_engine.protocol.causes import Cause, Detail
 from hsms_engine.protocol.context import Context
 from hsms_engine.protocol.control import ControlRequest, ControlTransaction
@@ -24,6 +24,7 @@ from hsms_engine.protocol.entity import Entity
 from hsms_engine.protocol.epoch import Epoch
 from hsms_engine.protocol.exchange import Exchange
 from hsms_engine.protocol.frames import control
+from hsms_engine.protocol.leasing import Leasing
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.protocol.phases import PHASES, Moment, Phase, breaker_event, link_event
 from hsms_engine.protocol.routers import CALLS, connection_of, router_for
@@ -44,10 +45,11 @@ from statecharts import (
     System,
     SystemStep,
 )
-from statecharts.hsms import ACTIVE, BREAKER
+from statecharts.hsms import ACTIVE, BREAKER, LEASE
 from statecharts.hsms.timers import LINGER, OPEN_TIME, T5, T6, T6_LINKTEST
 from statecharts.hsms.vocabulary import (
     AbandonTcp,
+    AskStore,
     CloseGate,
     CloseTcp,
     ContestSession,
@@ -57,8 +59,10 @@ from statecharts.hsms.vocabulary import (
     OpenGate,
     OpenTcp,
     Outgoing,
+    ReleaseLease,
     ResetTcp,
     Send,
+    StopAsking,
 )
 from statecharts.hsms.world import ImpossibleEffectError, Tcp, World, after_all
 
@@ -77,7 +81,10 @@ _TIMED = {
 
 
 class Lifecycle:
-    """The charts of one link, their snapshot, and what they have asked for."""
+    """The charts of one link, their snapshot, and what they have asked for.
+
+    ``lease``: what is known of the lease that decides about the link, if one does.
+    """
 
     def __init__(
         self,
@@ -86,9 +93,11 @@ class Lifecycle:
         *,
         entity: Entity | None,
         single_use: bool,
+        lease: Leasing | None,
     ) -> None:
         self._context = context
         self._entity = entity
+        self.lease = lease
         self._connection = connection_of(system)
         self._single_use = single_use
         self.router = router_for(system, context.settings, single_use=single_use)
@@ -96,7 +105,7 @@ class Lifecycle:
         # Only checks that an effect can be done; the state is read from the snapshot.
         self._world = World()
         self.downtime = Downtime(context, reconnects=self.reconnects)
-        self.timers = Timers(context, lambda: self.failures, self.downtime)
+        self.timers = Timers(context, lambda: self.failures, self.downtime, lease)
         self.exchange = Exchange(context, self.timers, entity)
         self._asked: list[ControlTransaction] = []
         self.attempts = 0
@@ -154,6 +163,8 @@ class Lifecycle:
         """Seconds until an attempt may begin; 0 when one runs, infinite when none will."""
         if self.phase in ("idle", "closed") or (self.breaker and "isolated" in self.breaker):
             return math.inf
+        if self.lease is not None and not self.lease.is_in_force:
+            return math.inf
         # Another thread may ask while this one stops a timer.
         started = self.timers.started.get
         running = [
@@ -188,6 +199,8 @@ class Lifecycle:
         self.snapshot = step.snapshot
         if event in ("tcp_opened", "tcp_accepted"):
             context.begin_epoch()
+        if self.lease is not None and self.lease.answered(event, detail):
+            context.counters["store_failures"] += 1
         for effect in step.effects:
             self._do(effect, cause)
         for hop in step.hops:
@@ -203,7 +216,14 @@ class Lifecycle:
         if CloseGate() in step.effects and context.epoch is not None:
             # This end leaves, so nobody will be given the message that has begun to come.
             context.epoch.decoder.drop_body()
+        self.tell_standby()
         context.outputs.put(Step(now, context.epochs, event, step.hops, step.effects))
+
+    def tell_standby(self) -> None:
+        """Tell what a standby knows, when it knows something new."""
+        lease, context = self.lease, self._context
+        if lease is not None and (news := lease.standby(context.clock(), context.epochs)):
+            context.outputs.put(news)
 
     def takes(self, event: str) -> bool:
         """Whether a chart takes ``event`` now. Raises ``KeyError`` for an event of no chart."""
@@ -257,8 +277,9 @@ class Lifecycle:
             at, kept = self._kept
             return kept.aged(self._context.clock() - at)
         assert self.breaker is not None
+        disable = "disable_requested" if self.lease is None else "withdraw_requested"
         return Kept(
-            is_enabled=self.is_closing or self.takes("disable_requested"),
+            is_enabled=self.is_closing or self.takes(disable),
             breaker=self.breaker,
             attempt_age=self.timers.attempt_age(),
             open_age=self.timers.age(OPEN_TIME.id),
@@ -269,29 +290,52 @@ class Lifecycle:
 
         It is recorded as a step with the event ``RESTORED``, which no chart takes.
         """
-        context, router = self._context, self.router
+        context = self._context
+        if not kept.is_enabled:
+            context.outputs.put(Idle(context.clock(), context.epochs))
+            if self.lease is not None:
+                context.outputs.put(Withdrawn(context.clock(), context.epochs))
+        self._go_on_from(kept)
+
+    def inherit(self, kept: Kept) -> None:
+        """Go on where the latest owner of the tool has left off. The link is at rest, disabled.
+
+        Whoever has made the later attempt knows the tool better: that breaker holds, and T5 runs
+        from that attempt. But a breaker that somebody has isolated, here or there, stays isolated.
+        """
+        assert self.breaker is not None
+        ours, theirs = self.timers.attempt_age(), kept.attempt_age
+        is_later = ours is None or (theirs is not None and theirs <= ours)
+        if "isolated" not in self.breaker and (is_later or "isolated" in kept.breaker):
+            breaker, open_age = kept.breaker, kept.open_age
+        else:
+            breaker, open_age = self.breaker, self.timers.age(OPEN_TIME.id)
+        age = theirs if is_later else ours
+        self._go_on_from(Kept(kept.is_enabled, breaker, age, open_age))
+
+    def _go_on_from(self, kept: Kept) -> None:
+        """Put the charts of a link that makes no attempt where ``kept`` says."""
+        context, router, before = self._context, self.router, self.snapshot
         # Its attempt is over, and nobody is to blame: the breaker gets its permit back.
         breaker = kept.breaker.machine.step(kept.breaker, "attempt_cancelled").snapshot
-        connection = router.machines[ACTIVE.id].initial
+        connection = self.connection
         if kept.attempt_age is not None:
             resting = (each.id for each in ACTIVE.path("resting"))
             connection = connection.machine.snapshot(resting)
         begun = {ACTIVE.id: connection, BREAKER.id: breaker}
-        hops = tuple(
-            Hop(id, RESTORED, router.initial[id], after, ()) for id, after in begun.items()
-        )
+        hops = tuple(Hop(id, RESTORED, before[id], after, ()) for id, after in begun.items())
         # The charts under the threshold that was in force.
         charts = Router(router.system, {**router.machines, BREAKER.id: breaker.machine})
-        parts = (begun.get(id, machine.initial) for id, machine in charts.machines.items())
-        self.router, self.snapshot = charts, charts.snapshot(tuple(parts))
-        effects = tuple(
-            Start(timer) for each in begun.values() for timer in each.machine.timers(each)
+        self.router = charts
+        self.snapshot = charts.snapshot(tuple(begun.get(id, before[id]) for id in charts.machines))
+        ran, run = (
+            [timer for each in parts for timer in each.machine.timers(each)]
+            for parts in ([before[id] for id in begun], begun.values())
         )
+        effects = (*map(Stop, ran), *map(Start, run))
         self._world = after_all(self._world, RESTORED, effects)
         self.timers.restore(kept.attempt_age, kept.open_age)
-        if not kept.is_enabled:
-            context.outputs.put(Idle(context.clock(), context.epochs))
-        if "breaker_closed" not in breaker:
+        if before[BREAKER.id].leaves != breaker.leaves:
             context.outputs.put(breaker_event(breaker.leaves, self._moment(None)))
         context.outputs.put(Step(context.clock(), context.epochs, RESTORED, hops, effects))
         self.configure(context.settings)
@@ -322,7 +366,7 @@ class Lifecycle:
                 True, self.breaker, self.timers.attempt_age(), self.timers.age(OPEN_TIME.id)
             )
             self._kept = (context.clock(), kept)
-        tcp, self._world = self._world.tcp, World()
+        world, self._world = self._world, World()
         cause = Cause(
             "communication_failed",
             self.defect,
@@ -334,11 +378,12 @@ class Lifecycle:
         )
         self.downtime.moved(self.phase, "closed")
         closed = router.machines[self._connection].snapshot(["closed"])
+        ended = {self._connection: closed}
+        if self.lease is not None:
+            values = self.snapshot[LEASE.id].values
+            ended[LEASE.id] = router.machines[LEASE.id].snapshot(["ended"], values)
         self.snapshot = router.snapshot(
-            tuple(
-                closed if id == self._connection else machine.initial
-                for id, machine in router.machines.items()
-            )
+            tuple(ended.get(id, machine.initial) for id, machine in router.machines.items())
         )
         self.timers.started.clear()
         self.timers.retime()
@@ -353,7 +398,9 @@ class Lifecycle:
             self.exchange.lose(context.epoch, cause)
             self._lose(context.epoch, cause)
             context.end_epoch()
-        match tcp:
+        if world.asking:
+            context.outputs.put(StopAsking())
+        match world.tcp:
             case Tcp.OPEN:
                 context.outputs.put(CloseTcp())
                 context.outputs.put(ResetTcp())
@@ -362,8 +409,17 @@ class Lifecycle:
             case Tcp.CLOSED:
                 pass
             case _:
-                assert_never(tcp)
+                assert_never(world.tcp)
+        if self.lease is not None:
+            self._end_lease(self.lease, cause)
         context.outputs.put(Closed(cause.now, context.epochs, self.defect))
+
+    def _end_lease(self, lease: Leasing, cause: Cause) -> None:
+        """The lease is given back, if it may be ours."""
+        may_have_it = not {"withdrawn", "standby", "ended"} & cause.before.states
+        lease.moved("ended", cause.event, cause.now, self._context.epochs)
+        if may_have_it:
+            self._context.outputs.put(ReleaseLease())
 
     def _do(self, effect: Effect, cause: Cause) -> None:
         known: DriverEffect = effect  # type: ignore[assignment]  # a system lets no other out
@@ -396,6 +452,8 @@ class Lifecycle:
                 context.begin_attempt()
                 context.outputs.put(known)
             case AbandonTcp() | FinishTcp() | ResetTcp() | ContestSession():
+                context.outputs.put(known)
+            case AskStore() | StopAsking() | ReleaseLease():
                 context.outputs.put(known)
             case CloseTcp():
                 assert context.epoch is not None
@@ -453,6 +511,9 @@ class Lifecycle:
             happened = link_event(hop.before.leaves, hop.after.leaves, self._moment(error))
         elif hop.chart == BREAKER.id:
             happened = breaker_event(hop.after.leaves, self._moment(error))
+        elif self.lease is not None and hop.chart == LEASE.id:
+            leaf, now = hop.after.leaves, self._context.clock()
+            happened = self.lease.moved(leaf, cause.event, now, self._context.epochs)
         else:
             return
         if happened is not None:

@@ -16,11 +16,14 @@ from hsms_engine.protocol.transactions import Transaction
 from statecharts import Effect, Hop
 from statecharts.hsms.vocabulary import (
     AbandonTcp,
+    AskStore,
     CloseTcp,
     ContestSession,
     FinishTcp,
     OpenTcp,
+    ReleaseLease,
     ResetTcp,
+    StopAsking,
 )
 
 
@@ -50,11 +53,14 @@ Output = (
     | CloseTcp
     | ResetTcp
     | ContestSession
+    | AskStore
+    | StopAsking
+    | ReleaseLease
     | LinkEvent
 )
 """Bytes to write; a settled transaction; a primary for the program; a step of the charts; a
 message that somebody watches; what to do about TCP; that others have the session which a peer asked
-for; an event of the link."""
+for; what to ask the store of leases; an event of the link."""
 
 
 # Bytes of a body that is not joined with what comes before it.

@@ -16,7 +16,10 @@ from hsms_engine.errors import (
 from hsms_engine.protocol.causes import CLOSED
 from hsms_engine.protocol.context import Context
 from hsms_engine.protocol.lifecycle import Lifecycle
-from statecharts.hsms import BREAKER
+from statecharts.hsms import BREAKER, LEASE
+
+# The calls that have another name for people.
+_CALLED = {"contend_requested": "enable", "withdraw_requested": "disable"}
 
 
 def unusable(life: Lifecycle, context: Context) -> HsmsError:
@@ -35,7 +38,9 @@ def unusable(life: Lifecycle, context: Context) -> HsmsError:
             f"{peer}: the connection is {life.phase}; messages are sent only while it is selected, "
             "and nothing was sent"
         )
-    retry_after = life.retry_after()
+    retry_after, lease = life.retry_after(), life.lease
+    if lease is not None and lease.decides:
+        return LinkDownError(f"{peer}: the link is {life.phase}; {lease.words()}", retry_after)
     where = life.phase if life.phase == "not selected" else f"{life.phase}, not selected"
     match retry_after:
         case 0:
@@ -72,7 +77,8 @@ def refused(life: Lifecycle, context: Context) -> CircuitOpenError | None:
 
 def misplaced(life: Lifecycle, context: Context, event: str) -> HsmsError | None:
     """Why the call ``event`` does not fit the state; None when it fits."""
-    what = f"{context.peer}: {event.removesuffix('_requested').replace('_', ' ')}"
+    call = _CALLED.get(event) or event.removesuffix("_requested").replace("_", " ")
+    what = f"{context.peer}: {call}"
     owner = life.router.owner.get(event)
     if owner is None:
         return LocalProtocolError(f"{what} is for the end that dials")
@@ -83,8 +89,11 @@ def misplaced(life: Lifecycle, context: Context, event: str) -> HsmsError | None
         return ClosedError(f"{what} after close; open another one")
     if not takes:
         leaf = life.snapshot[owner].leaves
+        while_it_is: str
         if owner == BREAKER.id:
             while_it_is = f"the circuit breaker is {leaf.removeprefix('breaker_')}"
+        elif life.lease is not None and owner == LEASE.id:
+            while_it_is = life.lease.ownership.state
         else:
             while_it_is = life.phase if life.phase == leaf else f"{life.phase} ({leaf})"
         return LocalProtocolError(f"{what} is not possible while {while_it_is}")

@@ -12,6 +12,7 @@ from statecharts.hsms import (
     BREAKER,
     CHARTS,
     LINKTEST,
+    OWNED_LINK,
     PASSIVE,
     PASSIVE_LINK,
     SECOND_HOST,
@@ -19,27 +20,36 @@ from statecharts.hsms import (
 
 # Enough for many thresholds; a program that uses more of them pays with time, not with memory.
 _KEPT = 64
-_CHARTS = {chart.id: chart for chart in CHARTS}
 # The calls of a user.
 CALLS = frozenset(event for chart in CHARTS for event in chart.local)
-_SYSTEMS = {system.id: system for system in (ACTIVE_LINK, PASSIVE_LINK)}
+_SYSTEMS = {system.id: system for system in (ACTIVE_LINK, PASSIVE_LINK, OWNED_LINK)}
+# Each chart once. Two have the same id, and a chart is long to hash.
+_CHARTS = tuple(
+    {id(chart): chart for system in _SYSTEMS.values() for chart in system.charts}.values()
+)
 
 
 @lru_cache(maxsize=_KEPT)
-def _machine(chart: str, *bound: tuple[str, int]) -> Machine:
+def _machine(chart: int, *bound: tuple[str, int]) -> Machine:
     return Machine.linted(_CHARTS[chart], **dict(bound))
+
+
+def _number(chart: Chart) -> int:
+    """The place of ``chart`` in ``_CHARTS``."""
+    return next(number for number, each in enumerate(_CHARTS) if each is chart)
 
 
 def machine_for(chart: Chart, parameter: str, value: int) -> Machine:
     """The machine of ``chart`` with this value of its parameter, made once and shared."""
-    return _machine(chart.id, (parameter, value))
+    return _machine(_number(chart), (parameter, value))
 
 
 @lru_cache(maxsize=_KEPT)
 def _router(system: str, bound: tuple[tuple[str, str, int], ...]) -> Router:
     values = {chart: [(parameter, value)] for chart, parameter, value in bound}
     machines = {
-        chart.id: _machine(chart.id, *values.get(chart.id, ())) for chart in _SYSTEMS[system].charts
+        chart.id: _machine(_number(chart), *values.get(chart.id, ()))
+        for chart in _SYSTEMS[system].charts
     }
     return Router(_SYSTEMS[system], machines)
 

@@ -28,6 +28,7 @@ COUNTERS = (
     "frames_after_the_end",
     "bytes_after_the_end",
     *(counter.value for counter in Counter),
+    "store_failures",
 )
 
 

@@ -13,16 +13,34 @@ from collections.abc import Callable
 from hsms_engine.protocol.context import Context
 from hsms_engine.protocol.downtime import Downtime
 from hsms_engine.protocol.epoch import Epoch
-from statecharts.hsms.timers import LINKTEST_INTERVAL, OPEN_TIME, T5
+from hsms_engine.protocol.leasing import DEADLINES, Leasing
+from statecharts.hsms.timers import (
+    LEASE_POLL,
+    LINKTEST_INTERVAL,
+    OPEN_TIME,
+    RENEWAL,
+    RENEWAL_RETRY,
+    T5,
+)
 
-# The timers that wait for nobody.
-_PAUSES = frozenset((T5.id, OPEN_TIME.id, LINKTEST_INTERVAL.id))
+# The timers that wait for nobody. A deadline of a lease waits for no answer that may have come:
+# whatever the store has said, it was not heard in time.
+_PAUSES = frozenset(
+    (
+        *(each.id for each in (T5, OPEN_TIME, LINKTEST_INTERVAL)),
+        *(each.id for each in (LEASE_POLL, RENEWAL, RENEWAL_RETRY)),
+        *DEADLINES,
+    )
+)
 # The slowest rate at which long frames may come or go, in bytes a second.
 SLOWEST_RATE = 64 * 1024
 
 
 class Timers:
-    """The timers of one engine. ``failures`` gives the failures in a row, for the backoff."""
+    """The timers of one engine. ``failures`` gives the failures in a row, for the backoff.
+
+    ``lease``: that of a link which a lease decides about.
+    """
 
     __slots__ = (
         "_attempt_began",
@@ -31,13 +49,21 @@ class Timers:
         "_earliest",
         "_failures",
         "_jitter",
+        "_lease",
         "_open_jitter",
         "_waits_for_slot",
         "started",
     )
 
-    def __init__(self, context: Context, failures: Callable[[], int], downtime: Downtime) -> None:
+    def __init__(
+        self,
+        context: Context,
+        failures: Callable[[], int],
+        downtime: Downtime,
+        lease: Leasing | None,
+    ) -> None:
         self._context = context
+        self._lease = lease
         self._downtime = downtime
         self._failures = failures
         self.started: dict[str, float] = {}
@@ -57,8 +83,10 @@ class Timers:
         self.expect(self.due(timer))
 
     def restore(self, attempt_age: float | None, open_age: float | None) -> None:
-        """What ran when the link was saved runs on. See ``Kept``."""
+        """What ran when the link was saved runs on, and nothing else. See ``Kept``."""
         now = self._context.clock()
+        for timer in (T5.id, OPEN_TIME.id):
+            self.started.pop(timer, None)
         if attempt_age is not None:
             self.started["t5"] = self._attempt_began = now - attempt_age
         if open_age is not None:
@@ -157,6 +185,8 @@ class Timers:
                 return started + settings.frame_deadline + length / SLOWEST_RATE
             case "linktest_interval":
                 return self._linktest_due(started)
+            case _ if self._lease is not None:
+                return self._lease.due(timer, started)
             case _:
                 raise KeyError(f"no duration is known for timer {timer!r}")
 

@@ -233,6 +233,22 @@ class Logs:
                 self._add(logging.INFO, "breaker closed")
             case events.BreakerIsolated():
                 self._add(logging.INFO, "breaker isolated: no attempt until it is released")
+            case events.Withdrawn():
+                self._add(logging.INFO, "withdrawn: the lease of the tool is not wanted")
+            case events.Standby():
+                self._write_standby(event)
+            case events.Owning(lease_epoch=number):
+                self._add(logging.INFO, "owner of the tool: the lease is granted, epoch %s", number)
+            case events.Doubtful(ends_in=seconds, error=failure):
+                text = "the lease of the tool is doubtful: %s; disabled in %s s"
+                self._add(logging.WARNING, text, str(failure), f"{seconds:.1f}")
+            case events.Draining(why="deadline"):
+                text = "draining: the lease of the tool was not renewed by its own deadline"
+                self._add(logging.WARNING, text)
+            case events.Draining(why="lost"):
+                self._add(logging.WARNING, "draining: the lease of the tool is lost")
+            case events.Draining():
+                self._add(logging.INFO, "draining: the lease of the tool is given back")
             case events.Unsent(count=count):
                 self._add(logging.WARNING, "%s bytes accepted for sending were not written", count)
             case events.Unreachable(seconds=seconds, error=error):
@@ -245,6 +261,19 @@ class Logs:
                 pass
             case _:
                 assert_never(event)
+
+    def _write_standby(self, event: events.Standby) -> None:
+        owner, error = event.owner, event.error
+        text = "standby: %s owns the tool, epoch %s" if owner else "standby: no owner is known"
+        values: tuple[str | float, ...] = (owner, event.lease_epoch) if owner else ()
+        if error is not None:
+            text, values = text + "; %s", (*values, str(error))
+        level = logging.INFO if error is None else logging.WARNING
+        if self._lines:
+            self._add(level, text, *values)
+        else:
+            # Perhaps no step follows: a watch has seen another owner.
+            self._say(level, text, *values)
 
     def stepped(self, step: Step) -> None:
         """Log what a step has brought, and the step itself."""

@@ -7,13 +7,14 @@ from contextlib import AsyncExitStack
 
 from statecharts import System
 from statecharts.explore import Trace
-from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
+from statecharts.hsms import ACTIVE_LINK, OWNED_LINK, PASSIVE_LINK
 from tests.support.driven import OF_TRAFFIC, driven, memory_pairs
 
 # For each model, its ends by the names in their moves.
 _MODELS: dict[str, dict[str, System]] = {
     "active_link": {"active_link": ACTIVE_LINK},
     "passive_link": {"passive_link": PASSIVE_LINK},
+    "owned_link": {"owned_link": OWNED_LINK},
     "two_ends": {"active": ACTIVE_LINK, "passive": PASSIVE_LINK},
 }
 _OF_TRAFFIC = frozenset(str(effect) for effect in OF_TRAFFIC)

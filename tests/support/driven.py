@@ -18,28 +18,43 @@ import trio.testing
 from hsms_engine import Settings
 from hsms_engine.driver.dialling import Began, GiveBack
 from hsms_engine.driver.driver import Driver
+from hsms_engine.errors import LeaseError
 from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.entity import Entity
+from hsms_engine.protocol.leasing import DEADLINES, LeaseTimes
 from hsms_engine.protocol.outputs import Step
+from hsms_engine.protocol.owned import OwnedEngine
 from hsms_engine.wire import Frame, RejectReason, SType, control_frame, data_frame, encode
 from statecharts import Effect, Start, Stop, System, Tell
-from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
+from statecharts.hsms import ACTIVE_LINK, OWNED_LINK, PASSIVE_LINK
 from statecharts.hsms.timers import FRAME_DEADLINE, T8, WRITE_DEADLINE, WRITE_TIMEOUT
 from statecharts.nursery import open_bare_nursery
 
 # Reports for which the driver decides from several facts together.
 TOLD = frozenset({"traffic_seen", "stale_result_reported"})
 MENTIONED = frozenset({"flushed", "traffic_seen", "session_wanted"})
-_CALLS: dict[str, Callable[[Engine], object]] = {
-    "enable_requested": Engine.enable,
-    "disable_requested": Engine.disable,
-    "close_requested": Engine.close,
-    "select_requested": Engine.select,
-    "deselect_requested": Engine.deselect,
-    "linktest_requested": Engine.linktest,
-    "isolate_requested": Engine.isolate,
-    "release_requested": Engine.release,
-    "reset_requested": Engine.reset_breaker,
+# The methods of an engine.
+_CALLS = {
+    "enable_requested": "enable",
+    "disable_requested": "disable",
+    "contend_requested": "enable",
+    "withdraw_requested": "disable",
+    "close_requested": "close",
+    "select_requested": "select",
+    "deselect_requested": "deselect",
+    "linktest_requested": "linktest",
+    "isolate_requested": "isolate",
+    "release_requested": "release",
+    "reset_requested": "reset_breaker",
+}
+# As long as possible, as all other timers.
+_LEASE = LeaseTimes(600)
+# What the store of leases answers, at once.
+_ANSWERS: dict[str, Callable[[OwnedEngine], None]] = {
+    "lease_granted": lambda engine: engine.lease_granted(1, trio.current_time()),
+    "lease_refused": lambda engine: engine.lease_refused("another", 1, 1.0),
+    "lease_freed": lambda engine: engine.lease_freed(1),
+    "store_failed": lambda engine: engine.store_failed(LeaseError("it is away")),
 }
 OF_TRAFFIC = frozenset(
     {
@@ -155,15 +170,19 @@ class DrivenEnd:
 
     def _start(self) -> None:
         self._entity = Entity(1)
-        self._engine = Engine(
-            ACTIVE_LINK if self._is_active else PASSIVE_LINK,
-            _settings(self._parameters),
-            clock=trio.current_time,
-            random=Random(0),
-            peer=lambda _: "the peer",
-            entity=None if self._is_active else self._entity,
-            single_use=bool(self._parameters.get("connection_active", {}).get("single_use")),
-        )
+        self._owned = self._make_owned() if self._system is OWNED_LINK else None
+        if self._owned is not None:
+            self._engine: Engine = self._owned
+        else:
+            self._engine = Engine(
+                ACTIVE_LINK if self._is_active else PASSIVE_LINK,
+                _settings(self._parameters),
+                clock=trio.current_time,
+                random=Random(0),
+                peer=lambda _: "the peer",
+                entity=None if self._is_active else self._entity,
+                single_use=bool(self._parameters.get("connection_active", {}).get("single_use")),
+            )
         # Only a test uses these: the charts of this engine, and its connection.
         self._life, self._context = self._engine._life, self._engine._context
         # Every frame is also a sign of life. The tours make the two events happen separately.
@@ -180,9 +199,19 @@ class DrivenEnd:
         if self._is_active:
             self._nursery.start_soon(self._run)
 
+    def _make_owned(self) -> OwnedEngine:
+        return OwnedEngine(
+            _settings(self._parameters),
+            lease=_LEASE,
+            lease_clock=trio.current_time,
+            clock=trio.current_time,
+            random=Random(0),
+            peer=lambda _: "the peer",
+        )
+
     @property
     def _is_active(self) -> bool:
-        return self._system is ACTIVE_LINK
+        return self._system is not PASSIVE_LINK
 
     async def _run(self) -> None:
         with self._scope:
@@ -242,14 +271,17 @@ class DrivenEnd:
 
     async def _cause(self, event: str) -> None:
         engine = self._engine
-        by_hand = self._life.router.owner[event] == "breaker" and event.endswith("_requested")
+        owner = self._life.router.owner[event]
+        by_hand = owner in ("breaker", "lease") and event.endswith("_requested")
         if event in TOLD or (by_hand and self._life.is_closing):
-            # A closed link refuses calls, but what its breaker does is still compared.
+            # A closed link refuses calls, but what its breaker and its lease do is still compared.
             self._life.tell(event)
         elif event.endswith("_requested"):
-            _CALLS[event](engine)
+            getattr(engine, _CALLS[event])()
         elif event == "session_wanted":
             engine.session_wanted()
+        elif self._owned is not None and event in _ANSWERS:
+            _ANSWERS[event](self._owned)
         elif event.endswith("_expired"):
             if event == "connect_timeout_expired":
                 await self._until_dialled()
@@ -318,6 +350,9 @@ class DrivenEnd:
         timers, epoch = self._life.timers, self._context.epoch
         timer = event.removesuffix("_expired")
         timers.started[timer] += _LONG_AGO
+        if self._owned is not None and timer in DEADLINES:
+            # It is just over, and not one that follows it too.
+            self._owned._lease._asked_at = trio.current_time() - _LEASE.seconds(timer) - 1
         if timer == "t5":
             timers._attempt_began = _LONG_AGO
         if epoch is not None:

@@ -20,7 +20,7 @@ from hsms_engine.metrics.catalogue import (
     OfLinks,
     OfServers,
 )
-from hsms_engine.metrics.tap import OUTCOMES, REASONS
+from hsms_engine.metrics.tap import DRAINS, OUTCOMES, REASONS
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "metrics.md"
@@ -41,6 +41,7 @@ def page() -> str:
             _table("Of servers", SERVERS),
             _meanings("outcome", OUTCOMES),
             _meanings("reason", REASONS),
+            _meanings("why", DRAINS),
             _alerts(ALERTS.read_text(encoding="utf-8")),
         )
     )

@@ -17,6 +17,7 @@ from hsms_engine.recording import (
     HopRecord,
     LinkRecord,
     LostRecord,
+    OwnerRecord,
     Record,
     SettingsRecord,
     StepRecord,
@@ -96,6 +97,7 @@ RECORDS: st.SearchStrategy[Record] = st.one_of(
         st.dictionaries(_names, st.builds(ChartState, _texts, _values), max_size=3),
         _timers,
         st.none() | _texts,
+        st.none() | st.builds(OwnerRecord, _texts, _counts),
     ),
     st.builds(SettingsRecord, *_of_link, _settings),
     st.builds(

@@ -71,7 +71,7 @@ class Replay:
         if record.event == RESTORED:
             # From outside: nothing told it, and no transition leads there.
             for hop in record.hops:
-                assert hop.before == self._now[hop.chart]
+                self._follows(hop)
                 self._now[hop.chart] = hop.after
             self._world = after_all(self._world, record.event, record.effects)
             return
@@ -86,13 +86,7 @@ class Replay:
                 told.append((hop.chart, ADOPTED))
             assert told, f"{record.event}: nobody told {hop.chart} {hop.event}"
             assert (hop.chart, hop.event) == told.popleft()
-            was = self._now[hop.chart]
-            assert hop.before.states == was.states, f"{hop.chart} jumped from {was} to {hop.before}"
-            if hop.chart in self._cut:
-                self._cut.remove(hop.chart)
-                assert all(map(le, hop.before.values, was.values))
-            else:
-                assert hop.before.values == was.values
+            self._follows(hop)
             step = _again(self._system, hop)
             assert step.snapshot == hop.after
             assert step.taken == hop.taken
@@ -106,6 +100,16 @@ class Replay:
         assert not told, f"{record.event}: {told} was never told"
         assert record.effects == tuple(effects)
         self._world = after_all(self._world, record.event, effects)
+
+    def _follows(self, hop: Hop) -> None:
+        """The hop begins where its chart is."""
+        was = self._now[hop.chart]
+        assert hop.before.states == was.states, f"{hop.chart} jumped from {was} to {hop.before}"
+        if hop.chart in self._cut:
+            self._cut.remove(hop.chart)
+            assert all(map(le, hop.before.values, was.values))
+        else:
+            assert hop.before.values == was.values
 
 
 def conforms(system: System, records: Iterable[Step]) -> None:

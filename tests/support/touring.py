@@ -9,14 +9,17 @@ from typing import NamedTuple
 from statecharts import System
 from statecharts.explore import Here
 from statecharts.explore.graph import Graph
-from statecharts.hsms import ACTIVE_LINK
+from statecharts.hsms import ACTIVE_LINK, OWNED_LINK, PASSIVE_LINK
 from statecharts.hsms.world import World
 from statecharts.testgen import coverage, tours
-from tests.proof.model import ACTIVE_END, PASSIVE_END
+from tests.proof.model import ACTIVE_END, OWNED_END, PASSIVE_END
 from tests.proof.outside import link_alone
 from tests.support.driven import TOUR_PARAMETERS, Pair, compared, driven
 
 Pairs = Callable[[], AsyncGenerator[Pair, None]]
+
+
+_ENDS = {ACTIVE_LINK.id: ACTIVE_END, PASSIVE_LINK.id: PASSIVE_END, OWNED_LINK.id: OWNED_END}
 
 
 class Walked(NamedTuple):
@@ -31,8 +34,8 @@ class Walked(NamedTuple):
 @cache
 def graph_of(system: System) -> Graph[Here[World], Here[World]]:
     """The graph of one end whose peer may do anything, without reading and writing."""
-    end = ACTIVE_END if system is ACTIVE_LINK else PASSIVE_END
-    return Graph(link_alone(end, TOUR_PARAMETERS if system is ACTIVE_LINK else {}))
+    end = _ENDS[system.id]
+    return Graph(link_alone(end, {} if end is PASSIVE_END else TOUR_PARAMETERS))
 
 
 async def walk(system: System, pairs: Pairs) -> Walked:
