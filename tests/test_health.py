@@ -79,6 +79,9 @@ async def test_a_selected_link_is_ready_and_says_for_how_long() -> None:
             recovery_bound=link.settings.recovery_bound().seconds,
             recovery_condition=WHOLE,
             last_error=None,
+            ownership=None,
+            owner=None,
+            lease_ends_in=math.inf,
         )
 
 

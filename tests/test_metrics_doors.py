@@ -9,7 +9,7 @@ import math
 import re
 import sys
 import threading
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -20,6 +20,7 @@ from hsms_engine import (
     aio,
     blocking,
 )
+from hsms_engine.events import DrainReason
 from hsms_engine.metrics import Collector
 from hsms_engine.metrics.catalogue import (
     BOTH,
@@ -31,10 +32,10 @@ from hsms_engine.metrics.catalogue import (
 )
 from hsms_engine.metrics.collector import _Row
 from hsms_engine.metrics.histogram import Histogram
-from hsms_engine.metrics.tap import DEFECT, REASONS
+from hsms_engine.metrics.tap import DEFECT, DRAINS, REASONS
 from hsms_engine.protocol.statistics import COUNTERS
 from statecharts import Tell
-from statecharts.hsms import ACTIVE, ACTIVE_LINK, PASSIVE
+from statecharts.hsms import ACTIVE, ACTIVE_LINK, LEASE, PASSIVE
 from tests.support.blocking_peer import trio_rests
 from tests.support.doors import trio_at_rest
 from tests.support.leaks import leak_check
@@ -62,7 +63,14 @@ def test_the_reasons_are_the_events_that_end_a_session_by_the_charts() -> None:
     # What other charts make of their own events is one event of the connection.
     for chart in ACTIVE_LINK.charts:
         found |= {on.event for on in chart.transitions if Tell("communication_failed") in on.do}
+    # A lease that is over disables the link. To give it back is a call of `disable`.
+    over = {on.event for on in LEASE.transitions if Tell("disable_requested") in on.do}
+    found |= over - {"withdraw_requested"}
     assert found == set(REASONS) - {DEFECT}
+
+
+def test_the_reasons_to_leave_a_tool_are_those_that_are_told() -> None:
+    assert tuple(DRAINS) == get_args(DrainReason)
 
 
 def test_a_histogram_counts_a_value_at_a_bound_below_it() -> None:

@@ -41,7 +41,9 @@ from hsms_engine.messages import S1F1
 from hsms_engine.metrics import Collector
 from hsms_engine.metrics.catalogue import BOTH, LINKS, SERVERS
 from tests.support import metrics_page
+from tests.support.faulty_lease import away
 from tests.support.leaks import leak_check
+from tests.support.leased import leased
 from tests.support.pair import (
     Handler,
     MemoryListener,
@@ -75,6 +77,8 @@ FAULTS = {
     ("HsmsLinkUnsteady", "unsteady"),
     ("HsmsBreakerOpen", "down"),
     ("HsmsBreakerIsolated", "isolated"),
+    ("HsmsToolUnowned", "owned"),
+    ("HsmsStoreAway", "owned"),
     ("HsmsRequestsUnanswered", "asking"),
     ("HsmsRepliesSlow", "asking"),
     ("HsmsLinktestsUnanswered", "asking"),
@@ -267,6 +271,9 @@ class Stage:
         self.lost = await _up(self.unsteady, self.unsteady_board)
         self.broken, board = await self._link("broken")
         self.breaking = await _up(self.broken, board)
+        self.owned = await self._stack.enter_async_context(leased())
+        self._collector.add(self.owned.link, "owned")
+        await self.owned.up()
         # A byte is taken when it is read.
         self.stuck, board = await self._link("stuck", lockstep_stream_pair)
         await _up(self.stuck, board)
@@ -302,6 +309,7 @@ class Stage:
 
     async def break_all(self) -> None:
         """A fault for each alert but that of the program."""
+        self.owned.lease.failure = away()
         await self.host.request(S1F1())
         await self.host.linktest()
         await self._ask()

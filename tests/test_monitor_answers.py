@@ -136,6 +136,7 @@ async def test_a_row_has_what_is_known_of_a_link() -> None:
         "phase": "waiting",
         "since": 10.0,
         "breaker": "breaker_closed",
+        "lease": None,
         "next_attempt": 17.0,
         "round_trip": None,
         "recovery_bound": bound.seconds,

@@ -638,6 +638,7 @@ def test_a_time_line_is_as_the_slow_one(told: list[tuple[float, str]], more: flo
         else:
             timeline.connection(wall, what)
             timeline.breaker(wall, what.upper())
+            timeline.lease(wall, what.title())
     last = told[-1][0] if told else 0.0
     width = FIRST_WIDTH
     while int(max(last, 0.0) / width) >= MOST:
@@ -663,6 +664,7 @@ def test_a_time_line_is_as_the_slow_one(told: list[tuple[float, str]], more: flo
     assert [each._replace(state=each.state.upper()) for each in bands] == timeline.breaker_bands(
         end
     )
+    assert [each._replace(state=each.state.title()) for each in bands] == timeline.lease_bands(end)
     assert bool(bands) == bool(states)
     for one, two in pairwise(bands):
         assert one.begin < one.end == two.begin

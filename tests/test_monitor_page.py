@@ -21,6 +21,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 import hsms_engine.monitor
 from hsms_engine import HsmsConnection, Message, open_link, serve_hsms
 from hsms_engine.events import Waiting
+from hsms_engine.lease import MemoryStore
 from hsms_engine.messages import S1F1, S1F13
 from hsms_engine.monitor import MonitorServer, Watched, serve_monitor
 from hsms_engine.recording import ChartState, ErrorRecord, LinkRecord, Record, head, line_of
@@ -228,6 +229,63 @@ async def test_a_link_is_killed_in_front_of_the_page(browser: Chrome) -> None:
             await page.click("#tab-events")
             await page.until("return $('events').textContent.includes('Waiting')")
         nursery.cancel_scope.cancel()
+
+
+async def test_who_owns_a_tool_is_seen_and_who_stands_by(browser: Chrome) -> None:
+    """Two processes, which are two links here, and one tool."""
+    store = MemoryStore(60)
+    first, second = (store.lease("TOOL-7", f"host-{each}") for each in "ab")
+    async with trio.open_nursery() as nursery:
+        tool = await nursery.start(partial(serve_hsms, answer, "127.0.0.1", 0))
+        opened = partial(open_link, "127.0.0.1", tool.port, linktest_interval=None, t5=1)
+        async with opened(name="a", lease=first) as one:
+            await one.wait_selected()
+            async with (
+                opened(name="b", lease=second) as two,
+                page_of(browser, [one, two]) as page,
+            ):
+                await page.until(
+                    "return rows.size === 2 && [...rows.values()].every(it => it.lease)"
+                )
+                owner = "td[data-is=owner]"
+                await page.until(
+                    "return document.querySelector('#links-body').innerText.includes('standby')"
+                )
+                texts = [each.partition(", ")[0] for each in await page.texts(owner)]
+                assert texts == ["this process \u2068host-a\u2069", "standby of \u2068host-a\u2069"]
+                # Words of it are found, as all others.
+                await page.type("#links-filter", "standby host-a")
+                assert await page.texts("#links-body a") == ["b"]
+                await page.click("#links-body a")
+                await page.until(
+                    "return document.querySelector('[data-chart=lease] .lit[data-name=standby]')"
+                )
+                assert await page.lit("lease") == {"standby"}
+                assert "Ownerstandby of \u2068host-a\u2069" in await page.run(
+                    "return $('facts').textContent"
+                )
+                await page.click("#tab-events")
+                await page.until("return $('events').textContent.includes('owner: host-a')")
+                await page.until("return line.lease.length > 0")
+                assert "lease standby" in await page.texts("#legend li")
+                # It takes over, and every chart shows it.
+                one.disable()
+                await two.wait_selected()
+                await page.until(
+                    "return document.querySelector('[data-chart=lease] .lit[data-name=settled]')"
+                )
+                await page.until("return $('facts').textContent.includes('Ownerthis process (')")
+                assert await page.lit("lease") == {"settled"}
+                await page.until("return line.lease.at(-1).state === 'owner'")
+                assert not await page.do(partial(complaints, browser))
+        nursery.cancel_scope.cancel()
+
+
+async def test_without_a_lease_there_is_no_column_for_it(browser: Chrome, story: Path) -> None:
+    async with page_of(browser, [story]) as page:
+        await page.until("return rows.size === 1")
+        shown = "return getComputedStyle(document.querySelector('[data-is=owner]')).display"
+        assert await page.run(shown) == "none"
 
 
 async def test_messages_come_while_one_looks(browser: Chrome) -> None:

@@ -13,6 +13,7 @@ from typing import Generic, Literal, TypeVar, get_args
 from hsms_engine.bounds import recovery
 from hsms_engine.metrics.histogram import Histogram
 from hsms_engine.metrics.tap import KINDS, Tap
+from hsms_engine.protocol.leasing import Ownership, OwnershipState
 from hsms_engine.protocol.phases import Phase
 from hsms_engine.protocol.statistics import COUNTERS, Statistics
 from hsms_engine.server_statistics import ServerStatistics
@@ -31,7 +32,10 @@ SENT, RECEIVED = "sent", "received"
 
 @dataclass(frozen=True, slots=True)
 class View(Generic[S_co]):
-    """What one name is at one moment. ``totals`` are the counts, of those that are over too."""
+    """What one name is at one moment. ``totals`` are the counts, of those that are over too.
+
+    ``ownership`` is None where no lease decides.
+    """
 
     statistics: S_co
     settings: Settings
@@ -41,6 +45,7 @@ class View(Generic[S_co]):
     down_seconds: float
     selected_seconds: float
     is_over: bool
+    ownership: Ownership | None
 
 
 # The values of the labels besides ``link``, and the number.
@@ -89,6 +94,25 @@ def _breaker_states(view: View[Statistics]) -> Iterable[Sample]:
     if now is None:
         return []
     return [((name,), leaf == now) for leaf, name in BREAKER_STATES.items()]
+
+
+def _lease(
+    name: str,
+    kind: Literal["gauge", "counter"],
+    text: str,
+    read: Callable[[Ownership, Tap], Iterable[Sample]],
+    *labels: str,
+) -> Number[Statistics]:
+    """Of a link that a lease decides about; any other has none."""
+
+    def read_any(view: View[Statistics]) -> Iterable[Sample]:
+        return [] if view.ownership is None else read(view.ownership, view.tap)
+
+    return Number(name, kind, text, read_any, labels)
+
+
+def _ownership_states(ownership: Ownership, _: Tap) -> Iterable[Sample]:
+    return [((each,), each == ownership.state) for each in get_args(OwnershipState)]
 
 
 def _frames(view: View[S]) -> Iterable[Sample]:
@@ -181,6 +205,39 @@ LINKS: tuple[OfLinks, ...] = (
         "hsms_breaker_threshold",
         "at how many it opens",
         lambda view: view.statistics.breaker_threshold,
+    ),
+    _lease(
+        "hsms_lease_state",
+        "gauge",
+        "1 for where the lease of the tool is, as this process sees it, 0 for all others",
+        _ownership_states,
+        "state",
+    ),
+    _lease(
+        "hsms_lease_epoch",
+        "gauge",
+        "how often the store has given the lease, to whomever, as far as it is known here",
+        lambda ownership, _: [((), ownership.lease_epoch)],
+    ),
+    _lease(
+        "hsms_lease_ends_seconds",
+        "gauge",
+        "seconds until this process leaves the tool, or for a standby until the lease of the owner "
+        "is over, unless it is renewed; infinite when nobody is known to have it",
+        lambda ownership, _: [((), ownership.ends_in)],
+    ),
+    _lease(
+        "hsms_lease_takeovers_total",
+        "counter",
+        "how often this process has got the lease; to renew it does not count",
+        lambda _, tap: [((), tap.takeovers)],
+    ),
+    _lease(
+        "hsms_lease_drains_total",
+        "counter",
+        "how often this process has left the tool because of the lease, and why",
+        lambda _, tap: _labelled(tap.drains),
+        "why",
     ),
 )
 

@@ -31,6 +31,7 @@ from hsms_engine.metrics.catalogue import (
 )
 from hsms_engine.metrics.tap import Tap
 from hsms_engine.protocol.engine import Engine
+from hsms_engine.protocol.leasing import Ownership
 from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.server import HsmsServer
 from hsms_engine.server_statistics import ServerStatistics
@@ -156,6 +157,7 @@ class _Row:
                     before,
                     held_bytes=source.held_bytes,
                     down_seconds=source.down_for,
+                    ownership=source.ownership,
                 )
             case HsmsServer():
                 servers[name] = self._view(
@@ -177,6 +179,7 @@ class _Row:
         *,
         held_bytes: int,
         down_seconds: float = 0.0,
+        ownership: Ownership | None = None,
     ) -> View[C]:
         return View(
             statistics=statistics,
@@ -187,6 +190,7 @@ class _Row:
             down_seconds=down_seconds,
             selected_seconds=self.seconds(),
             is_over=_is_over(source),
+            ownership=ownership,
         )
 
 

@@ -15,8 +15,9 @@ import trio
 
 from hsms_engine.driver.driver import Driver
 from hsms_engine.errors import DefectError
-from hsms_engine.events import Closed, LinkEvent
+from hsms_engine.events import Closed, Draining, LinkEvent, Owning
 from hsms_engine.metrics.histogram import Histogram
+from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.protocol.phases import PHASES, Phase
 from hsms_engine.protocol.traffic import Traffic
@@ -39,22 +40,34 @@ REASONS = {
     "deselect_req_received": "the peer has deselected",
     "deselect_rsp_ended": "a call of `deselect`",
     "disable_requested": "a call of `disable`",
+    "own_deadline_expired": "the lease of the tool was not renewed by its own deadline",
+    "lease_refused": "another process has got the lease of the tool, or had it meanwhile",
+    "lease_freed": "the lease of the tool was taken from this process, and nobody has it",
     "close_requested": "a call of `close` or `aclose`, or the end of the block",
     "defect": "a defect of this package, which has closed it",
 }
 DEFECT = "defect"
 # After these nobody waits for the link to come back.
 _BY_CALL = frozenset({"deselect_rsp_ended", "disable_requested", "close_requested", DEFECT})
+# And after these it is disabled, because the lease is over.
+_LEASE_OVER = frozenset({"own_deadline_expired", "lease_refused", "lease_freed"})
 
 # How an attempt ended.
 OUTCOMES = {
     "selected": "it was selected",
     "connect_failed": "TCP did not come up",
     "select_failed": "TCP came up, and the session did not",
-    "abandoned": "a call ended it, or the breaker took its permit back",
+    "abandoned": "a call or the end of a lease ended it, or the breaker took its permit back",
 }
 _SELECTED, _CONNECT_FAILED, _SELECT_FAILED, _ABANDONED = OUTCOMES
-_ABANDONING = frozenset({"disable_requested", "close_requested", "permit_withdrawn", DEFECT})
+_ABANDONING = _LEASE_OVER | {"disable_requested", "close_requested", "permit_withdrawn", DEFECT}
+
+# Why a process has left its tool: what ``Draining`` says, and what that means.
+DRAINS = {
+    "deadline": "the store did not answer in time",
+    "lost": "another process has got the lease, or had it meanwhile",
+    "withdrawn": "a call of `disable`",
+}
 
 # The kinds of frames, by SType: E37's names. All others are one kind.
 KINDS = {int(each): each.name.lower() for each in SType}
@@ -87,6 +100,9 @@ class Tap:
     received: dict[int, int] = field(default_factory=_no_frames)
     disconnects: dict[str, int] = field(default_factory=lambda: dict.fromkeys(REASONS, 0))
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    takeovers: int = 0
+    """How often the store has given the lease of the tool; to renew it is not to give it."""
+    drains: dict[str, int] = field(default_factory=lambda: dict.fromkeys(DRAINS, 0))
     round_trip: Histogram = field(default_factory=lambda: Histogram(_REPLY_BOUNDS))
     answer: Histogram = field(default_factory=lambda: Histogram(_REPLY_BOUNDS))
     linktest: Histogram = field(default_factory=lambda: Histogram(_LINKTEST_BOUNDS))
@@ -118,7 +134,7 @@ class Tap:
     def attach(self, driver: Driver) -> None:
         """Count what this driver tells, from now on. To be called in its event loop."""
         self.clock = trio.lowlevel.current_clock().current_time
-        watch = _Watch(self, driver.engine.phase)
+        watch = _Watch(self, driver.engine)
         driver.recorders.append(watch.stepped)
         driver.followers.append(watch.happened)
         driver.watchers.append(self.passed)
@@ -126,16 +142,19 @@ class Tap:
 
 
 class _Watch:
-    """Follows the phase of one driver."""
+    """Follows the phase and the lease of one driver."""
 
-    __slots__ = ("_lost_at", "_phase", "_tap")
+    __slots__ = ("_lease_epoch", "_lost_at", "_phase", "_tap")
 
-    def __init__(self, tap: Tap, phase: Phase) -> None:
+    def __init__(self, tap: Tap, engine: Engine) -> None:
         self._tap = tap
+        # Of the latest grant that is counted, or was there before.
+        ownership = engine.ownership
+        self._lease_epoch = 0 if ownership is None else ownership.lease_epoch
         # When it lost a session that was to stay, until it is selected again.
         self._lost_at: float | None = None
         self._phase: Phase = "idle"
-        self._enter(phase, tap.clock())
+        self._enter(engine.phase, tap.clock())
 
     def stepped(self, step: Step) -> None:
         """The charts have made a step."""
@@ -147,10 +166,16 @@ class _Watch:
             self._change(after, reason, step.at)
 
     def happened(self, event: LinkEvent) -> None:
-        """No step is told when the charts have failed."""
+        """A link has told an event. No step is told when the charts have failed."""
         match event:
             case Closed(error=DefectError()):
                 self._change("closed", DEFECT, event.at)
+            case Owning(lease_epoch=epoch):
+                if epoch != self._lease_epoch:
+                    self._lease_epoch = epoch
+                    self._tap.takeovers += 1
+            case Draining(why=why):
+                self._tap.drains[why] += 1
             case _:
                 pass
 

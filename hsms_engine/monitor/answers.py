@@ -198,6 +198,7 @@ class Answers:
             "to": end,
             "bands": shown.bands(made.connection_bands(end), begin, end),
             "breaker": shown.bands(made.breaker_bands(end), begin, end),
+            "lease": shown.bands(made.lease_bands(end), begin, end),
             "ticks": shown.ticks(made.ticks(), begin, end),
             "is_exact": is_exact,
         }

@@ -24,7 +24,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-from hsms_engine.monitor.model import LinkNow, after, is_late
+from hsms_engine.monitor.model import LinkNow, after, is_late, ownership_of
 from hsms_engine.monitor.timeline import Timeline
 from hsms_engine.recording import (
     EndRecord,
@@ -41,7 +41,7 @@ from hsms_engine.recording import (
     other_charts,
     read,
 )
-from statecharts.hsms import ACTIVE, BREAKER, PASSIVE
+from statecharts.hsms import ACTIVE, BREAKER, LEASE, PASSIVE
 
 DEFAULT_BUDGET: Final = 67_108_864
 """Bytes that the latest records of live links may use. What each uses is estimated."""
@@ -383,6 +383,8 @@ def draw_state(timeline: Timeline, wall: float, chart: str, leaves: str) -> None
         timeline.connection(wall, leaves)
     elif chart == BREAKER.id:
         timeline.breaker(wall, leaves)
+    elif chart == LEASE.id:
+        timeline.lease(wall, ownership_of(leaves))
 
 
 def _at_wall(record: RecordOfLink, wall: float) -> RecordOfLink:

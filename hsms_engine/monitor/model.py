@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Final, Literal, NamedTuple, assert_never
 
+from hsms_engine.protocol.leasing import OWNERSHIP
 from hsms_engine.recording import (
     ErrorRecord,
     EventRecord,
@@ -17,10 +18,12 @@ from hsms_engine.recording import (
     GoneRecord,
     Json,
     LinkRecord,
+    OwnerRecord,
     RecordOfLink,
     SettingsRecord,
     StepRecord,
 )
+from statecharts.hsms import LEASE
 
 _LINKTEST: Final = "linktest_interval"
 # What a file may tell of a link beside its records, far more than there is: characters of a name
@@ -45,6 +48,19 @@ class LastError(NamedTuple):
     error: str
     text: str
     wall: float
+
+
+class LeaseNow(NamedTuple):
+    """Where the lease of a link is, and since when (UTC); for a standby, since it knows the owner.
+
+    ``owner`` is empty when nobody is known, and when it is this process and no record has said what
+    it is called. ``lease_epoch`` is the latest that is known.
+    """
+
+    state: str
+    since: float
+    owner: str
+    lease_epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +90,7 @@ class LinkNow:
     last_step: StepRecord | None = None
     round_trip: float | None = None
     last_error: LastError | None = None
+    lease: LeaseNow | None = None
     is_gone: bool = False
     records: int = 0
 
@@ -110,6 +127,7 @@ def after(now: LinkNow | None, record: RecordOfLink) -> LinkNow:
                 },
                 timers=record.timers,
                 settings=_first(record.settings),
+                lease=_lease_begun(seen, record),
                 is_gone=False,
             )
         case SettingsRecord():
@@ -117,12 +135,14 @@ def after(now: LinkNow | None, record: RecordOfLink) -> LinkNow:
         case StepRecord():
             if is_late(now, record):
                 return seen
-            states = dict(seen.states)
+            states, lease = dict(seen.states), seen.lease
             for hop in record.hops:
+                if hop.chart == LEASE.id:
+                    lease = _lease_moved(lease, ownership_of(hop.after), record.wall)
                 if len(states) >= _CHARTS and hop.chart not in states:
                     continue
                 states[hop.chart] = _chart_now(seen, record, hop.chart, hop.after, hop.values)
-            return replace(seen, states=states, timers=record.timers, last_step=record)
+            return replace(seen, states=states, timers=record.timers, last_step=record, lease=lease)
         case FrameRecord(sent=True):
             return seen
         case FrameRecord():
@@ -132,16 +152,71 @@ def after(now: LinkNow | None, record: RecordOfLink) -> LinkNow:
                 round_trip=seen.round_trip if record.seconds is None else record.seconds,
                 timers=timers,
             )
-        case EventRecord(fields={"error": {"error": str(error), "text": str(text)}}):
-            return replace(seen, last_error=_last_error(error, text, record.wall))
+        case EventRecord(fields=fields):
+            return replace(
+                seen,
+                last_error=_error_told(fields, record.wall) or seen.last_error,
+                lease=_lease_told(seen.lease, record),
+            )
         case ErrorRecord():
             return replace(seen, last_error=_last_error(record.error, record.text, record.wall))
         case GoneRecord():
             return replace(seen, timers={}, is_gone=True)
-        case EventRecord():
-            return seen
         case _:
             assert_never(record)
+
+
+def ownership_of(leaves: str) -> str:
+    """The state of the lease in these leaves of its chart; of another version, the leaves.
+
+    To ask the store for it is a part of standing by, which comes and goes.
+    """
+    state = OWNERSHIP.get(leaves, leaves[:_NAME])
+    return "standby" if state == "acquiring" else state
+
+
+def _lease_begun(now: LinkNow, record: LinkRecord) -> LeaseNow | None:
+    if LEASE.id not in record.states:
+        return None
+    owned = record.ownership or OwnerRecord("", 0)
+    moved = _lease_moved(now.lease, ownership_of(record.states[LEASE.id].leaves), record.wall)
+    return _lease_owned(moved, owned.owner, owned.lease_epoch, record.wall)
+
+
+def _lease_moved(before: LeaseNow | None, state: str, wall: float) -> LeaseNow:
+    if before is None:
+        return LeaseNow(state, wall, "", 0)
+    return before if before.state == state else before._replace(state=state, since=wall)
+
+
+def _lease_owned(before: LeaseNow, owner: str, epoch: int, wall: float) -> LeaseNow:
+    is_news = before.state == "standby" and before.owner != owner[:_NAME]
+    since = wall if is_news else before.since
+    return before._replace(owner=owner[:_NAME], lease_epoch=epoch, since=since)
+
+
+def _lease_told(lease: LeaseNow | None, record: EventRecord) -> LeaseNow | None:
+    """The lease after an event. The step that made it comes after it."""
+    match record.event, record.fields:
+        case "Standby", {"owner": str(owner), "lease_epoch": int(epoch)}:
+            found = lease or LeaseNow("standby", record.wall, owner[:_NAME], epoch)
+            return _lease_owned(found, owner, epoch, record.wall)
+        case "Owning", {"lease_epoch": int(epoch)}:
+            # Who has it is this process, whatever it is called.
+            found = lease or LeaseNow("owner", record.wall, "", epoch)
+            return found._replace(owner="", lease_epoch=epoch)
+        case "Withdrawn", _ if lease is not None:
+            return lease._replace(owner="")
+        case _:
+            return lease
+
+
+def _error_told(fields: Mapping[str, Json], wall: float) -> LastError | None:
+    match fields:
+        case {"error": {"error": str(error), "text": str(text)}}:
+            return _last_error(error, text, wall)
+        case _:
+            return None
 
 
 def _last_error(error: str, text: str, wall: float) -> LastError:

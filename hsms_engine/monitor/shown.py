@@ -88,6 +88,7 @@ def row(key: str, source: int, now: LinkNow, bound: Bound | None) -> Object:
         "phase": phase,
         "since": None if connection is None else connection.since,
         "breaker": None if breaker is None else breaker.leaves,
+        "lease": None if now.lease is None else now.lease._asdict(),
         "next_attempt": now.wall + max(pauses) - now.at if is_pause else None,
         "round_trip": now.round_trip,
         "recovery_bound": None if bound is None else bound.seconds,

@@ -93,17 +93,19 @@ class _Lane:
 
 
 class Timeline:
-    """The states of the connection and of the breaker, and the messages, from ``began`` on (UTC).
+    """The states of the connection, of the breaker and of the lease, and the messages.
+
+    It begins at ``began`` (UTC).
 
     What is older than ``began`` counts as then. Times do not go back.
     """
 
-    __slots__ = ("_breaker", "_connection", "_messages", "began", "width")
+    __slots__ = ("_breaker", "_connection", "_lease", "_messages", "began", "width")
 
     def __init__(self, began: float, width: float = FIRST_WIDTH) -> None:
         self.began = began
         self.width = width
-        self._connection, self._breaker = _Lane(), _Lane()
+        self._connection, self._breaker, self._lease = _Lane(), _Lane(), _Lane()
         # Of each direction, whether sent.
         self._messages = {True: array("L"), False: array("L")}
 
@@ -124,6 +126,10 @@ class Timeline:
         """The breaker is in this state from now on."""
         self._breaker.put(self._bucket(wall), state)
 
+    def lease(self, wall: float, state: str) -> None:
+        """The lease of the tool is in this state from now on."""
+        self._lease.put(self._bucket(wall), state)
+
     def connection_bands(self, end: float) -> list[Band]:
         """The states of the connection, in order, the last until ``end``."""
         return list(self._connection.bands(self.began, self.width, end))
@@ -131,6 +137,10 @@ class Timeline:
     def breaker_bands(self, end: float) -> list[Band]:
         """The states of the breaker, in order, the last until ``end``."""
         return list(self._breaker.bands(self.began, self.width, end))
+
+    def lease_bands(self, end: float) -> list[Band]:
+        """The states of the lease, in order, the last until ``end``; none without a lease."""
+        return list(self._lease.bands(self.began, self.width, end))
 
     def ticks(self) -> list[Tick]:
         """The messages of each bucket that has some, in order."""
@@ -147,6 +157,7 @@ class Timeline:
             self.width *= 2
             self._connection.halve()
             self._breaker.halve()
+            self._lease.halve()
             for sent, counts in self._messages.items():
                 odd = counts[1::2]
                 odd.frombytes(bytes(odd.itemsize * (len(counts) % 2)))

@@ -24,7 +24,7 @@ import trio
 
 from hsms_engine.driver.driver import Driver
 from hsms_engine.errors import ConnectionLostError, DefectError, HsmsError
-from hsms_engine.events import BreakerOpened, Closed, LinkEvent, Waiting
+from hsms_engine.events import BreakerOpened, Closed, Draining, LinkEvent, Waiting
 from hsms_engine.logs import LINK, say
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.recorder.endings import PATIENCE, end_with_program
@@ -42,6 +42,8 @@ _LONGEST_NAME: Final = 64
 _LINK: Final = 1
 _LOST: Final = "the link was lost"
 _OPENED: Final = "the breaker has opened"
+_NOT_RENEWED: Final = "the lease of the tool was not renewed by its own deadline"
+_TAKEN: Final = "the lease of the tool was lost"
 # What ends a session as E37 has it; nothing: there was none.
 _IN_ORDER: Final = frozenset(
     {"", "separate_req_received", "deselect_req_received", "deselect_rsp_ended"}
@@ -98,6 +100,10 @@ class _Followed:
         match event:
             case BreakerOpened():
                 self._box.ask(self, _OPENED)
+            case Draining(why="deadline"):
+                self._box.ask(self, _NOT_RENEWED)
+            case Draining(why="lost"):
+                self._box.ask(self, _TAKEN)
             case Waiting(error=error):
                 self._look(error)
             case Closed(error=defect):
@@ -135,9 +141,10 @@ class _Followed:
 class BlackBox:
     """Keeps the last ``seconds`` of what is added to it, and writes them when a link is lost.
 
-    Or when a breaker opens: each time a file of its own in ``folder``, which is made if it is not
-    there. It has also what happens within ``after`` seconds, in which a further loss gets no file;
-    what is closed earlier is written at once. ``files_per_hour`` bounds the files of all links. It
+    Or when a breaker opens, or a link is disabled because the lease of its tool was lost, or was
+    not renewed: each time a file of its own in ``folder``, which is made if it is not there. It has
+    also what happens within ``after`` seconds, in which a further loss gets no file; what is closed
+    earlier is written at once. ``files_per_hour`` bounds the files of all links. It
     tells in the next file, and in ``not_written``, how many losses have none.
 
     What is kept in memory has one bound for the process, 64 MiB; the oldest of all is dropped,

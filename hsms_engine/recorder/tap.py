@@ -18,6 +18,7 @@ from hsms_engine.driver.driver import Driver
 from hsms_engine.errors import DefectError, TransactionError
 from hsms_engine.events import Closed, LinkEvent
 from hsms_engine.message import Message
+from hsms_engine.protocol.leasing import Ownership
 from hsms_engine.protocol.outputs import Step
 from hsms_engine.protocol.traffic import FRAME_BYTES, Traffic
 from hsms_engine.recorder.queue import Item
@@ -25,6 +26,7 @@ from hsms_engine.recording import (
     ErrorRecord,
     GoneRecord,
     LinkRecord,
+    OwnerRecord,
     Record,
     SettingsRecord,
     event_record,
@@ -72,6 +74,7 @@ class Now(NamedTuple):
     settings: Settings
     states: SystemSnapshot
     timers: dict[str, float]
+    ownership: OwnerRecord | None = None
 
 
 class Tap:
@@ -216,9 +219,15 @@ class Tap:
 
     def _look(self, at: float) -> Now:
         engine = self._driver.engine
-        timers = {} if engine.is_closed else engine.timers()
         return Now(
-            at, self._wall(), engine.epochs, engine.peer, engine.settings, engine.states, timers
+            at,
+            self._wall(),
+            engine.epochs,
+            engine.peer,
+            engine.settings,
+            engine.states,
+            {} if engine.is_closed else engine.timers(),
+            None if (found := engine.ownership) is None else _owner(found),
         )
 
     def _put(self, record: Record) -> None:
@@ -267,6 +276,10 @@ def _sliced(line: str, body: bytes) -> Iterator[str]:
     yield line[-_QUOTED_END:]
 
 
+def _owner(found: Ownership) -> OwnerRecord:
+    return OwnerRecord(found.owner, found.lease_epoch)
+
+
 def _step_lines(step: Step, wall: float, link: int, timers: dict[str, float]) -> Iterator[str]:
     yield line_of(step_record(step, wall, link, timers))
 
@@ -286,5 +299,6 @@ def link_lines(now: Now, link: int, server: str | None) -> Iterator[str]:
             states_of(now.states.parts),
             now.timers,
             server,
+            now.ownership,
         )
     )

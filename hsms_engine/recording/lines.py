@@ -25,6 +25,7 @@ from hsms_engine.recording.records import (
     Json,
     LinkRecord,
     LostRecord,
+    OwnerRecord,
     Record,
     RecordOfLink,
     SettingsRecord,
@@ -46,7 +47,10 @@ _KEYS: Final[Mapping[str, frozenset[str]]] = {
     "lost": frozenset((*_TIMES, "count", "bytes")),
     "end": frozenset((*_TIMES, "why")),
     "link": frozenset(
-        (*_OF_LINK, "name", "peer", "role", "server", "settings", "states", "timers")
+        (
+            *(*_OF_LINK, "name", "peer", "role", "server", "settings", "states", "timers"),
+            "ownership",
+        )
     ),
     "settings": frozenset((*_OF_LINK, "changed")),
     "frame": frozenset(
@@ -164,6 +168,7 @@ def _about(record: RecordOfLink) -> dict[str, Json]:
                 "settings": record.settings,
                 "states": states,
                 "timers": _written_timers(record.timers),
+                **_written_owner(record.ownership),
             }
         case SettingsRecord():
             return {"changed": record.changed}
@@ -208,6 +213,12 @@ def _about(record: RecordOfLink) -> dict[str, Json]:
 
 def _written_timers(timers: Mapping[str, float]) -> dict[str, Json]:
     return {timer: due if math.isfinite(due) else None for timer, due in timers.items()}
+
+
+def _written_owner(found: OwnerRecord | None) -> dict[str, Json]:
+    if found is None:
+        return {}
+    return {"ownership": {"owner": found.owner, "lease_epoch": found.lease_epoch}}
 
 
 # Reading
@@ -285,6 +296,7 @@ def _of_link(kind: str, found: _Object, at: float, wall: float, link: int, epoch
                 _each(found, "states", _chart_state),
                 _timers(found),
                 _perhaps(found, "server", _text),
+                _perhaps(found, "ownership", _owner),
             )
         case SettingsRecord.kind:
             return SettingsRecord(at, wall, link, epoch, _json_object(found, "changed"))
@@ -342,6 +354,11 @@ def _hop(found: _Object) -> HopRecord:
 def _chart_state(found: _Object, key: str) -> ChartState:
     state = _object(found, key)
     return ChartState(_text(state, "leaves"), _each(state, "values", _whole))
+
+
+def _owner(found: _Object, key: str) -> OwnerRecord:
+    inner = _object(found, key)
+    return OwnerRecord(_text(inner, "owner"), _whole(inner, "lease_epoch"))
 
 
 def _timers(found: _Object) -> dict[str, float]:

@@ -87,6 +87,17 @@ class OfLink(Recorded):
 
 
 @dataclass(frozen=True, slots=True)
+class OwnerRecord:
+    """Who has the lease of a tool, by the name in the store; empty: not known, or nobody.
+
+    ``lease_epoch`` is the latest that is known.
+    """
+
+    owner: str
+    lease_epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class LinkRecord(OfLink):
     """A link begins to be recorded, or goes on in another file."""
 
@@ -101,6 +112,8 @@ class LinkRecord(OfLink):
     """When each running timer is due, on the clock of ``at``; infinite: it waits for something."""
     server: str | None = None
     """The name of the server that has accepted it."""
+    ownership: OwnerRecord | None = None
+    """None: no lease decides about it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from hsms_engine.recording.records import (
 from hsms_engine.secs2.encodings import superset_of_ascii
 from hsms_engine.settings import Settings
 from statecharts import Snapshot
-from statecharts.hsms import CHARTS
+from statecharts.hsms import CHARTS, OWNED_ACTIVE, OWNED_LINK
 from statecharts.saving import digest
 
 # Passwords are in no recording.
@@ -34,10 +34,14 @@ _SECRET: Final = frozenset({"tls_key_password"})
 _EVERYWHERE: Final = frozenset({"at", "epoch"})
 
 
+# Of two charts with the same id, this one is for a link that a lease decides about.
+_OWNED: Final = f"{OWNED_LINK.id}.{OWNED_ACTIVE.id}"
+
+
 @cache
 def our_charts() -> Mapping[str, str]:
     """The SHA-256 of each chart of this version, by its id."""
-    return {chart.id: digest(chart) for chart in CHARTS}
+    return {**{chart.id: digest(chart) for chart in CHARTS}, _OWNED: digest(OWNED_ACTIVE)}
 
 
 def head(at: float, wall: float, recording: str, part: int = 1) -> HeadRecord:

@@ -305,11 +305,31 @@ const COLUMNS = [
   { is: "state", label: "State", key: (row) => stateOf(row), fill: fillState },
   { is: "since", label: "Since", key: (row) => (row.since === null ? null : -row.since), number: true, text: (row) => (row.since === null ? "" : duration(nowOf(row) - row.since)), title: (row) => (row.since === null ? "" : moment(row.since)) },
   { is: "breaker", label: "Breaker", key: (row) => row.breaker ?? "", text: (row) => breakerName(row.breaker) },
+  { is: "owner", label: "Owner", key: (row) => (row.lease === null ? null : ownerOf(row)), text: ownerAndSince, title: aboutLease },
   { is: "next_attempt", label: "Next attempt", key: (row) => row.next_attempt, number: true, text: nextAttempt, title: (row) => (row.next_attempt === null ? "" : moment(row.next_attempt)) },
   { is: "round_trip", label: "Round trip", key: (row) => row.round_trip, number: true, text: (row) => (row.round_trip === null ? "" : span(row.round_trip)) },
   { is: "recovery_bound", label: "Back within", key: (row) => row.recovery_bound, number: true, text: (row) => (row.recovery_bound === null ? "" : span(row.recovery_bound)), title: (row) => row.recovery_condition ?? "" },
   { is: "last_error", label: "Last error", key: (row) => (row.last_error === null ? null : -row.last_error.wall), fill: fillError },
 ];
+
+// The columns whose texts change as time passes.
+const TICKING = ["since", "owner", "next_attempt"];
+
+// A name is isolated, because it may be written in the other direction.
+function ownerOf({ lease: { state, owner } }) {
+  const name = owner ? ` \u2068${owner}\u2069` : "";
+  if (state === "owner") return `this process${name}`;
+  if (state === "standby") return name ? `standby of${name}` : "standby";
+  return spaced(state);
+}
+
+function ownerAndSince(row) {
+  return row.lease === null ? "" : `${ownerOf(row)}, ${duration(nowOf(row) - row.lease.since)}`;
+}
+
+function aboutLease(row) {
+  return row.lease === null ? "" : `since ${moment(row.lease.since)}, epoch ${row.lease.lease_epoch}`;
+}
 
 function nextAttempt(row) {
   if (row.next_attempt === null) return "";
@@ -415,7 +435,7 @@ const isSame = (one, other) => JSON.stringify(one) === JSON.stringify(other);
 function matches(row, words) {
   if (phase !== null && stateOf(row) !== phase) return false;
   if (words.length === 0) return true;
-  const parts = [row.name, row.peer, row.server, stateOf(row), row.state, breakerName(row.breaker), row.last_error?.text, row.last_error?.error];
+  const parts = [row.name, row.peer, row.server, stateOf(row), row.state, breakerName(row.breaker), row.lease?.state, row.lease?.owner, row.last_error?.text, row.last_error?.error];
   const text = parts.filter(Boolean).join(" ").toLowerCase();
   return words.every((word) => text.includes(word));
 }
@@ -439,6 +459,7 @@ function orderRows() {
   });
   putInOrder($("links-body"), elements);
   showPhases();
+  $("overview").classList.toggle("has-leases", [...rows.values()].some((row) => row.lease !== null));
   say($("links-count"), found.length === rows.size ? many(rows.size, "link") : `${found.length} of ${many(rows.size, "link")}`);
   $("links-none").hidden = found.length > 0;
   say($("links-none"), rows.size ? "No link is like this." : "There is no link yet.");
@@ -547,11 +568,12 @@ function markHead() {
 
 /* Phases */
 
-// How high the band of a phase, or of a state of the breaker, is: they are told apart without colours.
+// How high the band of a phase, or of a state of the breaker or the lease, is: they are told apart without colours.
 const HEIGHTS = {
   selected: 1, "not selected": 0.8, selecting: 0.68, separating: 0.6, connecting: 0.52, listening: 0.44,
   asking: 0.4, waiting: 0.34, blocked: 0.28, idle: 0.2, closed: 0.12,
   breaker_open: 1, isolated: 1, ready: 0.6, probing: 0.6, breaker_closed: 0.3,
+  owner: 1, doubtful: 0.8, draining: 0.6, standby: 0.4, withdrawn: 0.2, ended: 0.1,
 };
 const heightOf = (name) => HEIGHTS[name] ?? 0.1;
 
@@ -669,6 +691,7 @@ function showFacts(row) {
     row.since === null ? fact("Since", "–") : fact("Since", `${near(row.since, now, 0)} (${duration(now - row.since)})`, moment(row.since)),
     fact("Connection", String(detail.epoch)),
     fact("Breaker", breakerName(row.breaker) || "none"),
+    ...(row.lease === null ? [] : [fact("Owner", `${ownerOf(row)} (${duration(now - row.lease.since)})`, aboutLease(row))]),
     fact("Round trip", row.round_trip === null ? "–" : span(row.round_trip)),
     fact("Back within", row.recovery_bound === null ? "–" : span(row.recovery_bound), row.recovery_condition ?? ""),
     fact("Next attempt", row.next_attempt === null ? "–" : nextAt(row.next_attempt - now), row.next_attempt === null ? "" : moment(row.next_attempt)),
@@ -733,7 +756,9 @@ const byElement = new WeakMap();
 function tickRow(element) {
   const row = byElement.get(element);
   if (!row || !isLive(row)) return;
-  for (const place of [2, 4]) say(element.cells[place], COLUMNS[place].text(row));
+  COLUMNS.forEach((column, place) => {
+    if (TICKING.includes(column.is)) say(element.cells[place], column.text(row));
+  });
 }
 
 /* The pictures of the charts */
@@ -870,7 +895,7 @@ function markHop(page, pages, hop) {
   for (const edge of page.edges) if (edge.ends.includes(label.name)) edge.group.classList.add("last");
 }
 
-const MAIN = ["connection_active", "connection_passive", "breaker"];
+const MAIN = ["connection_active", "connection_passive", "breaker", "lease"];
 
 const showCharts = (() => {
   const run = oneAtATime(async () => {
@@ -989,7 +1014,9 @@ function showStep(step) {
 
 const view = { from: null, to: null };
 let line = null;
-const HIGH = { bands: [4, 56], breaker: [62, 16], ticks: [80, 22] };
+const WITHOUT_LEASE = { bands: [4, 56], breaker: [62, 16], ticks: [80, 22] };
+const WITH_LEASE = { bands: [4, 40], lease: [46, 16], breaker: [64, 14], ticks: [80, 22] };
+let high = WITHOUT_LEASE;
 let wide = 800;
 
 const seconds = () => view.to - view.from;
@@ -1026,11 +1053,13 @@ async function loadTimeline() {
 
 function drawTimeline() {
   const svg = $("timeline");
+  high = line.lease.length ? WITH_LEASE : WITHOUT_LEASE;
   svg.setAttribute("viewBox", `0 0 ${wide} 104`);
   svg.replaceChildren(
-    draw("rect", { class: "ground", x: 0, y: HIGH.bands[0], width: wide, height: HIGH.bands[1] }),
-    ...line.bands.map((band) => bandShape(band, HIGH.bands, band.phase)),
-    ...line.breaker.map((band) => bandShape(band, HIGH.breaker, band.state)),
+    draw("rect", { class: "ground", x: 0, y: high.bands[0], width: wide, height: high.bands[1] }),
+    ...line.bands.map((band) => bandShape(band, high.bands, band.phase)),
+    ...line.lease.map((band) => bandShape(band, high.lease, band.state)),
+    ...line.breaker.map((band) => bandShape(band, high.breaker, band.state)),
     ...line.bands.map((band) => bandText(band)),
     ...tickShapes(),
     draw("rect", { id: "cursor", class: "cursor", y: 0, width: 2, height: 104 }),
@@ -1056,7 +1085,7 @@ function bandShape(band, [top, height], name) {
 function bandText(band) {
   const name = spaced(band.phase ?? band.state);
   const [left, right] = [Math.max(0, x(band.from)), Math.min(wide, x(band.to))];
-  const [top, height] = HIGH.bands;
+  const [top, height] = high.bands;
   const part = heightOf(band.phase);
   if (band.is_mixed || right - left < 12 + 7 * name.length || height * part < 14) return "";
   const text = draw("text", { class: `band-text ${classOf(band.phase)}`, x: (left + right) / 2, y: top + height * (1 - part / 2) + 4, "text-anchor": "middle" });
@@ -1066,7 +1095,7 @@ function bandText(band) {
 
 function tickShapes() {
   const most = Math.max(1, ...line.ticks.flatMap((tick) => [tick.sent, tick.received]));
-  const [top, height] = HIGH.ticks;
+  const [top, height] = high.ticks;
   const half = height / 2;
   const size = (count) => (count ? 2 + (half - 2) * (Math.log1p(count) / Math.log1p(most)) : 0);
   return line.ticks.flatMap((tick) => [
@@ -1080,6 +1109,7 @@ function showLegend() {
   const breakers = [...new Set(line.breaker.map((band) => band.state))];
   const items = [
     ...phases.map((name) => [name, spaced(name)]),
+    ...[...new Set(line.lease.map((band) => band.state))].map((name) => [name, `lease ${spaced(name)}`]),
     ...breakers.map((name) => [name, `breaker ${breakerName(name)}`]),
   ].map(([name, text]) => make("li", {}, swatch(name), text));
   if (line.ticks.length) items.push(make("li", {}, "ticks: above sent, below received"));
@@ -1135,8 +1165,12 @@ function pan(part) {
   goTo(kept);
 }
 
-// When the connection or the breaker came to where it is; all of what is given.
-const changesIn = (found) => found.charts.filter((chart) => MAIN.includes(chart.chart)).map((chart) => chart.since);
+// When the connection, the breaker or the lease came to where it is; all of what is given. To renew a lease is no change.
+function changesIn(found) {
+  const charts = found.charts.filter((chart) => chart.chart !== "lease" && MAIN.includes(chart.chart));
+  const since = charts.map((chart) => chart.since);
+  return found.row.lease === null ? since : [...since, found.row.lease.since];
+}
 
 async function earlier() {
   const at = place.at ?? endOf();
@@ -1148,7 +1182,7 @@ async function earlier() {
 async function later() {
   const at = place.at ?? endOf();
   const part = (2 * (line.to - line.from)) / 512;
-  const edges = [...line.bands, ...line.breaker].map((band) => band.from + part).sort((a, b) => a - b);
+  const edges = [...line.bands, ...line.lease, ...line.breaker].map((band) => band.from + part).sort((a, b) => a - b);
   for (const edge of edges.filter((each) => each > at)) {
     const changes = changesIn(await asked(ofLink(), { at: edge })).filter((since) => since > at);
     if (changes.length) return goTo(Math.min(...changes));
