@@ -233,8 +233,10 @@ def said(answer: Answer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hsms_engine.cli.health.ask_health", answered)
 
 
-def link(name: str, *, is_ready: bool, peer: str = "tool:5000") -> Told:
-    facts: dict[str, Any] = {"name": name}
+def link(
+    name: str, *, is_ready: bool, peer: str = "tool:5000", ownership: str | None = None
+) -> Told:
+    facts: dict[str, Any] = {"name": name, **({"ownership": ownership} if ownership else {})}
     return Told(name, peer, is_ready, 65.4, "selected" if is_ready else "waiting", facts)
 
 
@@ -250,6 +252,23 @@ def link(name: str, *, is_ready: bool, peer: str = "tool:5000") -> Told:
             "not ready for 65 s: b tool:5000: waiting\nnot ready for 65 s: c tool:5000: waiting\n",
         ),
         ([link("tool:5000", is_ready=False)], 1, "not ready for 65 s: tool:5000: waiting\n"),
+        (
+            [
+                link("a", is_ready=True, ownership="owner"),
+                link("b", is_ready=True, ownership="standby"),
+                link("c", is_ready=True, ownership="acquiring"),
+            ],
+            0,
+            "ready: all 3 links, 2 of them standing by\n",
+        ),
+        (
+            [
+                link("a", is_ready=True, ownership="doubtful"),
+                link("b", is_ready=True, ownership="standby"),
+            ],
+            0,
+            "ready for 65 s: a tool:5000: selected\n",
+        ),
     ],
 )
 def test_the_lines(

@@ -169,6 +169,7 @@ async def test_listen_has_one_session_and_says_who_is_refused() -> None:
                 pass
         assert "refused with Select.rsp 3" in (await lines.until("warning"))["warning"]
         assert (await lines.until("refused"))["why"] == "others have all sessions (1)"
+        assert (await lines.until("ended"))["peer"] != connection.local_address
         await connection.deselect()
         assert (await lines.until("deselected"))["peer"] == connection.local_address
         await ended(lines)

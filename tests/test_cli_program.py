@@ -30,6 +30,7 @@ from hsms_engine.secs2 import L
 from hsms_engine.wire import data_frame, encode
 from tests.support.certificates import issued
 from tests.support.patience import PATIENCE
+from tests.support.store_server import store_server
 from tests.support.tools import needs
 
 if sys.platform == "win32":
@@ -38,6 +39,7 @@ if sys.platform == "win32":
 ROOT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
 SCENARIO = "[scenario]\nname = 'x'\nrole = '{}'\n[[step]]\nsend = 'S1F1 W'\nexpect = 'S1F2'\n"
+TOOLS = f"[link.etcher-1]\nhost = '{HOST}'\nport = {{}}\n"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
@@ -225,11 +227,13 @@ CLOSED = (
 
 def needed(words: tuple[str, ...], folder: Path) -> list[str]:
     """The arguments without which a command says only that they are missing."""
-    scenario = folder / "scenario.toml"
+    scenario, tools = folder / "scenario.toml", folder / "some-tools.toml"
     scenario.write_text(SCENARIO.format("host"), encoding="utf-8")
+    tools.write_text(TOOLS.format(1), encoding="utf-8")
     return {
         ("completion",): ["bash"],
         ("connect",): [HOST, "1"],
+        ("fleet",): ["--tools", str(tools), "--store", f"redis://{HOST}:1"],
         ("health",): ["1"],
         ("listen",): [HOST, "1"],
         ("monitor",): [os.devnull],
@@ -391,7 +395,10 @@ EXAMPLES = [
     for line in text.partition("examples:\n")[2].splitlines()
 ]
 # They go on until they are stopped.
-SERVERS = re.compile("hsms-engine (fake(?!.* --(check|list))|listen|monitor|proxy)\\b| --listen ")
+SERVERS = re.compile(
+    "hsms-engine (fake(?!.* --(check|list))|fleet(?!.* --(check|once))|listen|monitor|proxy)\\b"
+    "| --listen "
+)
 RECORDINGS = (
     *("tool.jsonl.1", "tool.jsonl", "fab.jsonl.1", "fab.jsonl"),
     *("tool-7.jsonl", "monday.jsonl", "tuesday.jsonl", "all.jsonl"),
@@ -412,6 +419,7 @@ def prepare(folder: Path, port: int, words: str) -> None:
         "start-up.sml": PRIMARY,
         "events.sml": PRIMARY,
         "library/a.sml": PRIMARY,
+        "tools.toml": TOOLS.format(port),
         "tool.log": LOG,
         "start-up.toml": SCENARIO.format("host").replace("'S1F2'", "'S1F2 _'")
         + f"[settings]\nport = {port}\n",
@@ -483,6 +491,10 @@ def test_an_example_does_what_it_says(
                 told_health(port, str(tmp_path / "h") if is_path else "0")
             )
             line = re.sub("/run/host/health|9000", where, line)
+        if words == "fleet":
+            # A new store gives no lease before one could be over.
+            store = f"{running.enter_context(store_server()).url} --lease 1"
+            line = line.replace("redis://127.0.0.1", store)
         if not SERVERS.search(line):
             line = re.sub(r"\b5000\b", str(port), line)
             done = run(["bash", "-o", "pipefail", "-c", line], env=shim, cwd=tmp_path)
@@ -512,7 +524,8 @@ def test_an_example_does_what_it_says(
                 assert process.stderr is not None
                 assert "to see what happens, open http" in process.stderr.readline()
             else:
-                assert "listening" in process.stdout.readline()
+                begins = "joins the fleet" if words == "fleet" else "listening"
+                assert begins in process.stdout.readline()
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=PATIENCE)
         assert errors == ""

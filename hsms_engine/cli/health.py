@@ -120,13 +120,19 @@ def _object(answer: Answer) -> dict[str, object]:
 
 
 def _lines(answer: Answer) -> list[str]:
-    """A line for each link that is not ready, or one line when there is none."""
+    """A line for each link that is not ready, or will not be for long; else one line."""
     if not answer.links:
         return ["not ready: the program has no link"]
-    waiting = [each for each in answer.links if not each.is_ready]
-    if not waiting and len(answer.links) > 1:
-        return [f"ready: all {len(answer.links)} links"]
-    return [_line(each) for each in waiting or answer.links]
+    told = [each for each in answer.links if not each.is_ready or _ownership(each) == "doubtful"]
+    if not told and len(answer.links) > 1:
+        standing_by = sum(_ownership(each) in ("standby", "acquiring") for each in answer.links)
+        how = f", {standing_by} of them standing by" if standing_by else ""
+        return [f"ready: all {len(answer.links)} links{how}"]
+    return [_line(each) for each in told or answer.links]
+
+
+def _ownership(told: Told) -> object:
+    return told.facts.get("ownership")
 
 
 def _line(told: Told) -> str:

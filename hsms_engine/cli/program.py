@@ -1,9 +1,9 @@
 """The commands of the program, and its exit codes.
 
 Exit codes: 0 done; 1 failed (the network, the peer, the output); 2 wrong usage; 128 and its number
-for a signal, so 130 for Ctrl-C; ``fake``, ``listen`` and ``proxy`` end with 0 then. Each failure is
-one line on standard error, or with ``--json`` one object on standard output. Help is plain text; on
-a wide terminal it is drawn with rich.
+for a signal, so 130 for Ctrl-C; ``fake``, ``fleet``, ``listen`` and ``proxy`` end with 0 then. Each
+failure is one line on standard error, or with ``--json`` one object on standard output. Help is
+plain text; on a wide terminal it is drawn with rich.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ COMMANDS: tuple[str, ...] = (
     "completion",
     "connect",
     "fake",
+    "fleet",
     "health",
     "listen",
     "messages",

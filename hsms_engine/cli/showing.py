@@ -75,9 +75,12 @@ class Lines:
 
     def _of_link(self, record: RecordOfLink, link: LinkRecord | None) -> str:
         match record:
-            case LinkRecord(role=role, peer=peer):
+            case LinkRecord(role=role, peer=peer, ownership=ownership):
                 where = ", ".join(f"{id} {each.leaves}" for id, each in record.states.items())
-                return f"link: {role}, peer {peer}: {where}"
+                text = f"link: {role}, peer {peer}: {where}"
+                if ownership is not None and ownership.owner:
+                    text += f"; {ownership.owner} owns the tool, epoch {ownership.lease_epoch}"
+                return text
             case SettingsRecord(changed=changed):
                 return f"settings: {_values(changed)}"
             case FrameRecord():

@@ -5,15 +5,19 @@ from __future__ import annotations
 from datetime import datetime
 
 
-def time_of_day() -> str:
-    """``12:34:56.789``, of this place."""
-    now = datetime.now().astimezone()
+def time_of_day(ago: float = 0.0) -> str:
+    """``12:34:56.789``, of this place: now, or ``ago`` seconds before."""
+    now = _time(ago)
     return f"{now:%H:%M:%S}.{now.microsecond // 1000:03}"
 
 
-def time_now() -> str:
+def time_now(ago: float = 0.0) -> str:
     """``2026-03-04T12:34:56.789+01:00``: ISO 8601, with the distance of this place from UTC."""
-    return datetime.now().astimezone().isoformat(timespec="milliseconds")
+    return _time(ago).isoformat(timespec="milliseconds")
+
+
+def _time(ago: float) -> datetime:
+    return datetime.fromtimestamp(datetime.now().astimezone().timestamp() - ago).astimezone()
 
 
 def date_and_time(wall: float) -> str:
