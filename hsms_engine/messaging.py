@@ -44,7 +44,12 @@ class Messaging:
         self._told = False
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.peer} {self.phase}>"
+        return f"<{type(self).__name__} {self.peer} {self._state_text}>"
+
+    @property
+    def _state_text(self) -> str:
+        """What it is doing, for people."""
+        return self.phase
 
     @property
     def peer(self) -> str:

@@ -426,7 +426,7 @@ class Settings:
             value = getattr(self, name)
             if value is None and name in OPTIONAL:
                 continue
-            if not _is_number(value) or not lowest <= value <= highest:
+            if not is_number(value) or not lowest <= value <= highest:
                 found.append(f"{_is_not(name, value)} a number in {lowest:g}..{highest:g}")
         for name, choices in _CHOICES.items():
             if (value := getattr(self, name)) not in choices:
@@ -475,9 +475,9 @@ class Settings:
 
     def _timer_problem(self, name: str, timer: Timer, value: object) -> str | None:
         lowest = _lowest(timer, is_short=self.allow_short_timers is True)
-        if _is_number(value) and lowest <= value <= timer.highest:
+        if is_number(value) and lowest <= value <= timer.highest:
             return None
-        is_not = f"{_is_not(name, value)}{'' if _is_number(value) else ' a number'}"
+        is_not = f"{_is_not(name, value)}{'' if is_number(value) else ' a number'}"
         return f"{is_not} in {lowest:g}..{timer.highest:g} s ({timer.meaning})"
 
     def replace(self, /, **changes: Unpack[SettingsChanges]) -> Settings:
@@ -681,7 +681,7 @@ def _is_not(name: str, value: object) -> str:
     return f"{name}={value!r} {is_not}"
 
 
-def _is_number(value: object) -> TypeGuard[float]:
+def is_number(value: object) -> TypeGuard[float]:
     if type(value) is int:
         return True
     return isinstance(value, float) and math.isfinite(value)

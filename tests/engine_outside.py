@@ -2,7 +2,8 @@
 
 A run is a byte string: each byte is one choice. So a seed (``of_seed``), a file of the corpus and
 what a fuzzer makes are all the same. ``Outside`` is the programs, the streams and the peers at
-once, of one link, or of up to three connections at one listening end.
+once, of one link, or of up to three connections at one listening end. A link may have a lease, of
+a store that answers what it likes, when it likes.
 
 What must hold is checked at every step: only calls of the program raise, and only ``HsmsError``;
 what comes out can be done; each step is one of the charts; what is written is what an end of HSMS
@@ -16,28 +17,57 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from random import Random
 from typing import TypeVar
 
 from hsms_engine import AbortedError, HsmsError, Message, Settings, protocol
-from hsms_engine.events import UnexpectedSecondary
-from hsms_engine.protocol import Engine, Entity, Primary, saving
+from hsms_engine.errors import LeaseError
+from hsms_engine.events import (
+    Doubtful,
+    Draining,
+    LinkEvent,
+    Owning,
+    Standby,
+    UnexpectedSecondary,
+    Withdrawn,
+)
+from hsms_engine.protocol import Engine, Entity, LeaseTimes, OwnedEngine, Primary, saving
 from hsms_engine.protocol.epoch import Epoch
 from hsms_engine.protocol.exchange import RESERVE, RESERVE_UNSELECTED
+from hsms_engine.protocol.leasing import DEADLINES
+from hsms_engine.protocol.routers import machine_for
 from hsms_engine.secs2 import DecodeError
+from statecharts.hsms import BREAKER
 from tests.support.legal_sender import Conversation, Header
 from tests.support.raw_peer import data, raw
 from tests.support.replay import Replay
 
 _T = TypeVar("_T")
-_CALLS = (Engine.disable, Engine.isolate, Engine.release, Engine.reset_breaker, Engine.enable)
-_ASKS = (Engine.linktest, Engine.deselect, Engine.select)
+_CALLS = ("disable", "isolate", "release", "reset_breaker", "enable")
+_ASKS = ("linktest", "deselect", "select")
+# The lease of a link, and the states that each event of it tells.
+_LEASE = LeaseTimes(10)
+_TOLD: dict[type[LinkEvent] | None, tuple[str, ...]] = {
+    None: ("withdrawn",),
+    Withdrawn: ("withdrawn",),
+    Standby: ("standby", "acquiring"),
+    Owning: ("owner",),
+    Doubtful: ("doubtful",),
+    Draining: ("draining",),
+}
+# Two clocks that are the same give sums that are nearly the same.
+_ROUNDING = 1e-9
 # How often a run may send thousands of frames at once.
 _FLOODS = 2
 # Of a body that is dropped, this much may be kept, with its header.
 _FEW_BYTES = 32
 # The headers that are kept to tell why a request has no reply.
 _FEW_HEADERS = 32
+
+
+# The first byte of a run with a lease.
+OWNED = 3
 
 
 class Chance:
@@ -106,17 +136,32 @@ class End:
         self._talk = Conversation()
         self._is_watched = self.chance.below(4) == 0
         system = protocol.ACTIVE_LINK if outside.entity is None else protocol.PASSIVE_LINK
+        self.store: Store | None = None
+        if outside.is_owned:
+            system = protocol.OWNED_LINK
+            engine = OwnedEngine(
+                self._settings,
+                lease=_LEASE,
+                lease_clock=outside.lease_time,
+                clock=lambda: outside.now,
+                random=_Dice(self.chance),
+                peer=lambda _: "x",
+                kept=kept,
+            )
+            self.engine: Engine = engine
+            self.store = Store(engine, outside)
+        else:
+            self.engine = Engine(
+                system,
+                self._settings,
+                clock=lambda: outside.now,
+                random=_Dice(self.chance),
+                peer=lambda _: "x",
+                entity=outside.entity,
+                single_use=outside.single_use,
+                kept=kept,
+            )
         self._replay = Replay(system)
-        self.engine = Engine(
-            system,
-            self._settings,
-            clock=lambda: outside.now,
-            random=_Dice(self.chance),
-            peer=lambda _: "x",
-            entity=outside.entity,
-            single_use=outside.single_use,
-            kept=kept,
-        )
         self.engine.watch(lambda: self._is_watched)
         if outside.entity is None and self.chance.below(4):
             self.engine.enable()
@@ -129,12 +174,16 @@ class End:
             *(self.wait, self.write, self.change_tcp, self.change_tcp),
             *(self.receive, self.receive, self.receive, self.message, *for_a_program),
         )
+        if self.store is not None:
+            happens += (*[self.store.answer] * 6, self.store.sleep)
         doing = self.chance.pick(happens)
         if doing in for_a_program:
             with suppress(HsmsError):
                 doing()
         else:
             doing()
+        if self.store is not None and doing in (self.wait, self.write, self.store.answer):
+            self.store.judged()
 
     def wait(self) -> None:
         outside, due = self._outside, self.engine.next_due()
@@ -159,9 +208,9 @@ class End:
                     self.open.remove(given_up)
                 engine.abandon(given_up)
             case 2 | 3:
-                self.open.append(chance.pick(_ASKS)(engine))
+                self.open.append(getattr(engine, chance.pick(_ASKS))())
             case 4 | 5:
-                chance.pick(_CALLS)(engine)
+                getattr(engine, chance.pick(_CALLS))()
             case 6 if chance.below(8) == 0:
                 engine.close()
             case 7 if chance.below(8) == 0:
@@ -340,8 +389,12 @@ class End:
                 case protocol.OpenTcp():
                     assert self.tcp == "closed"
                     self.tcp, self.dialled = "opening", False
-                case protocol.AbandonTcp() | protocol.CloseTcp():
-                    assert self.tcp == ("open" if output == protocol.CloseTcp() else "opening")
+                case protocol.CloseTcp():
+                    assert self.tcp == "open"
+                    self.tcp, self.unwritten = "closed", 0
+                case protocol.AbandonTcp():
+                    # A deadline of the lease is judged before the report that the dial is over.
+                    assert self.tcp == "opening" or self.store is not None
                     self.tcp, self.unwritten = "closed", 0
                 case protocol.ResetTcp():
                     assert self.tcp == "closed"
@@ -350,6 +403,10 @@ class End:
                     self.finished = True
                 case protocol.ContestSession():
                     self._outside.contest(self)
+                case _ if self.store is not None:
+                    self.store.take(output, self.tcp)
+        if self.store is not None:
+            self.store.hold()
         counts = self.engine.statistics().counts
         unfit = counts["foreign_session_id"] + counts["primaries_without_room"]
         assert counts["messages_received"] == self.came + unfit, "each message comes out once"
@@ -373,14 +430,18 @@ class End:
         engine, found = self.engine, self.engine.statistics()
         life, context, epoch = engine._life, engine._context, engine._context.epoch
         assert life.defect is None, life.defect
-        dues = [life.timers.due(timer) for timer in life.timers.started]
+        running = set(life.timers.started)
+        if self._outside.asleep:
+            # What the clock of a lease has counted meanwhile is seen with the next call.
+            running -= set(DEADLINES)
+        dues = [life.timers.due(timer) for timer in running]
         if epoch is not None:
             oldest = epoch.transactions.oldest_start()
             dues += [] if oldest is None else [oldest + engine.settings.t3]
             queued = sum(map(len, context.outputs.pieces))
             assert epoch.outbox.backlog == self.unwritten + queued >= 0
             self._hold_bounds(epoch)
-        assert engine.next_due() <= min(dues, default=math.inf)
+        assert engine.next_due() <= min(dues, default=math.inf) + _ROUNDING
         assert engine.is_selected == (engine.phase == "selected") == life._world.gate
         assert all(found.counts[name] >= count for name, count in self.counts.items())
         settings, exchange = engine.settings, engine._exchange
@@ -406,8 +467,106 @@ class End:
         self.engine.stop()
         self.drain()
         assert (self.engine.phase, self.open, self.tcp) == ("closed", [], "closed")
+        if self.store is not None:
+            assert not self.store.may_have_it, "it is given back"
         for primary in self.primaries:
             self.engine.drop(primary)
+
+
+class Store:
+    """The store of leases of one link, as its process sees it: any answer, at any time."""
+
+    def __init__(self, engine: OwnedEngine, outside: Outside) -> None:
+        self._engine, self._outside, self._chance = engine, outside, outside.chance
+        self._asked: protocol.StoreCall | None = None
+        # When it was asked, now and before. An answer may be to any of these.
+        self._times = [-1.0]
+        # The latest of those that an answer has granted a lease for.
+        self._granted_at = -math.inf
+        self.may_have_it = False
+        self._told: type[LinkEvent] | None = None
+        self._standby: Standby | None = None
+
+    def sleep(self) -> None:
+        """The system is suspended."""
+        self._outside.asleep += self._chance.pick((0.5, 0.5, 0.5, 3.0, 3.0, 20.0))
+
+    def answer(self) -> None:
+        """It answers what was asked, or what was not."""
+        chance, engine = self._chance, self._engine
+        epoch, owner = chance.below(4), chance.pick(("", "b", "c"))
+        match chance.below(10):
+            case 0 | 1 | 2 | 3 | 4 | 5:
+                asked_at = self._times[-1] if chance.below(4) else chance.pick(self._times)
+                # It may ask already, and that has not come out.
+                if engine.states["lease"].leaves in ("acquiring", "renewing", "asking_again"):
+                    self._granted_at = max(self._granted_at, asked_at)
+                engine.lease_granted(epoch, asked_at, self._kept() if chance.below(2) else None)
+            case 6:
+                engine.lease_refused(owner, epoch, 5.0)
+            case 7:
+                engine.lease_freed(epoch)
+            case 8:
+                engine.lease_news(owner, epoch, 5.0)
+            case _:
+                engine.store_failed(LeaseError(chance.pick(("x", "y"))))
+
+    def _kept(self) -> protocol.Kept:
+        """What another owner may have left."""
+        chance = self._chance
+        machine = machine_for(BREAKER, "threshold", chance.pick((1, 2, 5)))
+        breaker = chance.pick(sorted(machine.reachable(), key=repr))
+        age = chance.pick((0.0, 5.0, 100.0)) if "breaker_open" in breaker else None
+        return replace(
+            self._engine.kept(),
+            breaker=breaker,
+            open_age=age,
+            attempt_age=chance.pick((None, 0.0, 5.0, 100.0)),
+        )
+
+    def take(self, output: protocol.Output, tcp: str) -> None:
+        """It is asked, or told that the lease is given back; or the link has told an event."""
+        match output:
+            case protocol.AskStore(call):
+                assert self._asked is None, "it is asked one thing at a time"
+                self._asked = call
+                self._times.append(self._outside.lease_time())
+                if call is not protocol.StoreCall.RENEW:
+                    # Who watches has not got it, as far as it was told.
+                    self.may_have_it = call is protocol.StoreCall.ACQUIRE
+            case protocol.StopAsking():
+                assert self._asked is not None
+                self._asked = None
+            case protocol.ReleaseLease():
+                assert (self._asked, tcp) == (None, "closed")
+                self.may_have_it = False
+            case Withdrawn() | Owning() | Doubtful() | Draining():
+                self._told, self._standby = type(output), None
+            case Standby():
+                assert str(output.error) != str(self._standby and self._standby.error) or (
+                    self._standby is None or output.owner != self._standby.owner
+                ), "it is news"
+                self._told, self._standby = Standby, output
+            case _:
+                pass
+
+    def judged(self) -> None:
+        """The engine was given something: whatever that was, its lease was judged before."""
+        if self._engine.ownership.state in ("owner", "doubtful"):
+            assert self._outside.lease_time() < self._granted_at + _LEASE.own_deadline
+
+    def hold(self) -> None:
+        """What holds when all that has come out is taken."""
+        engine, now = self._engine, self._outside.lease_time()
+        found = engine.ownership
+        if engine.is_closed:
+            assert found.state == "ended"
+            return
+        assert found.state in _TOLD[self._told], "it has told where it is"
+        may_try = found.state in ("owner", "doubtful")
+        is_disabled = engine.phase in ("idle", "separating")
+        assert may_try is not is_disabled or engine.is_closing, "the lease enables the link"
+        assert not engine.may_send() or now < self._granted_at + _LEASE.end
 
 
 class Outside:
@@ -417,9 +576,13 @@ class Outside:
         self.chance = chance = Chance(data)
         self.now = 0.0
         self.phases: set[str] = set()
+        self.ownerships: set[str] = set()
         self._floods = _FLOODS
         kind = chance.below(8)
         self.single_use = kind == 4
+        self.is_owned = kind == OWNED
+        # For how long the system was suspended: only the clock of a lease counts that.
+        self.asleep = 0.0
         self.entity: Entity | None = None
         if kind > 4:
             self.entity = Entity(chance.pick((1, 2)), self._make_room, self._can_serve)
@@ -427,6 +590,10 @@ class Outside:
         self._late = chance.below(3) == 0
         self._threads = chance.pick((99, 99, 1))
         self.ends = [End(self) for _ in range(1 if self.entity is None else 3)]
+
+    def lease_time(self) -> float:
+        """The clock of the lease."""
+        return self.now + self.asleep
 
     def settings(self) -> Settings:
         pick = self.chance.pick
@@ -467,6 +634,8 @@ class Outside:
         for end in self.ends:
             end.hold()
             self.phases.add(end.engine.phase)
+            if end.engine.ownership is not None:
+                self.ownerships.add(end.engine.ownership.state)
         if self.ends[index].engine.is_closed or self.chance.below(128) == 1:
             self._replace(index)
         if self.entity is not None:

@@ -15,7 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from hsms_engine import CircuitBreaker, CircuitOpenError, HsmsConnection, Message
 from hsms_engine.driver.tls import secure
-from hsms_engine.protocol import Entity, Primary, Transaction
+from hsms_engine.protocol import Entity, OwnedEngine, Primary, Transaction
 from hsms_engine.protocol.statistics import COUNTERS
 from hsms_engine.secs2 import DecodeError
 from hsms_engine.tolerances import DIRECTION, TOLERANCES
@@ -23,6 +23,7 @@ from statecharts.hsms.vocabulary import Counter
 from tests.support.certificates import host, listening
 from tests.support.engines import End, accepted, dialling, selected, selecting, serving
 from tests.support.network import direct
+from tests.support.owned import SILENT, acquiring, owner, renewing, standby
 from tests.support.pair import MemoryListener, server_end
 from tests.support.raw_peer import (
     LINKTEST_REQ,
@@ -74,6 +75,7 @@ def told(messages: int, size: int | None = None) -> Moved:
 
 REJECTED = {**got(1), **sent(1), "rejects_sent": 1}
 MESSAGE = {**got(1), "messages_received": 1}
+FAILED_ONCE = {"store_failures": 1}
 
 
 def asked(**changes: Any) -> End:
@@ -253,6 +255,16 @@ def replied(stream: int, function: int, **more: Any) -> Callable[[End], object]:
 
 def later(seconds: float) -> Callable[[End], object]:
     return lambda end: end.at(end.now + seconds)
+
+
+def answers(call: Callable[[OwnedEngine], object]) -> Callable[[End], object]:
+    """The store of leases says so."""
+
+    def happens(end: End) -> None:
+        assert isinstance(end.engine, OwnedEngine)
+        call(end.engine)
+
+    return happens
 
 
 # A scenario: what is so before, what happens, and the counters that move.
@@ -526,6 +538,29 @@ SCENARIOS: dict[str, tuple[Callable[[], End], Callable[[End], object], Moved]] =
         lambda: probing(linktest_threshold=2),
         lambda end: (end.take(data(6, 11, 1)), end.at(5)),
         MESSAGE,
+    ),
+    # A store of leases
+    "a store that fails": (
+        renewing,
+        answers(lambda engine: engine.store_failed(SILENT)),
+        FAILED_ONCE,
+    ),
+    "a store that fails a standby": (
+        standby,
+        answers(lambda engine: engine.store_failed(SILENT)),
+        FAILED_ONCE,
+    ),
+    "a store that does not answer": (acquiring, later(2), FAILED_ONCE),
+    "a store that answers too late": (
+        acquiring,
+        answers(lambda engine: engine.lease_granted(4, -9.0)),
+        FAILED_ONCE,
+    ),
+    "a store that answers": (acquiring, answers(lambda engine: engine.lease_granted(4, 0.0)), {}),
+    "an answer that nobody waits for": (
+        owner,
+        answers(lambda engine: engine.store_failed(SILENT)),
+        {},
     ),
     # The breaker counts results that come late; an attempt that is withdrawn has none.
     "an attempt withdrawn": (dialling, isolate, {}),

@@ -15,10 +15,18 @@ import pytest
 from hsms_engine import Settings, blocking, protocol
 from hsms_engine.events import LinkEvent
 from hsms_engine.health import Health
+from hsms_engine.protocol.leasing import LONGEST, SHORTEST, LeaseTimes, OwnershipState
 from hsms_engine.protocol.outputs import Output
 from hsms_engine.protocol.statistics import COUNTERS
 from hsms_engine.server_statistics import ServerStatistics
 from statecharts.hsms.rules import SECTIONS
+from statecharts.hsms.timers import (
+    LEASE_END,
+    OWN_DEADLINE,
+    RENEWAL,
+    RENEWAL_RETRY,
+    STORE_TIMEOUT,
+)
 from tests.proof.page import PAGE, PICTURES, ROOT, page
 from tests.support import settings_page
 
@@ -96,6 +104,21 @@ def test_the_page_of_health_explains_every_field_and_has_the_bound_of_the_defaul
 
     assert named == [each.name for each in fields(Health)]
     assert f"the bound is {Settings().recovery_bound().seconds:.1f} s" in text
+
+
+def test_the_page_of_a_standby_has_every_state_and_the_times_of_a_lease() -> None:
+    text = (ROOT / "docs" / "standby.md").read_text(encoding="utf-8")
+    states = re.findall(r'^\| `"(\w+)"` \|', text, re.MULTILINE)
+    times = re.findall(r"^\| .* \| (?:1/(\d+)|(0\.\d+)) \| ([\d.]+) s \|$", text, re.MULTILINE)
+    order = (RENEWAL, STORE_TIMEOUT, RENEWAL_RETRY, OWN_DEADLINE, LEASE_END)
+
+    assert sorted(states) == sorted(get_args(OwnershipState))
+    assert [float(seconds) for *_, seconds in times] == pytest.approx(
+        [LeaseTimes(10).seconds(timer.id) for timer in order]
+    )
+    parts = [float(decimal) if decimal else 1 / int(below) for below, decimal, _ in times]
+    assert parts == pytest.approx([LeaseTimes(10).seconds(timer.id) / 10 for timer in order])
+    assert f"{SHORTEST:g} to {LONGEST:g} s" in text
 
 
 # Links

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from hsms_engine.message import Message
-from hsms_engine.protocol import Engine, Entity, Primary
+from hsms_engine.protocol import Engine, Entity, OwnedEngine, Primary
 from hsms_engine.protocol.context import Context
 from hsms_engine.protocol.epoch import Epoch
 from hsms_engine.protocol.exchange import Exchange
+from hsms_engine.protocol.leasing import Leasing, OwnershipState
 from hsms_engine.protocol.lifecycle import Lifecycle
 from hsms_engine.protocol.phases import PHASES
 from hsms_engine.protocol.timers import Timers
 from hsms_engine.wire import Decoder, Frame
+from statecharts import Hop
 from statecharts.hsms.vocabulary import Outgoing
-from tests.engine_outside import Outside, of_seed
+from tests.engine_outside import OWNED, Outside, of_seed
 
 CORPUS = sorted((Path(__file__).parent / "corpus" / "engine").iterdir())
 SEEDS = 40
@@ -33,6 +36,20 @@ def test_whatever_happens_the_engine_keeps_its_promises() -> None:
         outside.run()
         phases |= outside.phases
     assert phases == set(PHASES.values()) - {"asking"}, "chance has led everywhere"
+
+
+def test_whatever_a_store_answers_an_engine_with_a_lease_keeps_its_promises() -> None:
+    states = set()
+    for seed in range(SEEDS):
+        outside = Outside(owned(seed))
+        outside.run()
+        states |= outside.ownerships
+    assert states == set(get_args(OwnershipState)), "chance has led everywhere"
+
+
+def owned(seed: int) -> bytes:
+    """The byte string of a run with a lease."""
+    return bytes([OWNED]) + of_seed(seed)
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
@@ -110,6 +127,53 @@ FAULTS: dict[str, tuple[type, str, Callable[..., object]]] = {
     "a count goes back": (Context, "end_epoch", _same_counts),
     "a lost request is not settled": (Exchange, "lose", _nothing),
 }
+
+
+_granted = Leasing.granted
+
+
+def _granted_now(self: Leasing, epoch: int, _: float) -> None:
+    _granted(self, epoch, self._lease_clock())
+
+
+_standby = Leasing.standby
+
+
+def _told_again(self: Leasing, at: float, epoch: int) -> object:
+    self._told = None
+    return _standby(self, at, epoch)
+
+
+def _always(*_: object) -> bool:
+    return True
+
+
+_follow = Lifecycle._follow
+
+
+def _without_draining(self: Lifecycle, hop: Hop, cause: object) -> None:
+    if hop.after.leaves != "draining":
+        _follow(self, hop, cause)  # type: ignore[arg-type]  # as it was
+
+
+FAULTS_OF_A_LEASE: dict[str, tuple[type, str, Callable[..., object]]] = {
+    "the lease is not judged first": (OwnedEngine, "judge_lease", _nothing),
+    "a lease counts from the answer": (Leasing, "granted", _granted_now),
+    "a grant is never too late": (Leasing, "is_too_late", _never),
+    "bytes may be sent at any time": (Leasing, "may_send", _always),
+    "a standby tells the same again": (Leasing, "standby", _told_again),
+    "what a lease does is not told": (Lifecycle, "_follow", _without_draining),
+}
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "fault"), FAULTS_OF_A_LEASE.values(), ids=FAULTS_OF_A_LEASE
+)
+def test_a_fault_of_a_lease_is_found(
+    owner: type, name: str, fault: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owner, name, fault)
+    assert any(_fails(owned(seed)) for seed in range(SEEDS))
 
 
 @pytest.mark.parametrize(("owner", "name", "fault"), FAULTS.values(), ids=FAULTS)

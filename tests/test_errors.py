@@ -20,6 +20,7 @@ from hsms_engine import (
     LinkDownError,
     LocalProtocolError,
     NotTaken,
+    OwnerUnknownError,
     RejectedError,
     RemoteProtocolError,
     ReplyTimeoutError,
@@ -40,6 +41,7 @@ KINDS: list[type[HsmsError]] = [
     ConnectionLostError,
     ClosedError,
     LinkDownError,
+    OwnerUnknownError,
 ]
 ONE_OF_EACH: list[HsmsError] = [
     LocalProtocolError("no"),
@@ -53,6 +55,7 @@ ONE_OF_EACH: list[HsmsError] = [
     SelectRefusedError("not selected", "status 2", 2),
     CircuitOpenError("open", 12.5),
     LinkDownError("down", 3.0),
+    OwnerUnknownError("T1: nobody", "a:1", 7.5),
     ConnectionLostError("lost", "the peer separated"),
     RemoteProtocolError("lost", "length 9"),
     ClosedError("closed"),

@@ -41,6 +41,8 @@ from tests.proof.searches import (
     LINKS,
     LINKS_WITHOUT_TRAFFIC,
     NEVER_TAKEN,
+    OWNED_LINKS,
+    OWNED_LINKS_WITHOUT_TRAFFIC,
     SESSION,
     SMALL_ENDS,
 )
@@ -52,7 +54,7 @@ RECOVERY = next(each for each in TWO_ENDS if each.name == "recovery")
 
 
 FOUND = {
-    **{link.name: Graph(link.configured(machine)).statistics() for link in LINKS},
+    **{link.name: Graph(link.configured(machine)).statistics() for link in (*LINKS, *OWNED_LINKS)},
     **{single.name: Graph(single.configured(machine)).statistics() for single in CHARTS_ALONE},
     **{ends.name: Graph(ends.model(machine), 20_000).statistics() for ends in SMALL_ENDS},
 }
@@ -65,8 +67,11 @@ FOUND = {
         ("dialling end, once", 3_334, 132_437, 16, 47, 0),
         ("listening end", 540, 15_614, 14, 35, 0),
         ("listening end, refusing", 404, 11_306, 14, 34, 0),
+        ("owned link", 4_656, 149_073, 23, 47, 0),
+        ("owned link, once", 892, 27_275, 16, 40, 0),
         ("breaker", 2_333, 31_485, 1003, 14, 0),
         ("transaction", 9, 14, 2, 7, 7),
+        ("lease", 13, 54, 5, 8, 2),
         ("two ends, cable cut", 2_660, 16_956, 21, 30, 0),
         ("two ends, users", 8_654, 72_098, 20, 20, 0),
         ("two ends, deselecting", 17_474, 108_271, 29, 12, 0),
@@ -96,8 +101,12 @@ def test_the_charts_stop_only_where_everything_is_closed() -> None:
 
 
 def test_without_bytes_a_link_is_a_part_of_itself() -> None:
-    for part, whole in zip(LINKS_WITHOUT_TRAFFIC, LINKS, strict=True):
+    pairs = (*zip(LINKS_WITHOUT_TRAFFIC, LINKS, strict=True), _OWNED)
+    for part, whole in pairs:
         assert set(Graph(part.model(machine)).states) < set(Graph(whole.model(machine)).states)
+
+
+_OWNED = (OWNED_LINKS_WITHOUT_TRAFFIC[0], OWNED_LINKS[0])
 
 
 def test_every_transition_is_taken_in_some_search_or_the_file_says_why_not() -> None:

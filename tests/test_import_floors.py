@@ -34,6 +34,7 @@ PROGRAMS = COMMAND_LINE | {
     for name in (
         "demo",
         "fake",
+        "fleet",
         "in_thread",
         "metrics",
         "monitor",
@@ -173,6 +174,32 @@ FLOORS = (
         (ENGINE - {"trio"}) | {"datetime"},
         (PURE - {"logging"}) | PROGRAMS | DOORS | DRIVER | TRAFFIC | ENDS,
     ),
+    # Leases. One store for all loops of a process has locks, and the clock that all of them have.
+    Floor(
+        "hsms_engine/lease/memory.py",
+        ENGINE | {"threading", "time.monotonic"},
+        OUTSIDE | ENDS,
+    ),
+    # What its extra brings is for these: a server elsewhere, over connections of its own. The wall
+    # clock is compared with that of the server.
+    *(
+        Floor(
+            f"hsms_engine/lease/{name}.py",
+            ENGINE | {"anyio", "coredis"} | {"socket", "ssl", "time.time"},
+            OUTSIDE | ENDS,
+        )
+        for name in ("failures", "line", "redis", "replies")
+    ),
+    Floor("hsms_engine/lease/address.py", ENGINE | {"ssl"}, OUTSIDE | ENDS),
+    # Each owner has a name that no other has.
+    Floor(
+        "hsms_engine/lease/names.py",
+        ENGINE | {"secrets.token_hex", "socket.gethostname"},
+        OUTSIDE | ENDS,
+    ),
+    # The clocks of the system, which know how long it has slept.
+    Floor("hsms_engine/lease/clock.py", ENGINE | {"time"}, OUTSIDE | ENDS),
+    Floor("hsms_engine/lease/*", ENGINE, OUTSIDE | ENDS),
     # Packets as bytes, and back. It opens no socket, and its times are those of the packets.
     Floor(
         "hsms_engine/capture/*",
@@ -189,6 +216,7 @@ FLOORS = (
     # What it prints has the time, and its tools have that of their place.
     Floor("hsms_engine/cli/fake.py", ENGINE | {"typer", "rich", "datetime.datetime"}, ACTING),
     Floor("hsms_engine/cli/times.py", frozenset({"datetime.datetime"}), ACTING),
+    Floor("hsms_engine/cli/telling_metrics.py", ENGINE | {"typer", "prometheus_client"}, ACTING),
     Floor("hsms_engine/cli/*", ENGINE | {"typer", "rich"}, ACTING),
     # What runs beside the caller: in a thread, and beside any event loop.
     Floor(
@@ -225,6 +253,18 @@ FLOORS = (
         "hsms_engine/proxy/*",
         ENGINE | {"hsms_engine.proxy", "hsms_engine.in_thread", "hsms_engine.doors.thread"},
         ACTING | PROGRAMS | DOORS | ENDS | {"statecharts", "hsms_engine.protocol.engine"},
+    ),
+    # It stands on the API and on leases. What its extra brings is for one file of it, and each life
+    # of a process has a name that no other has.
+    Floor(
+        "hsms_engine/fleet/redis.py",
+        ENGINE | {"hsms_engine.fleet", "coredis"},
+        ACTING | PROGRAMS | DOORS,
+    ),
+    Floor(
+        "hsms_engine/fleet/*",
+        ENGINE | RECORDER | {"hsms_engine.fleet", "secrets.token_hex"},
+        ACTING | PROGRAMS | DOORS,
     ),
     Floor("hsms_engine/pytest_plugin.py", ENGINE | {"pytest"}, ACTING | COMMAND_LINE),
     Floor("hsms_engine/demo.py", ENGINE, ACTING | COMMAND_LINE),

@@ -27,7 +27,9 @@ from hsms_engine.logs import LINK, quieten, say
 from hsms_engine.protocol import Transaction, routers
 from hsms_engine.traffic.logs import ALARMING, REFUSED
 from statecharts.hsms import ACTIVE_LINK, PASSIVE_LINK
+from tests.support.faulty_lease import away
 from tests.support.leaks import leak_check, no_task_left
+from tests.support.leased import leased, taken
 from tests.support.pair import (
     Switchboard,
     active_end,
@@ -548,3 +550,63 @@ async def test_an_interrupt_in_a_handler_comes_out() -> None:
 
     with attached(Interrupted(), "hsms_engine.link"), pytest.raises(KeyboardInterrupt):
         say(LINK, logging.ERROR, "x")
+
+
+# A link that a lease decides about
+
+OF_LEASE = ("lease", "standby")
+LEASE_TEXTS = [
+    "INFO standby: no owner is known",
+    "INFO standby: host-b:1 owns the tool, epoch 1",
+    "INFO standby: no owner is known",
+    "INFO owner of the tool: the lease is granted, epoch 2",
+    "WARNING the lease of the tool is doubtful: the store is away; disabled in 6.3 s",
+    "INFO owner of the tool: the lease is granted, epoch 2",
+    "WARNING the lease of the tool is doubtful: the store is away; disabled in 6.3 s",
+    "WARNING draining: the lease of the tool was not renewed by its own deadline",
+    "WARNING standby: no owner is known; the store is away",
+    (
+        "WARNING the lease TOOL-7 (epoch 2) is not given back, and nobody gets it before it is "
+        "over: the store is away"
+    ),
+    "INFO owner of the tool: the lease is granted, epoch 3",
+    "WARNING draining: the lease of the tool is lost",
+    "INFO standby: host-c:1 owns the tool, epoch 1",
+    "INFO standby: no owner is known",
+    "INFO owner of the tool: the lease is granted, epoch 2",
+    "INFO draining: the lease of the tool is given back",
+    "INFO withdrawn: the lease of the tool is not wanted",
+    "INFO standby: no owner is known",
+    "INFO owner of the tool: the lease is granted, epoch 3",
+]
+
+
+async def test_who_owns_the_tool_is_one_line_each_time(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "hsms_engine.link")
+    async with leased() as it:
+        async with taken(it.store):
+            await it.until("standby")
+            # The store is asked again and again, and says the same.
+            await trio.sleep(60)
+        await it.up()
+        it.lease.failure = away()
+        await it.until("doubtful")
+        it.lease.failure = None
+        await it.until("owner")
+        it.lease.failure = away()
+        await it.until("draining")
+        await it.until("standby")
+        it.lease.failure = None
+        await it.up()
+        it.store._entries.clear()
+        async with taken(it.store, "host-c:1"):
+            await it.until("draining")
+            await it.until("standby")
+            await trio.sleep(60)
+        await it.up()
+        it.link.disable()
+        await it.until("withdrawn")
+        it.link.enable()
+        await it.up()
+    found = [each for each in lines(caplog) if any(word in each for word in OF_LEASE)]
+    assert found == LEASE_TEXTS

@@ -108,7 +108,7 @@ class Begun(Alone[World]):
 
 def accepted_under(threshold: int) -> Iterator[Kept]:
     """Everything that ``read`` accepts under a threshold, ages aside."""
-    breaker = machine(BREAKER.id, {"threshold": threshold})
+    breaker = machine(BREAKER, {"threshold": threshold})
     for leaf, failures, enabled, age in product(
         BREAKER.leaves, range(threshold + 1), (False, True), (None, 3.0)
     ):

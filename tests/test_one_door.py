@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +17,7 @@ from hsms_engine.protocol import (
     CloseTcp,
     ControlTransaction,
     FinishTcp,
+    LeaseTimes,
     OpenTcp,
     Primary,
     Transaction,
@@ -25,6 +26,7 @@ from hsms_engine.protocol.statistics import Statistics
 from hsms_engine.protocol.traffic import Traffic
 from hsms_engine.wire import SType, control_frame, data_frame, encode
 from tests.support.engines import End, accepted, dialling, selected
+from tests.support.owned import SILENT, OwnedEnd
 from tests.support.raw_peer import data, deselect_rsp, select_rsp
 
 ROOT = Path(__file__).parent.parent
@@ -35,13 +37,27 @@ def test_the_page_about_the_engine_shows_two_of_them_in_a_for_loop(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     page = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    program, _ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     names: dict[str, Any] = {}
     exec(program, names)
     printed = capsys.readouterr().out
     assert re.fullmatch(r"S1F1 is answered: <Message S1F2 .*MDLN.*>\n", printed)
     assert names["host"].phase == names["tool"].phase == "closed"
     assert len(program.splitlines()) <= 40
+
+
+def test_the_page_about_the_engine_shows_two_that_want_one_tool(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
+    _, program = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (shown,) = re.findall(r"It prints:\n\n```\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(program, names)
+    assert capsys.readouterr().out == shown
+    states = [engine.ownership.state for engine in names["engines"].values()]
+    assert states == ["owner", "owner"], "the first one has died, so it judges nothing any more"
+    assert len(program.splitlines()) <= 45
 
 
 def test_bytes_of_a_turn_are_one_piece_and_come_before_the_rest() -> None:
@@ -430,6 +446,28 @@ Closed(at=92, epoch=2, error=None)
 """
 
 
+OWNED_LIFE = """\
+Standby(at=0, epoch=0, owner='', lease_epoch=0, error=None)
+Standby(at=1, epoch=0, owner='host-b', lease_epoch=3, error=None)
+Standby(at=2, epoch=0, owner='host-b', lease_epoch=3, error=LeaseError(...))
+Owning(at=20, epoch=0, lease_epoch=4)
+Connecting(at=20, epoch=0, attempt=1)
+Waiting(at=21, epoch=0, retry_after=9.0, error=ConnectError(...))
+Connecting(at=30, epoch=0, attempt=2)
+Waiting(at=40, epoch=0, retry_after=0.0, error=ConnectError(...))
+Connecting(at=41, epoch=0, attempt=3)
+Doubtful(at=43, epoch=0, error=LeaseError(...), ends_in=21.0)
+Owning(at=47, epoch=0, lease_epoch=4)
+Waiting(at=51, epoch=0, retry_after=0.0, error=ConnectError(...))
+Connecting(at=52, epoch=0, attempt=4)
+Waiting(at=62, epoch=0, retry_after=0.0, error=ConnectError(...))
+Draining(at=62, epoch=0, why='lost')
+Idle(at=62, epoch=0)
+Standby(at=62, epoch=0, owner='host-c', lease_epoch=5, error=None)
+Withdrawn(at=80, epoch=0)
+"""
+
+
 def test_a_failure_when_there_is_no_connection_changes_nothing() -> None:
     end = End()
     end.engine.fail("no room")
@@ -474,6 +512,11 @@ def test_every_event_says_when_over_which_connection_and_its_values() -> None:
         91: engine.tcp_closed,
         92: engine.close,
     }
+    assert told_by(end, happens) == LIFE.splitlines()
+
+
+def told_by(end: End, happens: Mapping[int, Callable[[], object]]) -> list[str]:
+    """The events of a life, in which these things happen after so many seconds."""
     told: list[str] = []
     for second in range(100):
         outputs = end.at(second)
@@ -484,7 +527,25 @@ def test_every_event_says_when_over_which_connection_and_its_values() -> None:
             for output in outputs + end.out()
             if isinstance(output, events.Happened)
         ]
-    assert told == LIFE.splitlines()
+    return told
+
+
+def test_every_event_of_a_lease_says_when_and_its_values() -> None:
+    end = OwnedEnd(times=LeaseTimes(50))
+    engine = end.engine
+    happens: dict[int, Callable[[], object]] = {
+        0: engine.enable,
+        1: lambda: engine.lease_refused("host-b", 3, 5),
+        2: lambda: engine.store_failed(SILENT),
+        20: lambda: engine.lease_granted(4, 20),
+        21: lambda: engine.tcp_failed(OSError("refused")),
+        # The renewal, after 12.5 s, is not answered.
+        47: lambda: engine.lease_granted(4, 47),
+        62: lambda: engine.lease_refused("host-c", 5, 50),
+        80: engine.disable,
+    }
+    assert told_by(end, happens) == OWNED_LIFE.splitlines()
+    told = (LIFE + OWNED_LIFE).splitlines()
     kinds = {kind.__name__ for kind in get_args(events.LinkEvent)}
     # A reader tells this one.
     assert kinds - {line.partition("(")[0] for line in told} == {"Missed"}

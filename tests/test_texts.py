@@ -56,7 +56,10 @@ from statecharts.hsms.vocabulary import CloseGate, CloseTcp
 from tests import (
     test_admission,
     test_health,
+    test_health_lease,
     test_health_served,
+    test_lease_engine,
+    test_lease_fence,
     test_local_address,
     test_settings,
     test_tls_files,
@@ -1800,7 +1803,10 @@ def shown() -> list[str]:
     for tested in (
         test_admission,
         test_health,
+        test_health_lease,
         test_health_served,
+        test_lease_engine,
+        test_lease_fence,
         test_local_address,
         test_settings,
         test_tls_files,
@@ -1810,6 +1816,7 @@ def shown() -> list[str]:
     ):
         doors += [each for each in vars(tested).values() if isinstance(each, str)]
     doors += test_tolerances.KINDS
+    doors += test_lease_engine.LINES
     traffic = [answer, *passed_over, *REASONS.values(), NO_SECS_II, NOT_SHOWN, *FAULTS.values()]
     return [*doors, *attempts, *losses, *logged, *texts, *links, *tasks, *traffic]
 

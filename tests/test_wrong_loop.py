@@ -61,7 +61,7 @@ READS = {
     "gave_way", "failed_connections", "failed_handlers", "cancelled_handlers", "dropped_primaries",
     "gone_before", "peer_certificate", "not_allowed", "too_frequent",
     "failed_handshakes", "refused_certificates", "local_address", "remote_address", "health",
-    "transfers",
+    "transfers", "ownership",
 }  # fmt: skip
 RECORDS = (Statistics, ServerStatistics, ServerHealth, Transfers)
 HANDED_OVER = {"configure"}

@@ -43,7 +43,7 @@ class Held(Generic[M]):
         self._held: M = held
 
     def __repr__(self) -> str:
-        return f"<{_name(self)} {self.peer} {self.phase}>"
+        return f"<{_name(self)} {self.peer} {self._held._state_text}>"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Held) and other._held is self._held

@@ -16,8 +16,11 @@ from hsms_engine.events import (
     BreakerOpened,
     BreakerProbing,
     Connecting,
+    Doubtful,
+    Draining,
     LinkEvent,
     Missed,
+    Owning,
     PeerAccepted,
     PeerDeselected,
     PeerEnded,
@@ -25,9 +28,11 @@ from hsms_engine.events import (
     PeerSelected,
     Selected,
     ServerEvent,
+    Standby,
     UnexpectedSecondary,
     Unreachable,
     Unsent,
+    Withdrawn,
 )
 from hsms_engine.settings import Settings
 from statecharts import Effect, Start, Stop
@@ -111,17 +116,20 @@ class Told:
         """What a reader that begins now gets first."""
         phase: int | None = None
         breaker: int | None = None
+        lease: int | None = None
         for place, event in enumerate(self.events):
             match event:
                 case BreakerClosed():
                     breaker = None
                 case BreakerOpened() | BreakerHalfOpen() | BreakerProbing() | BreakerIsolated():
                     breaker = place
+                case Withdrawn() | Standby() | Owning() | Doubtful() | Draining():
+                    lease = place
                 case UnexpectedSecondary() | Unsent() | Unreachable() | Missed():
                     pass
                 case _:
                     phase = place
-        return [self.events[each] for each in sorted({phase, breaker} - {None})]  # type: ignore[type-var,index]  # None is taken out
+        return [self.events[each] for each in sorted({phase, breaker, lease} - {None})]  # type: ignore[type-var,index]  # None is taken out
 
     def miscounted(self, attempts: int, times_selected: int) -> str:
         """What these counts, which the link gives, differ in; empty when in nothing."""
