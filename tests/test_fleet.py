@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import signal
 import sys
+from itertools import count
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ from hsms_engine import (
     Settings,
     SettingsError,
 )
-from hsms_engine.fleet import ShareChanged, ToolHappened, open_fleet
+from hsms_engine.fleet import Member, ShareChanged, ToolHappened, open_fleet
 from hsms_engine.lease import Granted, MemoryStore
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.shop import LENGTH, FaultyStore, Process, shop, within
@@ -248,6 +250,68 @@ async def test_patience_ends_when_nobody_takes_over() -> None:
         only.is_there.drain(5)
         await only.ended.wait()
         assert 5 <= trio.current_time() - began < 6
+
+
+async def test_a_process_that_comes_and_dies_without_end_keeps_nobody_from_taking_over() -> None:
+    async with shop(6) as floor, trio.open_nursery() as nursery:
+        one, other = await floor.process("a"), await floor.process("b")
+        await floor.until_all_owned()
+        await within(4 * LENGTH, lambda: bool(one.owned) and bool(other.owned))
+
+        async def die_again_and_again() -> None:
+            for number in count():
+                member = Member(f"x{number}", f"{number}", 0, "")
+                await floor.streams.attend(member, LENGTH / 4 * 2.5)
+                await trio.sleep(LENGTH / 5)
+
+        nursery.start_soon(die_again_and_again)
+        await trio.sleep(LENGTH)
+        other.crash()
+        await within(6 * LENGTH, lambda: one.owned == floor.tools.keys())
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_end_of_the_block_drains() -> None:
+    async with shop(1) as floor:
+        store, dial = floor.store, floor.dial
+        async with open_fleet(floor.settings, store, streams=floor.streams, dial=dial) as fleet:
+            await within(2 * LENGTH, lambda: any(each.is_selected for each in fleet.links.values()))
+        assert fleet.is_draining
+        assert not fleet.links
+
+
+async def test_who_asks_again_waits_for_nobody_any_more() -> None:
+    async with shop(2) as floor:
+        only = await floor.process("a")
+        await floor.until_all_owned()
+        began = trio.current_time()
+        only.is_there.drain(500)
+        await trio.sleep(3)
+        only.is_there.drain(900)
+        await trio.sleep(3)
+        assert not only.ended.is_set()
+        only.is_there.drain()
+        await only.ended.wait()
+        assert 6 <= trio.current_time() - began < 7
+
+
+@pytest.mark.parametrize("patience", [-1.0, math.nan])
+async def test_a_patience_that_is_none_ends_nothing(patience: float) -> None:
+    async with shop(1) as floor:
+        only = await floor.process("a")
+        await floor.until_all_owned()
+        with pytest.raises(SettingsError, match=r"^patience=(-1.0|nan) is not a number of seconds"):
+            only.is_there.drain(patience)
+        await trio.sleep(1)
+        assert not only.is_there.is_draining
+        assert only.owned == {"T1"}
+
+
+async def test_a_limit_beyond_all_fleets_is_as_many_as_there_are() -> None:
+    async with shop(2) as floor:
+        only = await floor.process("a", limit=10**12)
+        await floor.until_all_owned()
+        assert only.is_there.status()["limit"] == 10_000
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="nobody sends it this signal there")

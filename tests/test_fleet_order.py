@@ -145,3 +145,15 @@ def test_an_event_is_its_name_and_what_it_has() -> None:
 def test_a_mark_is_the_same_on_the_other_side() -> None:
     for given in (Mark("primary", 1, 1, "a"), Mark("over", 2**63 - 1, 0, "\u00e4")):
         assert read_mark(write_mark(given)) == given
+
+
+def test_epochs_that_somebody_has_made_up_hide_nothing_of_the_true_one() -> None:
+    order = Order("A")
+    told(order, *(mark(2**62 + number, 1) for number in range(20)))
+    assert told(order, *(mark(3, number) for number in (1, 2, 2, 3))) == [
+        "gap of None",
+        (3, 1),
+        (3, 2),
+        (3, 3),
+    ]
+    assert order.repeats == 1

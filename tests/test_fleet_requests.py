@@ -19,6 +19,7 @@ from hsms_engine import (
     OwnerUnknownError,
     ReplyTimeoutError,
     SettingsError,
+    TransactionError,
 )
 from hsms_engine.fleet import Entry, FleetClient, NewEntry, answering, asking, open_fleet_client
 from hsms_engine.fleet.forms import (
@@ -479,3 +480,42 @@ async def test_a_watch_ends_when_nobody_asks_any_more() -> None:
         assert not client._asker._watches
         assert (await client.request("T1", S1F1)).name == "S1F2"
         assert len(store.leases) == 2
+
+
+async def test_more_than_the_stream_holds_are_refused_at_once_by_who_asks() -> None:
+    async with asked_from_elsewhere() as (_, _, client, _):
+        told: list[str] = []
+
+        async def ask() -> None:
+            try:
+                told.append((await client.request("T1", S1F1)).name)
+            except HsmsError as error:
+                told.append(str(error))
+
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                for _number in range(3_000):
+                    nursery.start_soon(ask)
+        refused = "T1: 500 requests of this process are open, and more are not taken: "
+        assert told.count(f"{refused}nothing was sent") == 2_500
+        assert told.count("S1F2") >= 64
+
+
+async def test_a_reply_that_is_too_long_for_a_stream_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answering, "LONGEST_BODY", 3)
+    async with asked_from_elsewhere() as (floor, _, client, _):
+        told = r"^the reply S2F26 has 4 bytes, and one by the store has at most 3: the tool has got"
+        with trio.fail_after(5), pytest.raises(TransactionError, match=told):
+            await client.request("T1", Message(2, 25, wait=True, body=b"\x21\x02\x07\x07"))
+        assert len(floor.tools["T1"].got) == 1
+
+
+async def test_a_request_while_a_watch_is_ending_has_another_one() -> None:
+    async with asked_from_elsewhere() as (_, _, client, _):
+        await client.request("T1", S1F1)
+        ending = client._asker._watches["T1"]
+        ending.scope.cancel()
+        assert (await client.request("T1", S1F1)).name == "S1F2"
+        assert client._asker._watches["T1"] is not ending

@@ -11,6 +11,7 @@ import trio
 from hsms_engine import LeaseError, LeaseSetupError, LocalProtocolError, SettingsError
 from hsms_engine.fleet import Entry, Member, MemoryStreams, NewEntry, Streams
 from hsms_engine.fleet import redis as module
+from hsms_engine.fleet.outbox import Outbox
 from hsms_engine.fleet.redis import RedisStreams, redis_streams
 from hsms_engine.fleet.store import open_streams
 from hsms_engine.lease import MemoryStore, RedisStore
@@ -219,6 +220,23 @@ async def test_a_stream_of_another_type_is_told_and_keeps_the_others_from_nothin
         await server.do("SET", "{hsms}:members", "text")
         with pytest.raises(LeaseSetupError):
             await streams.attend(Member("a", "life1"), DAY)
+
+
+async def test_a_stream_without_ids_that_are_left_keeps_the_others_from_nothing(
+    server: StoreServer,
+) -> None:
+    async with in_server(server) as streams, trio.open_nursery() as nursery:
+        await server.do("XADD", A, f"{2**64 - 1}-{2**64 - 1}", "k", "last")
+        outbox = Outbox(streams, "one", 0.01, 10, 10_000)
+        nursery.start_soon(outbox.run)
+        dropped, taken = outbox.put(new(A, b"1")), outbox.put(new(B, b"2"))
+        with trio.fail_after(5):
+            assert (await dropped.appended(), await taken.appended()) == (False, True)
+            assert await outbox.put(new(B, b"3")).appended()
+        [refused] = await streams.append([new(A, b"4")])
+        assert isinstance(refused, LeaseSetupError)
+        assert str(refused).endswith("in a stream whose ids are used up: delete it")
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_entry_that_is_too_large_is_read_without_its_fields(

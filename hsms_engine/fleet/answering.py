@@ -23,11 +23,19 @@ from hsms_engine.errors import (
     LeaseError,
     TransactionError,
 )
-from hsms_engine.fleet.forms import Asked, Outcome, UnreadableError, read_asked, write_outcome
+from hsms_engine.fleet.forms import (
+    LONGEST_BODY,
+    Asked,
+    Outcome,
+    UnreadableError,
+    read_asked,
+    write_outcome,
+)
 from hsms_engine.fleet.outbox import Outbox
 from hsms_engine.fleet.reader import stream_name
 from hsms_engine.fleet.streams import BEGINNING, Entry, NewEntry, Streams
 from hsms_engine.link import HsmsLink
+from hsms_engine.message import Message
 from statecharts.nursery import open_bare_nursery
 
 __all__ = ["MOST_OPEN", "Desk", "RequestCounts"]
@@ -175,6 +183,12 @@ class Desk:
         )
 
     def _answer(self, asked: Asked, outcome: Outcome) -> None:
+        if isinstance(outcome, Message) and len(outcome.body) > LONGEST_BODY:
+            # Nobody could read it: the caller would wait until its deadline.
+            outcome = TransactionError(
+                f"the reply {outcome.name} has {len(outcome.body)} bytes, and one by the store has "
+                f"at most {LONGEST_BODY}: the tool has got {asked.message.name}"
+            )
         stream = stream_name(self._streams.prefix, asked.caller, "reply")
         written = write_outcome(asked.number, outcome)
         self._answers.put(NewEntry(stream, written, _LONGEST_ANSWERS, _ANSWERS_LAST))

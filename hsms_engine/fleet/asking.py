@@ -31,6 +31,7 @@ from hsms_engine.errors import (
     LocalProtocolError,
     OwnerUnknownError,
     ReplyTimeoutError,
+    TransactionError,
 )
 from hsms_engine.fleet.forms import (
     LONGEST_BODY,
@@ -55,6 +56,9 @@ PATIENCE: Final = 180.0
 """The longest time for which a request waits, in seconds: longer than T3 may be."""
 # How many requests wait in the stream of a tool.
 LONGEST_STREAM: Final = 1_000
+# How many requests for one tool a process may have open: what is more would push others out of the
+# stream before their owner has read them.
+MOST_ASKED: Final = 500
 # How long a watch goes on that nobody needs, in seconds.
 _KEPT: Final = 60.0
 # How many answers are asked for at once, and how long one call waits for them, in seconds.
@@ -68,20 +72,20 @@ class Watch:
     def __init__(self, lease: Lease, pause: float) -> None:
         self._lease = lease
         self._pause = pause
-        self._users = 0
+        self.users = 0
         self._news = trio.Event()
         self.scope = trio.CancelScope()
         self.seen: Held | Vacant | None = None
         self.error: LeaseError | None = None
 
     def __enter__(self) -> Self:
-        self._users += 1
+        self.users += 1
         self.scope.deadline = inf
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._users -= 1
-        if not self._users:
+        self.users -= 1
+        if not self.users:
             self.scope.deadline = trio.current_time() + _KEPT
 
     async def run(self) -> None:
@@ -165,7 +169,8 @@ class Asker:
     def watch(self, tool: str) -> Watch:
         """Who owns a tool: to be used as a block."""
         watch = self._watches.get(tool)
-        if watch is None:
+        # One that is ending tells nothing any more.
+        if watch is None or watch.scope.cancel_called:
             if self._nursery is None:
                 raise ClosedError("the client of the fleet is closed: open another one")
             watch = self._watches[tool] = Watch(self._store.lease(tool), self._pause)
@@ -176,13 +181,20 @@ class Asker:
         try:
             await watch.run()
         finally:
-            del self._watches[tool]
+            # Another may stand there already.
+            if self._watches.get(tool) is watch:
+                del self._watches[tool]
 
     async def request(self, tool: str, message: Message) -> Message:
         """As ``FleetClient.request``."""
         expect_name("a tool", tool)
         expect_request(message)
         with self.watch(tool) as watch:
+            if watch.users > MOST_ASKED:
+                raise TransactionError(
+                    f"{tool}: {MOST_ASKED} requests of this process are open, and more are not "
+                    "taken: nothing was sent"
+                )
             match await watch.present():
                 case Held(owner=owner, epoch=epoch) if owner:
                     pass

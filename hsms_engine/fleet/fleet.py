@@ -9,7 +9,7 @@ Invariants:
 * A link of a tool is open here only while the tool is in this process's share, or is being given
   up. That only its owner sends is the lease's part (``hsms_engine.lease``), whatever is reckoned.
 * A share grows when two looks at who is there, one after the other, have seen the same, and shrinks
-  when a third one has.
+  when a third one has. Where there is no rest it grows by those who have been there all the time.
 * While the store does not answer, nothing changes: each link goes on until its own deadline.
 * What fails about one tool ends only that: it is told, and tried again.
 """
@@ -51,7 +51,7 @@ from hsms_engine.fleet.publishing import Publisher
 from hsms_engine.fleet.shares import shares
 from hsms_engine.fleet.store import FleetStore, open_streams
 from hsms_engine.fleet.streams import Attendance, Member, Streams
-from hsms_engine.fleet.tools import Tools, expect_name
+from hsms_engine.fleet.tools import MOST_TOOLS, Tools, expect_name
 from hsms_engine.lease import Held
 from hsms_engine.link import HsmsLink, open_link
 from hsms_engine.logs import LINK, Teller, alone, say
@@ -74,6 +74,9 @@ _MOVED_AT_ONCE: Final = 8
 # takes over stands by when it is given up.
 _TAKES: Final = 2
 _GIVES: Final = 3
+# After so many looks that have each seen something else (a process that dies again and again, by
+# another name each time), those that were there in all of them take their shares.
+_RESTLESS: Final = 8
 _EVENTS: Final = 10_000
 _LONGEST_MACHINE: Final = 40
 # What ends only the link of one tool.
@@ -226,7 +229,7 @@ class Fleet:
         # It is asked to drain, and for how long others may take over first; it has begun to close
         # all that is left; it is over.
         self._draining = trio.Event()
-        self._patience = 0.0
+        self._handing_over = trio.CancelScope()
         self._ending = trio.Event()
         self._drained = trio.Event()
         # The link of a tool has ended.
@@ -330,10 +333,17 @@ class Fleet:
         of a lease; ``drained`` waits for it. With ``patience``, in seconds, it goes on before that
         until other processes stand by for its tools, and then gives them up to these, some at a
         time: so each tool is without a host for a moment only. Half a lease is little, two are
-        enough.
+        enough. When it is called again, the earliest end of all counts.
+
+        Raises ``SettingsError`` when ``patience`` is no number of 0 or more.
         """
         self._loop.check(self, "drain()")
-        self._patience = patience
+        if not patience >= 0:
+            raise SettingsError(f"patience={patience!r} is not a number of seconds of 0 or more")
+        until = trio.current_time() + patience
+        if self._draining.is_set():
+            until = min(until, self._handing_over.deadline)
+        self._handing_over.deadline = until
         self._draining.set()
 
     async def drained(self, *signals: signal.Signals, patience: float = 0.0) -> None:
@@ -389,13 +399,14 @@ class Fleet:
         """Let the others take over, as long as there is patience."""
         # It takes no more, and others see that.
         self._me = replace(self._me, limit=0)
-        with trio.move_on_after(self._patience):
+        with self._handing_over:
             while any(tool._is_running for tool in self._tools.values()):
                 await self._ended.wait()
 
     async def _attend(self, tools: trio.Nursery) -> None:
         before: Attendance | None = None
         same = 0
+        restless: list[Attendance] = []
         while True:
             seen = await self._look()
             if seen is not None:
@@ -405,6 +416,13 @@ class Fleet:
                     self._reckon(tools, seen)
                 elif same == _GIVES:
                     self._use_share(tools, self._target)
+                restless = [] if same >= _TAKES else [*restless, seen]
+                if len(restless) == _RESTLESS:
+                    lasting = (set(each.members) for each in restless)
+                    there = set(seen.members).intersection(*lasting)
+                    steady = tuple(each for each in seen.members if each in there)
+                    self._reckon(tools, replace(seen, members=steady))
+                    restless = []
             await trio.sleep(self._period)
 
     async def _look(self) -> Attendance | None:
@@ -688,7 +706,9 @@ async def open_fleet(
     if name is not None:
         expect_name("a process of a fleet", name)
     life = token_hex(4)
-    me = Member(name or f"{_machine()}-{life}", life, limit, expected.digest)
+    # More than a fleet can have is as many as there are: stores bound what they read.
+    most = None if limit is None else min(limit, MOST_TOOLS)
+    me = Member(name or f"{_machine()}-{life}", life, most, expected.digest)
 
     def link_options(tool: str) -> dict[str, Any]:
         dialled = {} if dial is None else {"dial": dial(tool)}
@@ -710,7 +730,8 @@ async def open_fleet(
         )
         nursery.start_soon(fleet._run)
         yield fleet
-        fleet.drain()
+        if not fleet.is_draining:
+            fleet.drain()
 
 
 def _expect_whole(lowest: int, **given: int | None) -> None:

@@ -138,7 +138,8 @@ class Order:
             return
         yield from self._gaps(entry.id, mark, last)
         self._epochs[mark.epoch] = max(last, mark.number), mark.kind == "over"
-        for oldest in sorted(self._epochs)[:-_EPOCHS]:
+        # By when each was first seen, not by its number: anybody may have written a high one.
+        for oldest in [*self._epochs][:-_EPOCHS]:
             del self._epochs[oldest]
         if read is not None:
             yield read

@@ -18,7 +18,7 @@ from typing import Final
 import trio
 from coredis.parser import Parser
 
-from hsms_engine.errors import LeaseError
+from hsms_engine.errors import LeaseError, LeaseSetupError
 from hsms_engine.fleet.forms import LONGEST_BODY, LONGEST_TEXT
 from hsms_engine.fleet.streams import Attendance, Entry, Member, NewEntry
 from hsms_engine.fleet.tools import is_tool_name
@@ -38,6 +38,7 @@ _SHORTEST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.1
 _ID: Final = re.compile(r"[0-9]{1,20}-[0-9]{1,20}")
 _DIGITS: Final = 19
+_USED_UP: Final = b"exhausted the last possible ID"
 _MEMBER: Final = re.compile(
     r"[0-9]+[|](?P<life>[0-9A-Za-z]{1,64})[|](?P<limit>[0-9]{0,9})[|](?P<digest>[0-9a-f]{0,64})"
 )
@@ -284,6 +285,12 @@ class RedisStreams:
 
     def _refused(self, error: bytes) -> LeaseError:
         """What the server says of one stream."""
+        if _USED_UP in error:
+            # Somebody has written the last id that there is: it does not pass by itself.
+            return LeaseSetupError(
+                f"the store {self._address} takes nothing more in a stream whose ids are used up: "
+                "delete it"
+            )
         return failure_of(self._address, Parser().parse_error(error.decode(errors="replace")))
 
     def _meaningless(self, answer: Reply) -> LeaseError:
