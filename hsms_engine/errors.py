@@ -235,6 +235,7 @@ class LeaseError(HsmsError):
 
     A selected link goes on until its own deadline. No call of a link raises this: its events have
     it as their ``error``, and what is raised because the lease is over has it as its ``__cause__``.
+    A request to a tool of a fleet raises it, and then the tool may have got the request.
     """
 
 

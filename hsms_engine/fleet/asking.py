@@ -330,8 +330,9 @@ class FleetClient:
         ``LeaseError`` when the store does not answer. Nothing is sent twice: after each of the last
         two the tool may have got it.
 
-        The deadline of the caller goes with it, and a request that is cancelled is not sent when
-        its owner has not taken it yet.
+        The deadline of the caller goes with it. Without one the call ends after 180 s with
+        ``ReplyTimeoutError``, and then too the tool may have got it. A request that is cancelled is
+        not sent when its owner has not taken it yet.
         """
         self._loop.check_task(self, "request()")
         return await self._asker.request(tool, message)

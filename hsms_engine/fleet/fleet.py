@@ -320,8 +320,7 @@ class Fleet:
         """
         self._loop.check_task(self, "request()")
         link = self._links.get(tool)
-        owned = None if link is None else link.ownership
-        if link is not None and owned is not None and owned.state in ("owner", "doubtful"):
+        if link is not None and _owns(link):
             expect_request(message)
             return await link.request(message)
         return await self._asker.request(tool, message)
@@ -428,7 +427,7 @@ class Fleet:
     async def _look(self) -> Attendance | None:
         """Say that this process is there, and see who else is."""
         try:
-            # Two looks may fail before another process thinks that this one is gone.
+            # One look may fail. After two in a row another process thinks that this one is gone.
             seen = await self._streams.attend(self._me, self._period * 2.5)
         except LeaseError as error:
             if str(error) != str(self._store_error):

@@ -31,6 +31,7 @@ from hsms_engine.errors import (
     TransactionError,
 )
 from hsms_engine.events import Happened
+from hsms_engine.fleet.streams import Fields
 from hsms_engine.fleet.tools import is_tool_name
 from hsms_engine.message import Message
 
@@ -47,7 +48,6 @@ LONGEST_TEXT: Final = 4_096
 _HIGHEST: Final = 2**63 - 1
 _LONGEST_NUMBER: Final = 20
 
-Fields = Mapping[bytes, bytes]
 Kind = Literal["primary", "event", "over"]
 """What an entry of a published stream tells: ``over``, that this owner has published all it had."""
 KINDS: Final[tuple[Kind, ...]] = ("primary", "event", "over")

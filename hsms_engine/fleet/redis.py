@@ -153,7 +153,7 @@ return 'left'
 async def redis_streams(store: object, *, has_leases: bool) -> AsyncIterator[RedisStreams]:
     """The streams of a store, with two connections of their own.
 
-    ``has_leases``: its leases are used too, and have one connection together.
+    ``has_leases``: its leases are used too, and have two more together.
     """
     assert isinstance(store, RedisStore)
     patience = store.patience

@@ -61,8 +61,8 @@ class RedisStore:
     without them the authorities of the system. The password is in the URL, in ``password_file``
     (read at each connection), or in the environment as ``HSMS_STORE_PASSWORD``.
 
-    Made in any thread. ``async with store:`` gives the leases that are used in it one connection
-    together; without it each has its own. Raises ``SettingsError`` for what cannot be.
+    Made in any thread. ``async with store:`` gives the leases that are used in it two connections
+    together; without it each has two of its own. Raises ``SettingsError`` for what cannot be.
     """
 
     def __init__(

@@ -216,7 +216,7 @@ LINKS: tuple[OfLinks, ...] = (
     _lease(
         "hsms_lease_epoch",
         "gauge",
-        "how often the store has given the lease, to whomever, as far as it is known here",
+        "the epoch of the latest owner that is known here; it is greater with each owner",
         lambda ownership, _: [((), ownership.lease_epoch)],
     ),
     _lease(
