@@ -184,7 +184,7 @@ async def test_for_people_it_tells_the_same_in_lines(server: StoreServer, tmp_pa
             rest = await lines.rest()
         assert told[:2] == [
             "host-1 joins the fleet",
-            "the share of this process: 2 tools; 0 have no place; there are host-1",
+            "the share of this process: 2 tools; without a place: 0; in the fleet: host-1",
         ]
         assert any(re.fullmatch(r"ETCHER-1: owning, lease epoch \d+", each) for each in told)
         assert rest.endswith(" stopped\n")
@@ -381,6 +381,7 @@ def test_leases_of_another_length_are_told_in_one_line(
         (("--store", NOWHERE, "--store-authorities", "a.pem"), "there are files of TLS for it"),
         (("--store", "rediss://127.0.0.1:1", "--store-key", "a.pem"), "of no use without"),
         (("--store", NOWHERE, "--lease", "0.5"), "duration=0.5 of a lease is not from 1 to 600"),
+        (("--store", NOWHERE, "--prefix", "a{b"), "Invalid value for '--prefix': the prefix 'a{b'"),
         (("--store", NOWHERE, "--name", "a b"), "'a b' is no name of a process of a fleet"),
         (("--store", NOWHERE, "--metrics", ":9"), "':9' is not a port (0..65535), or HOST:PORT"),
         (("--store", NOWHERE, "--within", "inf"), "'inf' is not a number of seconds above 0"),

@@ -167,9 +167,9 @@ def fleet(
 
 
 async def _tell_good(file: Path, tools: Tools, as_json: bool, this: Process) -> int:
-    told = f"{len(tools)} tool{'s' * (len(tools) > 1)}"
     output = _Output(this, as_json)
-    output.tell("good", f"{file}: good: {told}", file=str(file), tools=len(tools))
+    text = f"{file}: good: {_counted(len(tools))}"
+    output.tell("good", text, file=str(file), tools=len(tools))
     return 0
 
 
@@ -241,8 +241,8 @@ class _Follower:
             case ShareChanged(members=members, tools=tools, unplaced=unplaced):
                 self._share = frozenset(tools)
                 text = (
-                    f"the share of this process: {len(tools)} tools; "
-                    f"{unplaced} have no place; there are {', '.join(members)}"
+                    f"the share of this process: {_counted(len(tools))}; "
+                    f"without a place: {unplaced}; in the fleet: {', '.join(members)}"
                 )
                 self._output.tell(
                     "share", text, tools=[*tools], members=[*members], unplaced=unplaced
@@ -308,6 +308,10 @@ class _Output:
 
 
 _WORD = re.compile("([A-Z])")
+
+
+def _counted(tools: int) -> str:
+    return f"{tools} tool{'s' * (tools != 1)}"
 
 
 def _details(event: Happened) -> Iterator[tuple[str, Any]]:

@@ -15,6 +15,7 @@ from hsms_engine.cli.command import CommandError
 from hsms_engine.cli.options import path_option, seconds
 from hsms_engine.driver.tls_files import TlsFiles
 from hsms_engine.errors import LeaseError, LeaseSetupError, SettingsError
+from hsms_engine.lease.names import prefix_text
 from hsms_engine.protocol.leasing import LeaseTimes
 
 if TYPE_CHECKING:
@@ -25,6 +26,14 @@ def _lease(text: str) -> float:
     """The length of a lease, in seconds."""
     try:
         return LeaseTimes(seconds(text)).duration
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _prefix(text: str) -> str:
+    """What all names in the store begin with."""
+    try:
+        return prefix_text(text)
     except SettingsError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -55,7 +64,8 @@ class Storing:
     ] = None
     store_key: Annotated[str | None, path_option("its key, if in a file of its own")] = None
     prefix: Annotated[
-        str, typer.Option(metavar="NAME", help="what all names in the store begin with")
+        str,
+        typer.Option(parser=_prefix, metavar="NAME", help="what all names in the store begin with"),
     ] = "hsms"
     lease: Annotated[
         float,

@@ -431,7 +431,8 @@ class Fleet:
             seen = await self._streams.attend(self._me, self._period * 2.5)
         except LeaseError as error:
             if str(error) != str(self._store_error):
-                say(LINK, logging.WARNING, "%s: the store: %s", self._told.peer, str(error))
+                text = "%s: who else is there is not known: %s"
+                say(LINK, logging.WARNING, text, self._told.peer, str(error))
             self._store_error = error
             return None
         if self._store_error is not None:
