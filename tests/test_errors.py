@@ -17,6 +17,8 @@ from hsms_engine import (
     ConnectError,
     ConnectionLostError,
     HsmsError,
+    LeaseError,
+    LeaseSetupError,
     LinkDownError,
     LocalProtocolError,
     NotTaken,
@@ -42,6 +44,7 @@ KINDS: list[type[HsmsError]] = [
     ClosedError,
     LinkDownError,
     OwnerUnknownError,
+    LeaseError,
 ]
 ONE_OF_EACH: list[HsmsError] = [
     LocalProtocolError("no"),
@@ -56,6 +59,8 @@ ONE_OF_EACH: list[HsmsError] = [
     CircuitOpenError("open", 12.5),
     LinkDownError("down", 3.0),
     OwnerUnknownError("T1: nobody", "a:1", 7.5),
+    LeaseError("the store is away"),
+    LeaseSetupError("the store wants a password"),
     ConnectionLostError("lost", "the peer separated"),
     RemoteProtocolError("lost", "length 9"),
     ClosedError("closed"),

@@ -275,8 +275,13 @@ async def test_a_request_of_an_earlier_epoch_is_refused_and_one_of_a_later_one_i
         await trio.sleep(1)
         assert floor.tools["T1"].got == []
         assert counts(second) == {
-            "taken": 0, "refused": 2, "expired": 0, "unreadable": 0, "answers_dropped": 0,
-        }  # fmt: skip
+            "taken": 0,
+            "refused": 2,
+            "expired": 0,
+            "unreadable": 0,
+            "answers_dropped": 0,
+            "answers_unreadable": 0,
+        }
         [told] = await answers(floor)
         assert told == (
             f"1: T1: its owner of epoch {epoch - 1} is over (now it is {epoch}): the tool may "

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsms_engine.fleet.shares import order, shares
+from hsms_engine.fleet.shares import shares
 
 NAMES = st.text(st.sampled_from("abcdefgh-12"), min_size=1, max_size=6)
 TOOLS = st.sets(NAMES, max_size=30)
 LIMITS = st.dictionaries(NAMES, st.none() | st.integers(0, 8), max_size=6)
 THOUSAND = [f"TOOL-{number}" for number in range(1_000)]
+
+
+def order(tool: str, members: Iterable[str]) -> list[str]:
+    """The processes, the first to have this tool first: each has it when those before are gone."""
+    left, found = set(members), list[str]()
+    while left:
+        first = shares([tool], dict.fromkeys(left))[tool]
+        assert first is not None
+        found.append(first)
+        left.remove(first)
+    return found
 
 
 def counted(given: dict[str, str | None], member: str) -> int:

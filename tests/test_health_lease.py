@@ -167,14 +167,18 @@ async def test_a_lease_that_moves_on_while_it_is_looked_at_is_looked_at_again(
         engine = it.link._engine
         assert isinstance(engine, OwnedEngine)
         looked: list[LeaseError | None] = []
+        doubtful = engine._life.snapshot
 
         def renewed(found: OwnedEngine) -> LeaseError | None:
             looked.append(found._lease.error)
-            found._lease.moved("settled", "lease_granted", 0.0, 1)
+            life = found._life
+            for event in ("renewal_retry_expired", "lease_granted"):
+                life.snapshot = life.router.step(life.snapshot, event).snapshot
             return found._lease.error
 
         monkeypatch.setattr(OwnedEngine, "store_error", property(renewed))
         health = it.link.health()
         assert (health.why, health.ownership, len(looked)) == ("selected", "owner", 1)
         monkeypatch.undo()
+        engine._life.snapshot = doubtful
         it.lease.failure = None

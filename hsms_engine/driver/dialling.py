@@ -60,7 +60,7 @@ ANYWHERE = Local()
 
 
 def always() -> bool:
-    """Without a lease any time is good to dial."""
+    """Nothing decides otherwise."""
     return True
 
 

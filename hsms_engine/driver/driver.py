@@ -29,7 +29,7 @@ import trio
 from trio.lowlevel import reschedule
 
 from hsms_engine.driver.alarms import Alarm
-from hsms_engine.driver.dialling import HELD, GiveBack
+from hsms_engine.driver.dialling import HELD, GiveBack, always
 from hsms_engine.driver.event_reader import EventReader
 from hsms_engine.driver.loop import Loop
 from hsms_engine.driver.lot import Lot
@@ -114,10 +114,6 @@ async def _as_it_is(stream: Stream) -> Stream:
 
 def _ask_nobody(_: AskStore | StopAsking | ReleaseLease) -> None:
     """Without a lease there is no store."""
-
-
-def _always() -> bool:
-    return True
 
 
 def _part(event: LinkEvent) -> str:
@@ -971,7 +967,7 @@ class Driver:
     def watch(self) -> None:
         """To be called when there are more watchers than before, or none any more."""
         self._has_watchers = bool(self.watchers or self.shared_watchers)
-        self.engine.watch(_always if self._has_watchers else self._wants_messages)
+        self.engine.watch(always if self._has_watchers else self._wants_messages)
 
     def _pass_on(self, traffic: Traffic) -> None:
         for observer in self._observers:

@@ -41,6 +41,7 @@ class Fence:
         try:
             stream, give_back = await dial()
         except BaseException:
+            # Cancelled too: no stream has come of it.
             self.closed()
             raise
         return self._fenced(stream), give_back

@@ -178,7 +178,7 @@ class Desk:
         return (
             self._tools.get(name) is tool
             and ownership is not None
-            and ownership.state in ("owner", "doubtful")
+            and ownership.is_in_force
             and ownership.lease_epoch == tool.epoch
         )
 

@@ -48,6 +48,8 @@ from hsms_engine.fleet.streams import BEGINNING, NewEntry, Streams
 from hsms_engine.fleet.tools import expect_name
 from hsms_engine.lease import Held, Lease, Vacant
 from hsms_engine.message import Message
+from hsms_engine.protocol.leasing import LeaseTimes
+from statecharts.hsms.timers import RENEWAL_RETRY
 from statecharts.nursery import open_bare_nursery
 
 __all__ = ["FleetClient", "open_fleet_client"]
@@ -145,8 +147,9 @@ class Asker:
         self._store = store
         self._streams = streams
         # In seconds: how long a call to the store may take, and the time between two tries.
-        self._timeout = store.duration / 5
-        self._pause = store.duration / 20
+        times = LeaseTimes(store.duration)
+        self._timeout = times.store_timeout
+        self._pause = times.seconds(RENEWAL_RETRY.id)
         self._name = f"caller-{token_hex(8)}"
         self._numbers = count(1)
         self._waiting: dict[int, _Waiting] = {}

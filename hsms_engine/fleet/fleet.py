@@ -57,7 +57,9 @@ from hsms_engine.link import HsmsLink, open_link
 from hsms_engine.logs import LINK, Teller, alone, say
 from hsms_engine.message import Message
 from hsms_engine.protocol.epoch import Primary
+from hsms_engine.protocol.leasing import LeaseTimes
 from hsms_engine.settings import Settings
+from statecharts.hsms.timers import RENEWAL, RENEWAL_RETRY
 from statecharts.nursery import open_bare_nursery
 
 if TYPE_CHECKING:
@@ -195,8 +197,9 @@ class Fleet:
         self._link_options = link_options
         self._loop = Loop()
         # Seconds: between two looks at who is there, and between two tries of the store.
-        self._period = store.duration / 4
-        self._pause = store.duration / 20
+        self._times = LeaseTimes(store.duration)
+        self._period = self._times.seconds(RENEWAL.id)
+        self._pause = self._times.seconds(RENEWAL_RETRY.id)
         # No other has it: leases tell it to people.
         self._owner = f"{me.name}:{me.life}"
         self._outbox = Outbox(streams, f"fleet {me.name}", self._pause, *outbox)
@@ -296,6 +299,7 @@ class Fleet:
                 "expired": counts.expired,
                 "unreadable": counts.unreadable,
                 "answers_dropped": self._answers.dropped,
+                "answers_unreadable": self._asker.unreadable,
             },
             "tools": {name: self._tools[name].status() for name in sorted(self._share)},
         }
@@ -373,7 +377,7 @@ class Fleet:
                     nursery.start_soon(task)
                 await nursery.start(self._asker.run)
                 await self._own_share()
-                await self._outbox.flush(self._store.duration / 5)
+                await self._outbox.flush(self._times.store_timeout)
                 nursery.cancel_scope.cancel()
         finally:
             self._outbox.close()
@@ -467,7 +471,7 @@ class Fleet:
 
     async def _leave(self) -> None:
         try:
-            with trio.move_on_after(self._store.duration / 5):
+            with trio.move_on_after(self._times.store_timeout):
                 await self._streams.leave(self._me)
         except LeaseError as error:
             say(LINK, logging.INFO, "%s: it could not say goodbye: %s", self._told.peer, str(error))
@@ -644,7 +648,7 @@ def _is_same(before: Attendance, seen: Attendance) -> bool:
 
 def _owns(link: HsmsLink) -> bool:
     owned = link.ownership
-    return owned is not None and owned.state in ("owner", "doubtful")
+    return owned is not None and owned.is_in_force
 
 
 async def _first_of(*events: trio.Event) -> None:

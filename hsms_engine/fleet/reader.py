@@ -31,6 +31,8 @@ from hsms_engine.fleet.store import FleetStore, open_streams
 from hsms_engine.fleet.streams import BEGINNING, Entry, Streams
 from hsms_engine.fleet.tools import expect_name
 from hsms_engine.message import Message
+from hsms_engine.protocol.leasing import LeaseTimes
+from statecharts.hsms.timers import RENEWAL_RETRY
 
 __all__ = [
     "FleetStream",
@@ -257,4 +259,5 @@ async def fleet_stream(
     """
     expect_trio("fleet_stream()")
     async with open_streams(store, streams, has_leases=False) as opened:
-        yield FleetStream(opened, tool, of, after=after, pause=store.duration / 20)
+        pause = LeaseTimes(store.duration).seconds(RENEWAL_RETRY.id)
+        yield FleetStream(opened, tool, of, after=after, pause=pause)

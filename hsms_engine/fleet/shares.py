@@ -19,12 +19,7 @@ from collections.abc import Collection, Iterator, Mapping
 from hashlib import blake2b
 from heapq import heappop, heappush
 
-__all__ = ["order", "shares"]
-
-
-def order(tool: str, members: Collection[str]) -> list[str]:
-    """The processes, the first to have this tool first."""
-    return [member for _, member in _ranked(tool, members)]
+__all__ = ["shares"]
 
 
 def shares(tools: Collection[str], limits: Mapping[str, int | None]) -> dict[str, str | None]:

@@ -155,6 +155,7 @@ class Keeper:
                     self._begun.set()
                     await self._serve()
             except Exception as error:
+                # Who writes a store may raise anything. Before it has begun, that is the opener's.
                 if not self._begun.is_set():
                     raise
                 self._fail(error)

@@ -74,8 +74,9 @@ OWNERSHIP: dict[str, OwnershipState] = {
 }
 # In which another process may have the lease, and this one wants it.
 _STANDING_BY = ("standby", "acquiring")
-# In which the grant is in force, or what is left of it.
-_HAVING = ("owner", "doubtful", "draining")
+# In which the grant is in force; and in which it is, or what is left of it.
+_IN_FORCE = ("owner", "doubtful")
+_HAVING = (*_IN_FORCE, "draining")
 _WHY: dict[str, DrainReason] = {
     "own_deadline_expired": "deadline",
     "lease_refused": "lost",
@@ -143,21 +144,28 @@ class Ownership:
     lease_epoch: int
     ends_in: float
 
+    @property
+    def is_in_force(self) -> bool:
+        """Whether this process owns the tool, so that its link is enabled."""
+        return self.state in _IN_FORCE
+
 
 class Leasing:
-    """What one engine knows of its lease. ``clock`` is that of the engine."""
+    """What one engine knows of its lease. ``clock`` is that of the engine, ``leaf`` gives the state
+    of the chart.
+    """
 
     __slots__ = (
         "_asked_at",
         "_clock",
         "_epoch",
         "_error",
+        "_leaf",
         "_lease_clock",
         "_other",
         "_other_ends",
         "_ready_since",
         "_since",
-        "_state",
         "_told",
         "_was_ready",
         "times",
@@ -168,8 +176,10 @@ class Leasing:
         times: LeaseTimes,
         clock: Callable[[], float],
         lease_clock: Callable[[], float],
+        leaf: Callable[[], str],
     ) -> None:
         self.times = times
+        self._leaf = leaf
         self._clock = clock
         self._lease_clock = lease_clock
         # When the grant in force was asked for, on the clock of the lease; infinitely long ago
@@ -180,7 +190,6 @@ class Leasing:
         self._other, self._other_ends = "", math.inf
         # The store's latest failure, until it answers.
         self._error: LeaseError | None = None
-        self._state: OwnershipState = "withdrawn"
         self._since = clock()
         # Since when ``is_ready_standby`` is as it is.
         self._was_ready, self._ready_since = False, clock()
@@ -190,9 +199,13 @@ class Leasing:
     # What is known
 
     @property
+    def _state(self) -> OwnershipState:
+        return OWNERSHIP[self._leaf()]
+
+    @property
     def is_in_force(self) -> bool:
         """Whether attempts are made because of it."""
-        return self._state in ("owner", "doubtful")
+        return self._state in _IN_FORCE
 
     @property
     def decides(self) -> bool:
@@ -309,7 +322,7 @@ class Leasing:
         self._other_ends = self._lease_clock() + remaining if owner else math.inf
 
     def answered(self, event: str, detail: Detail = None) -> bool:
-        """What an event of the charts says about the store. Returns whether it has failed."""
+        """What an event says about the store, before the charts take it. Whether it has failed."""
         match event:
             case "store_failed" | "store_timeout_expired":
                 assert isinstance(detail, LeaseError)
@@ -324,13 +337,12 @@ class Leasing:
             case _:
                 return False
 
-    def moved(self, leaf: str, event: str, at: float, epoch: int) -> LinkEvent | None:
-        """The chart is in ``leaf`` because of ``event``. The event that is told, if any.
+    def moved(self, before: str, after: str, event: str, at: float, epoch: int) -> LinkEvent | None:
+        """The chart has gone from one leaf to another on ``event``: what is told, if anything.
 
         ``Standby`` is not: see ``standby``.
         """
-        left, state = self._state, OWNERSHIP[leaf]
-        self._state = state
+        left, state = OWNERSHIP[before], OWNERSHIP[after]
         if left == state:
             return None
         if not (left in _STANDING_BY and state in _STANDING_BY):

@@ -196,11 +196,11 @@ class Lifecycle:
         cause = Cause(happened, detail, context.peer, context.settings, before, context.epoch, now)
         # All of it can be done, or nothing is.
         self._world = after_all(self._world, event, step.effects)
+        if self.lease is not None and self.lease.answered(event, detail):
+            context.counters["store_failures"] += 1
         self.snapshot = step.snapshot
         if event in ("tcp_opened", "tcp_accepted"):
             context.begin_epoch()
-        if self.lease is not None and self.lease.answered(event, detail):
-            context.counters["store_failures"] += 1
         for effect in step.effects:
             self._do(effect, cause)
         for hop in step.hops:
@@ -417,7 +417,8 @@ class Lifecycle:
     def _end_lease(self, lease: Leasing, cause: Cause) -> None:
         """The lease is given back, if it may be ours."""
         may_have_it = not {"withdrawn", "standby", "ended"} & cause.before.states
-        lease.moved("ended", cause.event, cause.now, self._context.epochs)
+        before = cause.before[LEASE.id].leaves
+        lease.moved(before, "ended", cause.event, cause.now, self._context.epochs)
         if may_have_it:
             self._context.outputs.put(ReleaseLease())
 
@@ -512,8 +513,8 @@ class Lifecycle:
         elif hop.chart == BREAKER.id:
             happened = breaker_event(hop.after.leaves, self._moment(error))
         elif self.lease is not None and hop.chart == LEASE.id:
-            leaf, now = hop.after.leaves, self._context.clock()
-            happened = self.lease.moved(leaf, cause.event, now, self._context.epochs)
+            moved, now = (hop.before.leaves, hop.after.leaves), self._context.clock()
+            happened = self.lease.moved(*moved, cause.event, now, self._context.epochs)
         else:
             return
         if happened is not None:

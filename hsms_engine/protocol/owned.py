@@ -21,7 +21,7 @@ from hsms_engine.protocol.engine import Engine
 from hsms_engine.protocol.leasing import DEADLINES, LeaseTimes, Leasing, Ownership
 from hsms_engine.protocol.saving import Kept
 from hsms_engine.settings import Settings
-from statecharts.hsms import OWNED_LINK
+from statecharts.hsms import LEASE, OWNED_LINK
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -65,7 +65,7 @@ class OwnedEngine(Engine):
         peer: Callable[[Settings], str],
         kept: Kept | None = None,
     ) -> None:
-        self._lease = Leasing(lease, clock, lease_clock)
+        self._lease = Leasing(lease, clock, lease_clock, self._leaf)
         super().__init__(
             OWNED_LINK,
             settings,
@@ -77,6 +77,9 @@ class OwnedEngine(Engine):
         )
 
     # The lease
+
+    def _leaf(self) -> str:
+        return self._life.snapshot[LEASE.id].leaves
 
     def judge_lease(self) -> None:
         """Judge a deadline of the lease that is over: to be called before anything is read or run.
