@@ -18,6 +18,7 @@ import trio
 from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, connect_tcp
 from anyio.abc import ByteStream, SocketAttribute
 from coredis.connection import BaseConnection, TCPLocation
+from coredis.exceptions import ConnectionError as LostError
 from coredis.exceptions import NoScriptError, RedisError, ResponseError
 
 from hsms_engine.errors import LeaseError, LocalProtocolError
@@ -163,8 +164,12 @@ class _Attempt:
 
     def may_be_tried_again(self, patience: float) -> bool:
         """Whether another connection is to be made."""
-        if self.was_ready and self.connection.owes_for() > patience:
-            self.end(trio.TooSlowError())
+        if self.was_ready:
+            if not self.connection.usable:
+                # coredis knows before its last push is read here.
+                self.end(self.connection.failure or LostError())
+            elif self.connection.owes_for() > patience:
+                self.end(trio.TooSlowError())
         if self.over_since is None:
             return False
         return self.was_ready or trio.current_time() >= self.over_since + _PAUSE
