@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from hsms_engine import (
+    ClosedError,
     ConnectionLostError,
     HsmsError,
     LeaseError,
@@ -236,6 +237,31 @@ async def test_when_the_owner_dies_and_nobody_follows_the_caller_is_told() -> No
         assert str(raised.value).endswith(
             "(epoch 1) is over, and had not answered: the tool may have got S2F41"
         )
+
+
+async def test_what_a_drain_ends_is_answered_before_it_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with asked_from_elsewhere(t3=100) as (floor, owner, client, _):
+        floor.tools["T1"].answers = False
+        append = owner.store.streams.append
+
+        async def slow(entries: Sequence[NewEntry]) -> Sequence[str | LeaseError]:
+            if any(each.stream.endswith(".reply") for each in entries):
+                await trio.sleep(1.5)
+            return await append(entries)
+
+        monkeypatch.setattr(owner.store.streams, "append", slow)
+        async with trio.open_nursery() as nursery:
+
+            async def drain() -> None:
+                await within(1, lambda: len(floor.tools["T1"].got) == 1)
+                owner.is_there.drain()
+
+            nursery.start_soon(drain)
+            with pytest.raises(ClosedError, match=r"S2F41 got no reply"):
+                await client.request("T1", S2F41)
+        assert counts(owner)["answers_dropped"] == 0
 
 
 async def test_a_request_for_a_tool_that_was_given_up_while_it_was_read_is_left() -> None:

@@ -377,7 +377,9 @@ class Fleet:
                     nursery.start_soon(task)
                 await nursery.start(self._asker.run)
                 await self._own_share()
-                await self._outbox.flush(self._times.store_timeout)
+                async with open_bare_nursery() as flushing:
+                    for outbox in (self._outbox, self._answers):
+                        flushing.start_soon(outbox.flush, self._times.store_timeout)
                 nursery.cancel_scope.cancel()
         finally:
             self._outbox.close()
