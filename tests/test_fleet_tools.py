@@ -84,6 +84,8 @@ def test_a_tool_that_is_listed_twice_is_told_with_both_places(tmp_path: Path) ->
         ("Etcher.fab", "etcher.FAB."),
         ("::1", "0:0:0:0:0:0:0:1"),
         ("FE80::A", "fe80::a"),
+        ("10.1.2.3", "::ffff:10.1.2.3"),
+        ("localhost", "127.0.0.1"),
     ],
 )
 def test_two_tools_at_one_address_are_told(tmp_path: Path, one: str, other: str) -> None:

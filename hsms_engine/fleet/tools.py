@@ -29,7 +29,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from hashlib import blake2b
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from os import PathLike
 from typing import Final
 
@@ -129,6 +129,9 @@ def _problems(tools: Mapping[str, Settings]) -> Iterator[tuple[str | None, str]]
 def _plain(host: str) -> str:
     """One of the ways in which the same host can be written."""
     try:
-        return ip_address(host).compressed
+        address = ip_address(host)
     except ValueError:
-        return host.lower().removesuffix(".")
+        name = host.lower().removesuffix(".")
+        return "127.0.0.1" if name == "localhost" else name
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).compressed
