@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -51,6 +52,8 @@ except ModuleNotFoundError as error:
 # How far the clocks of two machines may be apart before it is worth a line.
 _CLOCKS_APART = 5.0
 _HIGHEST_EPOCH = 2**53
+# A part of a version: Python makes no number of what has thousands of digits.
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 class RedisStore:
@@ -158,7 +161,7 @@ class RedisStore:
     async def _greet(self, ask: Callable[..., Awaitable[Reply]], version: str) -> None:
         """Look at a server before it is used."""
         number = version.split(".")[:2]
-        if not all(each.isdecimal() for each in number) or [*map(int, number)] < [6, 2]:
+        if not all(map(_NUMBER.fullmatch, number)) or [*map(int, number)] < [6, 2]:
             raise LeaseSetupError(
                 f"the store {self.address} is of version {shown(version)}; 6.2 is needed"
             )
