@@ -609,6 +609,18 @@ async def test_a_block_that_is_cancelled_while_it_connects_ends() -> None:
             nursery.cancel_scope.cancel()
 
 
+async def test_who_is_cancelled_gives_his_lease_back(server: StoreServer) -> None:
+    with trio.CancelScope() as scope:
+        async with settled(server, "a") as (a,):
+            grant = await granted(a)
+            scope.cancel()
+            with trio.CancelScope(shield=True):
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                await a.release(grant.epoch, None)
+    key = store_of(a).key("lease", "T")
+    assert await server.do("HGET", key, "owner") == b"$0\r\n\r\n"
+
+
 async def test_a_store_is_opened_once_at_a_time_and_used_inside(server: StoreServer) -> None:
     store = a_store(server.url)
     with pytest.raises(LocalProtocolError, match="is used outside its block"):

@@ -144,7 +144,8 @@ class _Attempt:
     connection: _Connection
 
     def __init__(self, patience: float) -> None:
-        self.scope = trio.CancelScope(deadline=trio.current_time() + patience)
+        # Who was cancelled, and gives a lease back, still needs it.
+        self.scope = trio.CancelScope(deadline=trio.current_time() + patience, shield=True)
         self.made = trio.Event()
         self.ready_since: float | None = None
         self.over_since: float | None = None
@@ -209,9 +210,10 @@ class _Attempt:
 class Line:
     """Commands go out in order, and each has its answer or a ``LeaseError`` within ``patience``.
 
-    Use: ``async with Line(...) as line``, in one run of trio. A command that blocks in the store
-    holds up those behind it: it has a line of its own. ``greet`` is awaited with a way to ask, for
-    each new connection; what it raises ends that.
+    Use: ``async with Line(...) as line``, in one run of trio. It works until the end of the block,
+    for who is shielded also when that is cancelled. A command that blocks in the store holds up
+    those behind it: it has a line of its own. ``greet`` is awaited with a way to ask, for each new
+    connection; what it raises ends that.
     """
 
     def __init__(
@@ -241,10 +243,8 @@ class Line:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        assert self._nursery is not None
-        self._nursery.cancel_scope.cancel()
         if self._attempt is not None:
-            # Who waits for news, or for the connection, may be outside.
+            # Earlier ones are over. Who waits for this one, or for its news, may be outside.
             self._attempt.end(ClosedResourceError())
         self._nursery = self._attempt = None
         return await self._bare.__aexit__(kind, error, traceback)
@@ -329,31 +329,30 @@ class Line:
         attempt = self._attempt
         if attempt is None or attempt.may_be_tried_again(self._patience):
             attempt = self._attempt = _Attempt(self._patience)
-            self._nursery.start_soon(self._live, attempt, self._nursery)
+            self._nursery.start_soon(self._live, attempt)
         await attempt.made.wait()
         if attempt.error is not None:
             raise failure_of(self._store, attempt.error)
         return attempt
 
-    async def _live(self, attempt: _Attempt, nursery: trio.Nursery) -> None:
+    async def _live(self, attempt: _Attempt) -> None:
         error: BaseException = trio.TooSlowError()
         connection: _Connection | None = None
         try:
             with attempt.scope:
                 attempt.connection = connection = await self._open()
-                await nursery.start(connection.run)
-                await self._greet(connection.create_request, connection.server_version or "")
-                attempt.begin()
-                async for push in connection.push_messages:
-                    connection.replies.pushes -= 1
-                    attempt.tell(push)
+                async with open_bare_nursery() as nursery:
+                    await nursery.start(connection.run)
+                    await self._greet(connection.create_request, connection.server_version or "")
+                    attempt.begin()
+                    async for push in connection.push_messages:
+                        connection.replies.pushes -= 1
+                        attempt.tell(push)
         except (*_FAILURES, LeaseError) as failed:
             # To be cancelled is a failure to coredis.
             if not attempt.scope.cancel_called:
                 error = (connection and connection.failure) or failed
         attempt.end(error)
-        if connection is not None:
-            connection.invalidate()
 
     async def _open(self) -> _Connection:
         address, context = self._access.address, self._access.context()
