@@ -650,6 +650,8 @@ async def test_each_loop_has_connections_of_its_own(server: StoreServer) -> None
 
         async def elsewhere() -> object:
             lease = store.lease("T", "b")
+            with pytest.raises(LocalProtocolError, match="is used outside its block"):
+                await store.call("PING")
             async with lease.connected():
                 return await lease.acquire()
 

@@ -705,7 +705,7 @@ async def open_fleet(
 
     Raises ``SettingsError`` when the tools, the name or a number cannot be used.
     """
-    expect_trio("open_fleet()")
+    expect_trio("open_fleet()", has_others=False)
     expected = tools if isinstance(tools, Tools) else Tools(tools)
     _expect_whole(limit=limit, lowest=0)
     _expect_whole(outbox_entries=outbox_entries, outbox_bytes=outbox_bytes, lowest=1)
