@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import pytest
 import trio
+import trio.testing
 
 from hsms_engine import Settings, cli
 from hsms_engine.cli import fleet as command
@@ -354,6 +355,20 @@ def test_a_store_that_lets_nobody_in_is_told_in_one_line(
         where = server.url.removeprefix("redis://")
     line = one_line(capsys.readouterr().err)
     assert line == f"hsms-engine fleet: the store {where} {said}"
+
+
+def test_a_signal_that_comes_when_the_store_has_just_answered_stops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def answered(*_: object, **__: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        with trio.CancelScope(shield=True):
+            await trio.testing.wait_all_tasks_blocked()
+
+    monkeypatch.setattr(command, "_expect_store", answered)
+    more = ("--store", NOWHERE, "--once", "--within", "0.001")
+    assert cli.main(["fleet", "--tools", str(tools_file(tmp_path, [1])), *more]) == 0
+    assert capsys.readouterr().out == ""
 
 
 def test_leases_of_another_length_are_told_in_one_line(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -31,6 +32,7 @@ from hsms_engine.fleet.forms import (
     write_mark,
     write_outcome,
 )
+from hsms_engine.lease.clock import LeaseClock
 from tests.support.leaks import leak_check, no_task_left
 from tests.support.shop import LENGTH, FaultyStore, Process, Shop, shop, within
 from tests.support.virtual import virtual_time
@@ -325,6 +327,22 @@ async def test_a_request_whose_caller_is_gone_is_dropped_and_counted() -> None:
         await trio.sleep(2)
         assert floor.tools["T1"].got == []
         assert counts(owner)["expired"] == 2
+
+
+async def test_a_deadline_is_over_although_the_owner_slept_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept = 0.0
+    clock = partial(LeaseClock, slept=lambda: slept)
+    monkeypatch.setattr("hsms_engine.fleet.fleet.LeaseClock", clock)
+    async with asked_from_elsewhere() as (floor, owner, _, _):
+        looks = owner.store.streams.calls.count("attend")
+        await written(floor, 1, within=4)
+        slept = 5.0
+        await within(1, lambda: counts(owner)["expired"] == 1)
+        # The store has told its time not since then.
+        assert owner.store.streams.calls.count("attend") == looks
+        assert floor.tools["T1"].got == []
 
 
 async def test_the_deadline_of_the_caller_goes_with_it() -> None:

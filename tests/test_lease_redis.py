@@ -464,6 +464,83 @@ async def test_who_gives_up_a_call_ends_no_connection_but_one_that_owes_too_long
         assert before.accepted == accepted + 1
 
 
+async def test_a_connection_that_took_the_patience_of_a_call_serves_the_next(
+    still: trio.testing.MockClock,
+) -> None:
+    greeted, asked = 0, trio.Event()
+
+    def answers(words: Words) -> bytes:
+        nonlocal greeted
+        greeted += words[0] == b"HELLO"
+        if words != [b"GO"]:
+            return as_a_store(words)
+        if asked.is_set():
+            return b"2\r\nNO\r\n" + blob(b"OK")
+        asked.set()
+        # The rest of it comes too late for who has asked.
+        return b"$"
+
+    async with (
+        fake_store(answers) as url,
+        relay(int(url.rpartition(":")[2])) as before,
+        a_store(before.url()) as store,
+        trio.open_nursery() as nursery,
+    ):
+        said: list[str] = []
+
+        async def call() -> None:
+            with pytest.raises(LeaseError) as caught:
+                await store.call("GO")
+            said.append(str(caught.value))
+
+        before.hold()
+        nursery.start_soon(call)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        still.jump(PATIENCE * 0.9)
+        before.release()
+        await asked.wait()
+        still.jump(PATIENCE * 0.2)
+        await trio.testing.wait_all_tasks_blocked()
+        assert "does not answer within 120 s" in said[0]
+        assert await store.call("GO") == b"OK"
+        assert greeted == 1
+
+
+async def test_who_waits_for_a_store_that_is_closed_waits_no_longer(
+    server: StoreServer,
+) -> None:
+    async with relay(server.port) as before, trio.open_nursery() as nursery:
+        said: list[str] = []
+
+        async def fail(call: Awaitable[object]) -> None:
+            with pytest.raises(LeaseError) as caught:
+                await call
+            said.append(str(caught.value))
+
+        async with a_store(server.url) as store:
+            lease = store.lease("T")
+            held = await nursery.start(_held, lease)
+            watch = lease.watch()
+            await anext(watch)
+            nursery.start_soon(fail, anext(watch))
+            await trio.testing.wait_all_tasks_blocked(0.05)
+        async with a_store(before.url()) as store:
+            before.hold()
+            nursery.start_soon(fail, store.call("PING"))
+            await trio.testing.wait_all_tasks_blocked(0.05)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(said) == 2
+        assert all("was lost" in each for each in said)
+        held.set()
+
+
+async def _held(lease: StoreLease, task_status: trio.TaskStatus[trio.Event]) -> None:
+    """What it needs is there until the event is set."""
+    async with lease.connected():
+        task_status.started(end := trio.Event())
+        await end.wait()
+
+
 async def test_a_call_that_is_given_up_may_have_been_done(server: StoreServer) -> None:
     async with (
         relay(server.port) as before,
@@ -532,6 +609,18 @@ async def test_a_block_that_is_cancelled_while_it_connects_ends() -> None:
             nursery.cancel_scope.cancel()
 
 
+async def test_who_is_cancelled_gives_his_lease_back(server: StoreServer) -> None:
+    with trio.CancelScope() as scope:
+        async with settled(server, "a") as (a,):
+            grant = await granted(a)
+            scope.cancel()
+            with trio.CancelScope(shield=True):
+                await trio.testing.wait_all_tasks_blocked(0.05)
+                await a.release(grant.epoch, None)
+    key = store_of(a).key("lease", "T")
+    assert await server.do("HGET", key, "owner") == b"$0\r\n\r\n"
+
+
 async def test_a_store_is_opened_once_at_a_time_and_used_inside(server: StoreServer) -> None:
     store = a_store(server.url)
     with pytest.raises(LocalProtocolError, match="is used outside its block"):
@@ -561,6 +650,8 @@ async def test_each_loop_has_connections_of_its_own(server: StoreServer) -> None
 
         async def elsewhere() -> object:
             lease = store.lease("T", "b")
+            with pytest.raises(LocalProtocolError, match="is used outside its block"):
+                await store.call("PING")
             async with lease.connected():
                 return await lease.acquire()
 
@@ -1040,7 +1131,15 @@ async def test_each_error_of_a_server_has_a_line(
 
 @pytest.mark.parametrize(
     ("version", "is_good"),
-    [(b"6.2.0", True), (b"10.0", True), (b"6.0.16", False), (b"5.0", False), (b"x\x1b", False)],
+    [
+        (b"6.2.0", True),
+        (b"10.0", True),
+        (b"6.0.16", False),
+        (b"5.0", False),
+        (b"x\x1b", False),
+        (b"9" * 5_000, False),
+        (b"7." + b"9" * 5_000, False),
+    ],
 )
 async def test_a_server_that_is_too_old_says_so(version: bytes, is_good: bool) -> None:
     def answers(words: Words) -> bytes:
@@ -1079,6 +1178,15 @@ async def test_a_name_that_nobody_knows() -> None:
         with pytest.raises(LeaseError, match=r"is not reached: [A-Z]") as caught:
             await a.acquire()
         assert type(caught.value) is LeaseError
+
+
+async def test_a_host_that_cannot_have_a_name_ends_a_call_and_nothing_else() -> None:
+    # One dot that is three, and an underscore beside an umlaut.
+    for host in ("a\N{HORIZONTAL ELLIPSIS}b", "b\N{LATIN SMALL LETTER U WITH DIAERESIS}ro_1"):
+        store = a_store(f"rediss://{host}")
+        async with leases(store, "a") as (a,):
+            with pytest.raises(LeaseSetupError, match="its host is no name of one"):
+                await a.acquire()
 
 
 async def test_news_that_are_not_for_us_are_passed_over() -> None:

@@ -43,6 +43,8 @@ from hsms_engine import (
 )
 from hsms_engine.driver.tcp import connect_tcp, connect_unix, listen_tcp, listen_unix
 from hsms_engine.events import PeerEnded, PeerTurnedAway, ServerEvent
+from hsms_engine.fleet import open_fleet
+from hsms_engine.lease import MemoryStore
 from hsms_engine.protocol.causes import Cause
 from hsms_engine.protocol.epoch import Epoch
 from hsms_engine.protocol.exchange import RESERVE
@@ -1299,6 +1301,16 @@ async def opened_under_asyncio() -> str:
     return text_of(await from_thread(lambda: under_asyncio(main)))
 
 
+async def fleet_opened_under_asyncio() -> str:
+    """What one says that trio alone has."""
+
+    async def main() -> None:
+        async with open_fleet({}, MemoryStore()):
+            pass
+
+    return text_of(await from_thread(lambda: under_asyncio(main)))
+
+
 async def read_beyond_the_end() -> str:
     async with passive_end(**QUIET) as (connection, _):
         reader = connection.events()
@@ -1373,6 +1385,10 @@ NO_TRIO = (
     "nothing was opened. asyncio uses hsms_engine.aio.serve_hsms(), threads and scripts use "
     "hsms_engine.blocking.serve_hsms(); a trio program begins with trio.run(main)"
 )
+NO_FLEET = (
+    "open_fleet() was called under asyncio in thread 'worker', but it needs a task of trio; "
+    "nothing was opened. It is for trio only: a trio program begins with trio.run(main)"
+)
 THEIR_LOOP = (
     " thread 'worker', but it belongs to the trio loop of thread 'MainThread'; nothing was done. "
     "Threads use hsms_engine.blocking, asyncio uses hsms_engine.aio; to call it in its own loop, "
@@ -1442,6 +1458,7 @@ DRIVEN: list[tuple[Driven, str]] = [
         opened_under_asyncio,
         NO_TRIO,
     ),
+    (fleet_opened_under_asyncio, NO_FLEET),
     (read_beyond_the_end, "memory peer 1: there are no more events: it is closed"),
     (a_reader_shown, "<EventReader memory peer 1>"),
     (

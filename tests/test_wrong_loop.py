@@ -35,6 +35,8 @@ from hsms_engine import (
     serve_hsms,
 )
 from hsms_engine.driver.event_reader import EventReader
+from hsms_engine.fleet import fleet_stream, open_fleet, open_fleet_client
+from hsms_engine.lease import MemoryStore, RedisStore
 from hsms_engine.server_statistics import ServerStatistics
 from tests.support.pair import (
     Switchboard,
@@ -262,6 +264,23 @@ def test_a_door_under_asyncio_or_without_a_loop_opens_nothing_and_names_the_righ
     assert f"asyncio uses hsms_engine.aio.{door}()" in str(caught.value)
     assert f"hsms_engine.blocking.{door}()" in str(caught.value)
     assert ("under asyncio" in str(caught.value)) == (run is under_asyncio)
+
+
+ONLY_IN_TRIO: dict[str, Callable[[], AbstractAsyncContextManager[object]]] = {
+    "open_fleet()": lambda: open_fleet({}, MemoryStore()),
+    "open_fleet_client()": lambda: open_fleet_client(MemoryStore()),
+    "fleet_stream()": lambda: fleet_stream(MemoryStore(), "T"),
+    "async with RedisStore(...)": lambda: RedisStore("redis://127.0.0.1:1"),
+}
+
+
+@pytest.mark.parametrize("door", ONLY_IN_TRIO)
+@pytest.mark.parametrize("run", [under_asyncio, without_loop])
+def test_a_door_that_has_no_others_names_none(door: str, run: Callable[..., object]) -> None:
+    with pytest.raises(WrongLoopError, match="It is for trio only: a trio program") as caught:
+        run(lambda: enter(ONLY_IN_TRIO[door]()))
+    assert str(caught.value).startswith(f"{door} was called ")
+    assert "hsms_engine" not in str(caught.value)
 
 
 def test_a_second_asyncio_run_is_told_the_same_as_the_first() -> None:

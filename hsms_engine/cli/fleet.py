@@ -136,7 +136,8 @@ def fleet(
         with warnings_given_to(output.warn):
             with this.until_stopped() as looking:
                 await _expect_store(store, known, output, once=once)
-            if looking.cancelled_caught:
+            # It may come when nothing waits for the store any more.
+            if looking.cancel_called:
                 return 0
             async with (
                 telling_metrics(metrics, output.shows_metrics) as collector,

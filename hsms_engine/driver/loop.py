@@ -62,13 +62,21 @@ class Loop:
         )
 
 
-def expect_trio(door: str) -> None:
-    """``door`` is called. Raises ``WrongLoopError`` where trio does not run."""
+def expect_trio(door: str, *, has_others: bool = True) -> None:
+    """``door`` is called. Raises ``WrongLoopError`` where trio does not run.
+
+    ``has_others``: there is one of this name for asyncio, and one for threads.
+    """
     if not in_trio_task():
+        others = (
+            f"asyncio uses hsms_engine.aio.{door}, threads and scripts use "
+            f"hsms_engine.blocking.{door}; a"
+            if has_others
+            else "It is for trio only: a"
+        )
         raise WrongLoopError(
             f"{door} was called {_caller()}, but it needs a task of trio; nothing was opened. "
-            f"asyncio uses hsms_engine.aio.{door}, threads and scripts use "
-            f"hsms_engine.blocking.{door}; a trio program begins with trio.run(main)"
+            f"{others} trio program begins with trio.run(main)"
         )
 
 

@@ -349,7 +349,7 @@ async def open_fleet_client(
 
     ``streams``: as for ``open_fleet``.
     """
-    expect_trio("open_fleet_client()")
+    expect_trio("open_fleet_client()", has_others=False)
     async with (
         open_streams(store, streams, has_leases=True) as opened,
         open_bare_nursery() as nursery,

@@ -53,6 +53,7 @@ from hsms_engine.fleet.store import FleetStore, open_streams
 from hsms_engine.fleet.streams import Attendance, Member, Streams
 from hsms_engine.fleet.tools import MOST_TOOLS, Tools, expect_name
 from hsms_engine.lease import Held
+from hsms_engine.lease.clock import LeaseClock
 from hsms_engine.link import HsmsLink, open_link
 from hsms_engine.logs import LINK, Teller, alone, say
 from hsms_engine.message import Message
@@ -205,11 +206,11 @@ class Fleet:
         self._outbox = Outbox(streams, f"fleet {me.name}", self._pause, *outbox)
         self._answers = Outbox(streams, f"fleet {me.name}, answers", self._pause, *outbox)
         self._asker = Asker(store, streams)
-        # By how much the store's clock is ahead of trio's, in seconds.
+        # Callers do not wait longer because this machine sleeps. By how much the store's clock is
+        # ahead of it, in seconds.
+        self._clock = LeaseClock(trio.lowlevel.current_clock().current_time)
         self._ahead = 0.0
-        self._desk = Desk(
-            streams, self._answers, self._pause, lambda: trio.current_time() + self._ahead
-        )
+        self._desk = Desk(streams, self._answers, self._pause, lambda: self._clock() + self._ahead)
         self._tools: Final = {
             name: FleetTool(
                 name,
@@ -444,7 +445,7 @@ class Fleet:
         if self._store_error is not None:
             say(LINK, logging.INFO, "%s: the store answers again", self._told.peer)
         self._store_error = None
-        self._ahead = seen.now - trio.current_time()
+        self._ahead = seen.now - self._clock()
         if seen.is_taken and not self._is_taken:
             text = "%s: another process has this name, so this one waits until that is gone"
             say(LINK, logging.WARNING, text, self._told.peer)
@@ -704,7 +705,7 @@ async def open_fleet(
 
     Raises ``SettingsError`` when the tools, the name or a number cannot be used.
     """
-    expect_trio("open_fleet()")
+    expect_trio("open_fleet()", has_others=False)
     expected = tools if isinstance(tools, Tools) else Tools(tools)
     _expect_whole(limit=limit, lowest=0)
     _expect_whole(outbox_entries=outbox_entries, outbox_bytes=outbox_bytes, lowest=1)

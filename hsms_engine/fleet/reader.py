@@ -257,7 +257,7 @@ async def fleet_stream(
 
     The words are those of ``FleetStream``.
     """
-    expect_trio("fleet_stream()")
+    expect_trio("fleet_stream()", has_others=False)
     async with open_streams(store, streams, has_leases=False) as opened:
         pause = LeaseTimes(store.duration).seconds(RENEWAL_RETRY.id)
         yield FleetStream(opened, tool, of, after=after, pause=pause)

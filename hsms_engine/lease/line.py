@@ -21,9 +21,9 @@ from coredis.connection import BaseConnection, TCPLocation
 from coredis.exceptions import ConnectionError as LostError
 from coredis.exceptions import NoScriptError, RedisError, ResponseError
 
-from hsms_engine.errors import LeaseError, LocalProtocolError
+from hsms_engine.errors import LeaseError, LeaseSetupError, LocalProtocolError
 from hsms_engine.lease.address import Access
-from hsms_engine.lease.failures import failure_of
+from hsms_engine.lease.failures import failure_of, shown
 from hsms_engine.lease.replies import Replies, UnreadableError
 from hsms_engine.lease.scripts import Script
 from statecharts.nursery import open_bare_nursery
@@ -130,14 +130,24 @@ class _Attempt:
     ``connection`` is there when ``made`` is set and there is no ``error``.
     """
 
-    __slots__ = ("bells", "connection", "due", "error", "made", "over_since", "scope", "was_ready")
+    __slots__ = (
+        "bells",
+        "connection",
+        "due",
+        "error",
+        "made",
+        "over_since",
+        "ready_since",
+        "scope",
+    )
 
     connection: _Connection
 
     def __init__(self, patience: float) -> None:
-        self.scope = trio.CancelScope(deadline=trio.current_time() + patience)
+        # Who was cancelled, and gives a lease back, still needs it.
+        self.scope = trio.CancelScope(deadline=trio.current_time() + patience, shield=True)
         self.made = trio.Event()
-        self.was_ready = False
+        self.ready_since: float | None = None
         self.over_since: float | None = None
         self.error: BaseException | None = None
         self.bells: dict[bytes, _Bell] = {}
@@ -147,7 +157,7 @@ class _Attempt:
     def begin(self) -> None:
         """The connection is there."""
         self.scope.deadline = inf
-        self.was_ready = True
+        self.ready_since = trio.current_time()
         self.made.set()
 
     def end(self, error: BaseException) -> None:
@@ -164,7 +174,7 @@ class _Attempt:
 
     def may_be_tried_again(self, patience: float) -> bool:
         """Whether another connection is to be made."""
-        if self.was_ready:
+        if self.ready_since is not None:
             if not self.connection.usable:
                 # coredis knows before its last push is read here.
                 self.end(self.connection.failure or LostError())
@@ -172,7 +182,12 @@ class _Attempt:
                 self.end(trio.TooSlowError())
         if self.over_since is None:
             return False
-        return self.was_ready or trio.current_time() >= self.over_since + _PAUSE
+        return self.ready_since is not None or trio.current_time() >= self.over_since + _PAUSE
+
+    def is_late(self, patience: float) -> bool:
+        """Whether who waited for ``patience`` has waited for the store: not for the connection."""
+        assert self.ready_since is not None
+        return trio.current_time() - self.ready_since > patience / 2
 
     def tell(self, push: object) -> None:
         """News from the store, which may be anything."""
@@ -195,9 +210,10 @@ class _Attempt:
 class Line:
     """Commands go out in order, and each has its answer or a ``LeaseError`` within ``patience``.
 
-    Use: ``async with Line(...) as line``, in one run of trio. A command that blocks in the store
-    holds up those behind it: it has a line of its own. ``greet`` is awaited with a way to ask, for
-    each new connection; what it raises ends that.
+    Use: ``async with Line(...) as line``, in one run of trio. It works until the end of the block,
+    for who is shielded also when that is cancelled. A command that blocks in the store holds up
+    those behind it: it has a line of its own. ``greet`` is awaited with a way to ask, for each new
+    connection; what it raises ends that.
     """
 
     def __init__(
@@ -227,8 +243,9 @@ class Line:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        assert self._nursery is not None
-        self._nursery.cancel_scope.cancel()
+        if self._attempt is not None:
+            # Earlier ones are over. Who waits for this one, or for its news, may be outside.
+            self._attempt.end(ClosedResourceError())
         self._nursery = self._attempt = None
         return await self._bare.__aexit__(kind, error, traceback)
 
@@ -312,45 +329,49 @@ class Line:
         attempt = self._attempt
         if attempt is None or attempt.may_be_tried_again(self._patience):
             attempt = self._attempt = _Attempt(self._patience)
-            self._nursery.start_soon(self._live, attempt, self._nursery)
+            self._nursery.start_soon(self._live, attempt)
         await attempt.made.wait()
         if attempt.error is not None:
             raise failure_of(self._store, attempt.error)
         return attempt
 
-    async def _live(self, attempt: _Attempt, nursery: trio.Nursery) -> None:
+    async def _live(self, attempt: _Attempt) -> None:
         error: BaseException = trio.TooSlowError()
         connection: _Connection | None = None
         try:
             with attempt.scope:
                 attempt.connection = connection = await self._open()
-                await nursery.start(connection.run)
-                await self._greet(connection.create_request, connection.server_version or "")
-                attempt.begin()
-                async for push in connection.push_messages:
-                    connection.replies.pushes -= 1
-                    attempt.tell(push)
+                async with open_bare_nursery() as nursery:
+                    await nursery.start(connection.run)
+                    await self._greet(connection.create_request, connection.server_version or "")
+                    attempt.begin()
+                    async for push in connection.push_messages:
+                        connection.replies.pushes -= 1
+                        attempt.tell(push)
         except (*_FAILURES, LeaseError) as failed:
             # To be cancelled is a failure to coredis.
             if not attempt.scope.cancel_called:
                 error = (connection and connection.failure) or failed
         attempt.end(error)
-        if connection is not None:
-            connection.invalidate()
 
     async def _open(self) -> _Connection:
         address, context = self._access.address, self._access.context()
         password = self._access.password()
-        if context is None:
-            stream: ByteStream = await connect_tcp(address.host, address.port)
-        else:
-            stream = await connect_tcp(
-                address.host,
-                address.port,
-                ssl_context=context,
-                # Like every server of this kind, it ends TCP without a word of TLS.
-                tls_standard_compatible=False,
-            )
+        try:
+            if context is None:
+                stream: ByteStream = await connect_tcp(address.host, address.port)
+            else:
+                stream = await connect_tcp(
+                    address.host,
+                    address.port,
+                    ssl_context=context,
+                    # Like every server of this kind, it ends TCP without a word of TLS.
+                    tls_standard_compatible=False,
+                )
+        except UnicodeError as error:
+            # A name beyond ASCII is looked at before anybody is asked for it.
+            why = f"its host is no name of one: {shown(error)}"
+            raise LeaseSetupError(f"the store {self._store} is not reached: {why}") from error
         raw = stream.extra(SocketAttribute.raw_socket)
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return _Connection(
@@ -364,7 +385,8 @@ class Line:
 
     def _late(self, attempt: _Attempt | None, patience: float) -> LeaseError:
         if attempt is not None:
-            attempt.end(trio.TooSlowError())
+            if attempt.is_late(patience):
+                attempt.end(trio.TooSlowError())
             hint = ""
         else:
             hint = ": is TLS spoken there?" if self._access.address.tls else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from typing import NoReturn, Self, assert_never
 
 import trio
 
+from hsms_engine.driver.loop import expect_trio
 from hsms_engine.driver.tls_files import Tls
 from hsms_engine.errors import LeaseError, LeaseSetupError, LocalProtocolError
 from hsms_engine.lease.address import access_to
@@ -51,6 +53,8 @@ except ModuleNotFoundError as error:
 # How far the clocks of two machines may be apart before it is worth a line.
 _CLOCKS_APART = 5.0
 _HIGHEST_EPOCH = 2**53
+# A part of a version: Python makes no number of what has thousands of digits.
+_NUMBER = re.compile("[0-9]{1,9}")
 
 
 class RedisStore:
@@ -122,6 +126,7 @@ class RedisStore:
         return StoreLease(self, name, owner)
 
     async def __aenter__(self) -> Self:
+        expect_trio("async with RedisStore(...)", has_others=False)
         if self._lines is not None:
             raise LocalProtocolError(f"{self!r} is in use already")
         lines = _Lines(self)
@@ -144,7 +149,7 @@ class RedisStore:
 
         Inside ``async with store:``. Nothing of the answer is trusted.
         """
-        if self._lines is None:
+        if self._lines is None or not self._lines.is_here:
             raise LocalProtocolError(f"{self!r} is used outside its block (async with ...)")
         return await self._lines.calls.call(command, *words, patience=patience)
 
@@ -158,7 +163,7 @@ class RedisStore:
     async def _greet(self, ask: Callable[..., Awaitable[Reply]], version: str) -> None:
         """Look at a server before it is used."""
         number = version.split(".")[:2]
-        if not all(each.isdecimal() for each in number) or [*map(int, number)] < [6, 2]:
+        if not all(map(_NUMBER.fullmatch, number)) or [*map(int, number)] < [6, 2]:
             raise LeaseSetupError(
                 f"the store {self.address} is of version {shown(version)}; 6.2 is needed"
             )
@@ -196,7 +201,7 @@ class _Lines:
     """
 
     def __init__(self, store: RedisStore) -> None:
-        self.run = trio.lowlevel.current_trio_token()
+        self._run = trio.lowlevel.current_trio_token()
         self.calls = store.line(patience=store.patience)
         self.news = store.line(patience=store.patience)
         self._stack = AsyncExitStack()
@@ -213,6 +218,11 @@ class _Lines:
         traceback: TracebackType | None,
     ) -> bool | None:
         return await self._stack.__aexit__(kind, error, traceback)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the run of trio is theirs in which this is asked."""
+        return self._run is trio.lowlevel.current_trio_token()
 
     def give_up(self, why: LeaseError) -> None:
         """Connect anew: the address may lead to another server now."""
@@ -261,7 +271,7 @@ class StoreLease:
             raise LocalProtocolError(f"{self!r} is in use already")
         shared = self._store._lines
         try:
-            if shared is not None and shared.run is trio.lowlevel.current_trio_token():
+            if shared is not None and shared.is_here:
                 self._lines = shared
                 yield
             else:
