@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,8 +20,9 @@ import trio.testing
 
 from hsms_engine import Settings, cli
 from hsms_engine.cli import fleet as command
-from hsms_engine.errors import LinkDownError
+from hsms_engine.errors import LeaseError, LeaseSetupError, LinkDownError
 from hsms_engine.events import (
+    Blocked,
     BreakerOpened,
     LinkEvent,
     Missed,
@@ -290,6 +291,35 @@ async def test_of_a_tool_of_which_nothing_is_known_that_is_said(
         "B: not selected: host-2 owns it",
         "0 of 2 tools are selected",
     ]
+
+
+@pytest.mark.parametrize(
+    ("event", "why", "is_over"),
+    [
+        (lambda at: Standby(at, 0, "", 0, LeaseError("it is away")), "it is away", False),
+        (lambda at: Standby(at, 0, "", 0, LeaseSetupError("no access")), "no access", True),
+        (lambda at: Standby(at, 0, "host-2", 7, None), "host-2 owns it", True),
+        (lambda at: Standby(at, 0, "", 7, None), "it is not known yet", False),
+        (lambda at: Waiting(at, 0, 9.0, None), "the next attempt has not begun yet", False),
+        (lambda at: Waiting(at, 0, 9.0, LinkDownError("refused", 9.0)), "refused", True),
+        (lambda at: Blocked(at, 0, 9.0), "its breaker is open", True),
+    ],
+)
+async def test_what_may_soon_be_otherwise_is_waited_for(
+    event: Callable[[float], LinkEvent],
+    why: str,
+    *,
+    is_over: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    at = trio.current_time()
+    fleet = cast(Fleet, SimpleNamespace(events=lambda: None, links={}))
+    follower = command._Follower(fleet, command._Output(Process(), as_json=False), None)
+    follower._take(ShareChanged(at, 0, ("host-1",), ("A",), 0))
+    follower._take(ToolHappened(at, 0, "A", event(at)))
+    assert follower._is_settled("A") is is_over
+    assert follower.report() == 1
+    assert f"A: not selected: {why}" in capsys.readouterr().out
 
 
 # --once

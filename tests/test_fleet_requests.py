@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -56,7 +57,7 @@ async def asked_from_elsewhere(
             yield floor, owner, client, store
 
 
-def counts(process: Process) -> dict[str, int]:
+def counts(process: Process) -> dict[str, int | str | None]:
     told = process.is_there.status()["requests"]
     assert isinstance(told, dict)
     return told
@@ -303,6 +304,7 @@ async def test_a_request_of_an_earlier_epoch_is_refused_and_one_of_a_later_one_i
         await trio.sleep(1)
         assert floor.tools["T1"].got == []
         assert counts(second) == {
+            "error": None,
             "taken": 0,
             "refused": 2,
             "expired": 0,
@@ -515,6 +517,62 @@ async def test_while_answers_cannot_be_read_they_wait(monkeypatch: pytest.Monkey
         monkeypatch.setattr(store.streams, "read", read_later)
         assert (await client.request("T1", S1F1)).name == "S1F2"
         assert not failures
+
+
+async def test_a_caller_that_may_not_read_its_answers_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with asked_from_elsewhere() as (_, _, client, store):
+
+        async def refuse(*_: object) -> Mapping[str, Sequence[Entry]]:
+            raise LeaseSetupError("not permitted")
+
+        monkeypatch.setattr(store.streams, "read", refuse)
+        began = trio.current_time()
+        told = r"^T1: what its owner a:\w+ answers cannot be read: not permitted: the tool may have"
+        for _ in range(2):
+            with pytest.raises(LeaseSetupError, match=told):
+                await client.request("T1", S1F1)
+        assert trio.current_time() - began < LENGTH
+        monkeypatch.undo()
+        assert (await client.request("T1", S1F1)).name == "S1F2"
+
+
+async def test_when_answers_cannot_be_read_to_the_end_the_owner_is_not_blamed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with asked_from_elsewhere() as (floor, _, client, store):
+
+        async def fail(*_: object) -> Mapping[str, Sequence[Entry]]:
+            raise LeaseError("away")
+
+        monkeypatch.setattr(store.streams, "read", fail)
+        with pytest.raises(LeaseError, match=r"answers cannot be read: away: the tool may have"):
+            await client.request("T1", S1F1)
+        assert [each.name for each in floor.tools["T1"].got] == ["S1F1"]
+
+
+async def test_an_owner_that_cannot_read_requests_says_so_once_and_that_it_can_again(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "hsms_engine.link")
+    async with asked_from_elsewhere() as (_, owner, client, _):
+
+        async def refuse(*_: object) -> Mapping[str, Sequence[Entry]]:
+            raise LeaseSetupError("not permitted")
+
+        assert counts(owner)["error"] is None
+        monkeypatch.setattr(owner.store.streams, "read", refuse)
+        await trio.sleep(LENGTH)
+        assert counts(owner)["error"] == "not permitted"
+        monkeypatch.undo()
+        assert (await client.request("T1", S1F1)).name == "S1F2"
+        assert counts(owner)["error"] is None
+        said = [each.getMessage() for each in caplog.records]
+        assert [each for each in said if "requests" in each] == [
+            "fleet a: requests for its tools are not read: not permitted",
+            "fleet a: requests are read again",
+        ]
 
 
 async def test_a_watch_ends_when_nobody_asks_any_more() -> None:

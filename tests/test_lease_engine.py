@@ -51,7 +51,7 @@ from hsms_engine.protocol import (
     StoreCall,
     Transaction,
 )
-from hsms_engine.protocol.leasing import OWNERSHIP
+from hsms_engine.protocol.leasing import LONGEST, OWNERSHIP, SHORTEST
 from hsms_engine.protocol.saving import RESTORED, read, write
 from hsms_engine.traffic.logs import write_logs
 from hsms_engine.wire import SType
@@ -121,6 +121,13 @@ def test_the_times_of_a_lease_of_ten_seconds_are_those_that_the_charts_show() ->
         each.id: near(each.seconds) for each in TIMERS
     }
     assert TIMES.end - TIMES.own_deadline == near(1)
+
+
+def test_the_ranges_that_the_charts_show_are_those_of_the_shortest_and_the_longest_lease() -> None:
+    lowest, highest = LeaseTimes(SHORTEST), LeaseTimes(LONGEST)
+    assert {each.id: (lowest.seconds(each.id), highest.seconds(each.id)) for each in TIMERS} == {
+        each.id: (near(each.lowest), near(each.highest)) for each in TIMERS
+    }
 
 
 @pytest.mark.parametrize("duration", [1, 1.0, 2.5, 600])

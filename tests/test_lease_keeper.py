@@ -645,6 +645,14 @@ async def test_what_fails_there_is_a_failed_call_and_it_is_connected_again() -> 
     assert lease.calls[-1][0] == "release"
 
 
+async def test_what_a_call_raises_ends_no_connection() -> None:
+    lease = Kept([], acquire=[KeyError("owner"), Granted(1)], release=[None])
+    async with link_with(lease) as link:
+        await trio.sleep(5)
+        assert state(link) == "owner"
+    assert lease.times == 1
+
+
 async def test_a_call_that_it_ends_has_failed() -> None:
     lease = Kept([OSError("broken")], acquire=[])
     async with link_with(lease) as link:

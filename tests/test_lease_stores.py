@@ -18,6 +18,7 @@ import trio.testing
 
 from hsms_engine.errors import LocalProtocolError, SettingsError
 from hsms_engine.lease import Granted, Held, Lease, MemoryStore, RedisStore, Vacant
+from tests.support.network import run_patiently
 from tests.support.store_server import StoreServer, store_server
 
 LENGTH = 10.0
@@ -101,7 +102,7 @@ def play(request: pytest.FixtureRequest) -> Play:
 
     def with_redis(scene: Scene) -> None:
         store = RedisStore(server.url, prefix=f"plant-{next(_prefixes)}", duration=LENGTH)
-        trio.run(_settled, scene, store, server)
+        run_patiently(_settled, scene, store, server)
 
     return with_redis
 

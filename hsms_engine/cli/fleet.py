@@ -23,8 +23,8 @@ from hsms_engine.cli.storing import Storing, look
 from hsms_engine.cli.telling_health import HealthWhere, telling_health
 from hsms_engine.cli.telling_metrics import MetricsWhere, telling_metrics
 from hsms_engine.cli.times import time_now, time_of_day
-from hsms_engine.errors import HsmsError, SettingsError
-from hsms_engine.events import Happened, LinkEvent, Missed, Standby, Waiting
+from hsms_engine.errors import HsmsError, LeaseError, LeaseSetupError, SettingsError
+from hsms_engine.events import Blocked, Happened, LinkEvent, Missed, Standby, Waiting
 from hsms_engine.fleet import Fleet, ShareChanged, ToolHappened, open_fleet
 from hsms_engine.fleet.tools import Tools, expect_name
 from hsms_engine.logs import escaped
@@ -194,8 +194,9 @@ class _Follower:
         # By tool: the link that is in the metrics.
         self._shown: dict[str, object] = {}
         self._share: frozenset[str] | None = None
-        # By tool of the share: why it is not selected, as far as that is known.
-        self._known: dict[str, str] = {}
+        # By tool of the share: why it is not selected, as far as that is known, and whether that
+        # will be otherwise soon.
+        self._known: dict[str, tuple[str, bool]] = {}
 
     @property
     def has_others(self) -> bool:
@@ -221,7 +222,7 @@ class _Follower:
         selected = [each for each in share if self._is_selected(each)]
         for tool in share:
             is_selected = tool in selected
-            why = "" if is_selected else self._known.get(tool, "it is not known yet")
+            why, _ = ("", False) if is_selected else self._known.get(tool, _UNKNOWN)
             text = f"{tool}: {'selected' if is_selected else f'not selected: {why}'}"
             self._output.tell("tool", text, tool=tool, is_selected=is_selected, why=why or None)
         if self._share is None:
@@ -235,7 +236,8 @@ class _Follower:
         return link is not None and link.is_selected
 
     def _is_settled(self, tool: str) -> bool:
-        return self._is_selected(tool) or tool in self._known
+        _, is_soon_over = self._known.get(tool, _UNKNOWN)
+        return self._is_selected(tool) or not is_soon_over
 
     def _take(self, event: ShareChanged | ToolHappened | Missed) -> None:
         match event:
@@ -267,10 +269,16 @@ class _Follower:
     def _learn(self, tool: str, event: LinkEvent) -> None:
         """Why a tool is not selected."""
         match event:
-            case Standby(owner=owner, error=error) if owner or error:
-                self._known[tool] = str(error) if error else f"{owner} owns it"
+            case Standby(error=LeaseError() as error):
+                self._known[tool] = str(error), not isinstance(error, LeaseSetupError)
+            case Standby(owner=owner) if owner:
+                self._known[tool] = f"{owner} owns it", False
             case Waiting(error=HsmsError() as error):
-                self._known[tool] = str(error)
+                self._known[tool] = str(error), False
+            case Waiting():
+                self._known[tool] = "the next attempt has not begun yet", True
+            case Blocked():
+                self._known[tool] = "its breaker is open", False
             case _:
                 self._known.pop(tool, None)
 
@@ -308,6 +316,7 @@ class _Output:
         self.tell("showing metrics", f"showing metrics on {where}", where=where)
 
 
+_UNKNOWN = "it is not known yet", True
 _WORD = re.compile("([A-Z])")
 
 

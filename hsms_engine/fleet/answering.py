@@ -23,6 +23,7 @@ from hsms_engine.errors import (
     LeaseError,
     TransactionError,
 )
+from hsms_engine.fleet.failing import Failing
 from hsms_engine.fleet.forms import (
     LONGEST_BODY,
     Asked,
@@ -78,7 +79,12 @@ class Desk:
     """Takes requests for the tools that are owned here; ``run`` reads them."""
 
     def __init__(
-        self, streams: Streams, answers: Outbox, pause: float, store_time: Callable[[], float]
+        self,
+        streams: Streams,
+        what: str,
+        answers: Outbox,
+        pause: float,
+        store_time: Callable[[], float],
     ) -> None:
         self._streams = streams
         self._answers = answers
@@ -86,7 +92,15 @@ class Desk:
         self._store_time = store_time
         self._tools: dict[str, _Tool] = {}
         self._some = trio.Event()
+        self._failing = Failing(
+            f"{what}: requests for its tools are not read", f"{what}: requests are read again"
+        )
         self.counts: Final = RequestCounts()
+
+    @property
+    def error(self) -> LeaseError | None:
+        """Why requests could not be read last; None: they were."""
+        return self._failing.error
 
     def open(self, tool: str, link: HsmsLink, epoch: int) -> None:
         """This process owns a tool, by ``link``, since ``epoch``."""
@@ -111,9 +125,11 @@ class Desk:
         after = {stream: self._tools[tool].after for stream, tool in name.items()}
         try:
             found = await self._streams.read(after, _MOST, _WAITS)
-        except LeaseError:
+        except LeaseError as error:
+            self._failing.note(error)
             await trio.sleep(self._pause)
             return
+        self._failing.note(None)
         # No checkpoint in here: what is taken is passed over from now on.
         for stream, entries in found.items():
             tool = self._tools.get(name[stream])

@@ -28,6 +28,7 @@ from hsms_engine.errors import (
     ClosedError,
     ConnectionLostError,
     LeaseError,
+    LeaseSetupError,
     LocalProtocolError,
     OwnerUnknownError,
     ReplyTimeoutError,
@@ -138,6 +139,8 @@ class _Waiting:
 
     settled: trio.Event
     outcome: Outcome | None = None
+    # Why it is not waited for any longer.
+    error: LeaseError | None = None
 
 
 class Asker:
@@ -156,6 +159,8 @@ class Asker:
         self._watches: dict[str, Watch] = {}
         self._asked = trio.Event()
         self._nursery: trio.Nursery | None = None
+        # Why answers could not be read last; None: they were.
+        self._error: LeaseError | None = None
         self.unreadable = 0
         """How many answers were none."""
 
@@ -239,6 +244,12 @@ class Asker:
                     await self._forget(stream, entry)
         if waiting.outcome is not None:
             return waiting.outcome
+        error = waiting.error or self._error
+        if error is not None:
+            return type(error)(
+                f"{tool}: what its owner {owner} answers cannot be read: {error}: the tool may "
+                f"have got {message.name}"
+            )
         if watch.is_over(epoch):
             reason = f"its owner {owner} (epoch {epoch}) is over"
             text = f"{tool}: {reason}, and had not answered: the tool may have got {message.name}"
@@ -302,9 +313,16 @@ class Asker:
                     self._asked = trio.Event()
                     await self._asked.wait()
                 found = await self._streams.read({stream: after}, _MOST, _WAITS)
-            except LeaseError:
+            except LeaseError as error:
+                self._error = error
+                if isinstance(error, LeaseSetupError):
+                    # Somebody must change something: nobody waits for that.
+                    for each in self._waiting.values():
+                        each.error = error
+                        each.settled.set()
                 await trio.sleep(self._pause)
                 continue
+            self._error = None
             for entry in found.get(stream, ()):
                 after = entry.id
                 try:

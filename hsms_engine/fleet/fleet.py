@@ -46,6 +46,7 @@ from hsms_engine.events import (
 )
 from hsms_engine.fleet.answering import Desk
 from hsms_engine.fleet.asking import Asker, Watch, expect_request
+from hsms_engine.fleet.failing import Failing
 from hsms_engine.fleet.outbox import Outbox, Queued
 from hsms_engine.fleet.publishing import Publisher
 from hsms_engine.fleet.shares import shares
@@ -166,14 +167,14 @@ class FleetTool:
                 "lease_epoch": owned.lease_epoch,
                 "ends_in": owned.ends_in if isfinite(owned.ends_in) else None,
             }
-        return told | {"error": None if self.error is None else str(self.error)}
+        return told | {"error": _text(self.error)}
 
 
 class _Told:
     """Whose events the readers of a fleet get."""
 
-    def __init__(self, name: str) -> None:
-        self.peer = f"fleet {name}"
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
         self.settings = Settings(events_size=_EVENTS)
 
 
@@ -203,14 +204,20 @@ class Fleet:
         self._pause = self._times.seconds(RENEWAL_RETRY.id)
         # No other has it: leases tell it to people.
         self._owner = f"{me.name}:{me.life}"
-        self._outbox = Outbox(streams, f"fleet {me.name}", self._pause, *outbox)
-        self._answers = Outbox(streams, f"fleet {me.name}, answers", self._pause, *outbox)
+        what = f"fleet {me.name}"
+        self._attending = Failing(
+            f"{what}: who else is there is not known", f"{what}: the store answers again"
+        )
+        self._outbox = Outbox(streams, what, self._pause, *outbox)
+        self._answers = Outbox(streams, f"{what}, answers", self._pause, *outbox)
         self._asker = Asker(store, streams)
         # Callers do not wait longer because this machine sleeps. By how much the store's clock is
         # ahead of it, in seconds.
         self._clock = LeaseClock(trio.lowlevel.current_clock().current_time)
         self._ahead = 0.0
-        self._desk = Desk(streams, self._answers, self._pause, lambda: self._clock() + self._ahead)
+        self._desk = Desk(
+            streams, what, self._answers, self._pause, lambda: self._clock() + self._ahead
+        )
         self._tools: Final = {
             name: FleetTool(
                 name,
@@ -222,14 +229,13 @@ class Fleet:
         self._links: dict[str, HsmsLink] = {}
         self._members: tuple[Member, ...] = ()
         self._is_taken = False
-        self._store_error: LeaseError | None = None
         # What it has, and what it is to have.
         self._share: frozenset[str] = frozenset()
         self._target: frozenset[str] = frozenset()
         self._unplaced = 0
         self._moving = trio.CapacityLimiter(_MOVED_AT_ONCE)
         self._readers: weakref.WeakSet[EventReader[FleetEvent]] = weakref.WeakSet()
-        self._told = _Told(me.name)
+        self._told = _Told(what)
         # It is asked to drain, and for how long others may take over first; it has begun to close
         # all that is left; it is over.
         self._draining = trio.Event()
@@ -288,13 +294,14 @@ class Fleet:
             ],
             "unplaced": self._unplaced,
             "store": {
-                "error": None if self._store_error is None else str(self._store_error),
+                "error": _text(self._attending.error),
                 "waiting": self._outbox.waiting,
                 "waiting_bytes": self._outbox.waiting_bytes,
                 "published": self._outbox.appended,
                 "dropped": self._outbox.dropped,
             },
             "requests": {
+                "error": _text(self._desk.error),
                 "taken": counts.taken,
                 "refused": counts.refused,
                 "expired": counts.expired,
@@ -437,14 +444,9 @@ class Fleet:
             # One look may fail. After two in a row another process thinks that this one is gone.
             seen = await self._streams.attend(self._me, self._period * 2.5)
         except LeaseError as error:
-            if str(error) != str(self._store_error):
-                text = "%s: who else is there is not known: %s"
-                say(LINK, logging.WARNING, text, self._told.peer, str(error))
-            self._store_error = error
+            self._attending.note(error)
             return None
-        if self._store_error is not None:
-            say(LINK, logging.INFO, "%s: the store answers again", self._told.peer)
-        self._store_error = None
+        self._attending.note(None)
         self._ahead = seen.now - self._clock()
         if seen.is_taken and not self._is_taken:
             text = "%s: another process has this name, so this one waits until that is gone"
@@ -647,6 +649,10 @@ class Serving:
 
 def _is_same(before: Attendance, seen: Attendance) -> bool:
     return (before.members, before.is_taken) == (seen.members, seen.is_taken)
+
+
+def _text(error: Exception | None) -> str | None:
+    return None if error is None else str(error)
 
 
 def _owns(link: HsmsLink) -> bool:

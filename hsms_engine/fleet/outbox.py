@@ -13,7 +13,6 @@ Invariants:
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,8 +21,8 @@ from typing import Final
 import trio
 
 from hsms_engine.errors import LeaseError, LeaseSetupError
+from hsms_engine.fleet.failing import Failing
 from hsms_engine.fleet.streams import NewEntry, Streams
-from hsms_engine.logs import LINK, say
 
 __all__ = ["Outbox", "Queued"]
 
@@ -70,7 +69,6 @@ class Outbox:
         self, streams: Streams, what: str, pause: float, most: int, most_bytes: int
     ) -> None:
         self._streams = streams
-        self._what = what
         self._pause = pause
         self._most = most
         self._most_bytes = most_bytes
@@ -84,8 +82,15 @@ class Outbox:
         self._queued_bytes = 0
         self.appended = 0
         self.dropped = 0
-        self.error: LeaseError | None = None
+        self._failing = Failing(
+            f"{what}: the store does not take all entries (up to {most} wait, older are dropped)",
+            f"{what}: the store takes entries again",
+        )
+
+    @property
+    def error(self) -> LeaseError | None:
         """Why the latest try has failed; None when it has not."""
+        return self._failing.error
 
     @property
     def waiting(self) -> int:
@@ -195,14 +200,6 @@ class Outbox:
                     else:
                         again.append(queued)
         self._sending = again[::-1]
-        self._tell(failed)
+        self._failing.note(failed)
         if again:
             await trio.sleep(self._pause)
-
-    def _tell(self, failed: LeaseError | None) -> None:
-        was, self.error = self.error, failed
-        if failed is not None and str(failed) != str(was):
-            text = "%s: the store does not take all entries (up to %s wait, older are dropped): %s"
-            say(LINK, logging.WARNING, text, self._what, self._most, str(failed))
-        elif failed is None and was is not None:
-            say(LINK, logging.INFO, "%s: the store takes entries again", self._what)

@@ -135,8 +135,6 @@ class Keeper:
         self._awaited = self._next = None
         self._is_over = True
         self._stop_call()
-        # After a defect the charts have not asked for it.
-        self._give_back(self._saved())
         self._news.set()
         self._scope.deadline = trio.current_time() + self.times.store_timeout
 

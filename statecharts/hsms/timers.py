@@ -63,7 +63,7 @@ STORE_TIMEOUT = Timer(
 RENEWAL = Timer("renewal", "renewal", "the lease is in force", 2.5, 0.25, 150)
 RENEWAL_RETRY = Timer("renewal_retry", "renewal retry", "a renewal had no answer", 0.5, 0.05, 30)
 OWN_DEADLINE = Timer(
-    "own_deadline", "own deadline", "the lease was asked for and not renewed since", 8.8, 0.78, 587
+    "own_deadline", "own deadline", "the lease was asked for and not renewed since", 8.8, 0.88, 528
 )
 LEASE_END = Timer(
     "lease_end", "end of the lease", "the lease was asked for and not renewed since", 9.8, 0.98, 588

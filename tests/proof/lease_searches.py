@@ -485,8 +485,8 @@ LIMITS = (
         "one. Both give the lease: the old one to A, which renews it there, the new one to B, when "
         "its quarantine is over. Nothing in a process can notice this. Let the store not answer "
         "where it reaches no replica (`min-replicas-to-write` and `min-replicas-max-lag` of "
-        "Redis and Valkey, shorter than a lease): A's renewals fail then, and its deadline ends "
-        "its link.",
+        "Redis and Valkey) before a fail-over makes a master of one: A's renewals fail then, and "
+        "its deadline ends its link before the quarantine is over.",
         Design(),
         replace(_CALLS, splits=True),
         _two_links,
