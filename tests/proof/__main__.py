@@ -355,6 +355,10 @@ def _court() -> Court:
 
 def prove_mutants(size: int | None, seed: int, part: int) -> Score:
     """One part of all mutants, or of a sample of this size."""
+    # A search in this process may have switched it off, and each mutant leaves garbage. What is
+    # there already stays.
+    gc.freeze()
+    gc.enable()
     began = perf_counter()
     tried = all_mutants() if size is None else sample(size, seed)
     fates = [_court().fate(mutant) for mutant in tried[part::PARTS]]
