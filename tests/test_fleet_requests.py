@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -519,15 +519,18 @@ async def test_while_answers_cannot_be_read_they_wait(monkeypatch: pytest.Monkey
         assert not failures
 
 
+def failing(error: LeaseError) -> Callable[..., Awaitable[object]]:
+    async def fail(*_: object) -> object:
+        raise error
+
+    return fail
+
+
 async def test_a_caller_that_may_not_read_its_answers_is_told_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with asked_from_elsewhere() as (_, _, client, store):
-
-        async def refuse(*_: object) -> Mapping[str, Sequence[Entry]]:
-            raise LeaseSetupError("not permitted")
-
-        monkeypatch.setattr(store.streams, "read", refuse)
+        monkeypatch.setattr(store.streams, "read", failing(LeaseSetupError("not permitted")))
         began = trio.current_time()
         told = r"^T1: what its owner a:\w+ answers cannot be read: not permitted: the tool may have"
         for _ in range(2):
@@ -542,11 +545,7 @@ async def test_when_answers_cannot_be_read_to_the_end_the_owner_is_not_blamed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with asked_from_elsewhere() as (floor, _, client, store):
-
-        async def fail(*_: object) -> Mapping[str, Sequence[Entry]]:
-            raise LeaseError("away")
-
-        monkeypatch.setattr(store.streams, "read", fail)
+        monkeypatch.setattr(store.streams, "read", failing(LeaseError("away")))
         with pytest.raises(LeaseError, match=r"answers cannot be read: away: the tool may have"):
             await client.request("T1", S1F1)
         assert [each.name for each in floor.tools["T1"].got] == ["S1F1"]
@@ -557,12 +556,8 @@ async def test_an_owner_that_cannot_read_requests_says_so_once_and_that_it_can_a
 ) -> None:
     caplog.set_level(logging.INFO, "hsms_engine.link")
     async with asked_from_elsewhere() as (_, owner, client, _):
-
-        async def refuse(*_: object) -> Mapping[str, Sequence[Entry]]:
-            raise LeaseSetupError("not permitted")
-
         assert counts(owner)["error"] is None
-        monkeypatch.setattr(owner.store.streams, "read", refuse)
+        monkeypatch.setattr(owner.store.streams, "read", failing(LeaseSetupError("not permitted")))
         await trio.sleep(LENGTH)
         assert counts(owner)["error"] == "not permitted"
         monkeypatch.undo()
